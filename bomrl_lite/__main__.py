@@ -1,0 +1,166 @@
+"""The command line: ``python -m bomrl_lite --help``."""
+
+import csv
+import io
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from bomrl_lite.adaptation import gradient_step
+from bomrl_lite.evaluate import gap_rows
+from bomrl_lite.files import write_atomically
+from bomrl_lite.train import MetaConfig, Row, load, make_problem, meta_train, seeded, start_state
+
+app = tyro.extras.SubcommandApp()
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@app.command
+def train(
+    config: Annotated[MetaConfig, tyro.conf.arg(name="")],
+    out: Path = Path("runs/train"),
+    resume: bool = False,
+) -> int:
+    """Meta-train a policy and write config.json, history.csv and checkpoint.pt.
+
+    Example: python -m bomrl_lite train --method maml --tasks frozen_lake/costs-4x4 --out runs/costs
+
+    Args:
+        config: the dials.
+        out: run folder.
+        resume: go on from the last checkpoint in ``out``; the result is the same, bit for bit.
+    """
+    meta_train(config, out=out, resume=resume, progress=_show_progress)
+    print(f"\ndone: {out}/history.csv; next: python -m bomrl_lite evaluate {out}")
+    return 0
+
+
+@app.command
+def evaluate(
+    run: Annotated[Path, tyro.conf.Positional], num_test_tasks: int = 20, num_steps: int = 3
+) -> int:
+    """Print and write (evaluation.csv) the gap to every task's optimum, beside an untrained prior.
+
+    Example: python -m bomrl_lite evaluate runs/costs --num-steps 4
+
+    Args:
+        run: folder that ``train`` wrote.
+        num_test_tasks: held-out tasks; no training task is among them.
+        num_steps: adaptations, each on data of the policy before it.
+    """
+    config, state = load(run)
+    problem = make_problem(config)
+    exact = {"policy": problem.policy, "gamma": problem.distribution.gamma}
+    adapt = partial(gradient_step, step_size=config.step_size, **exact)
+    held_out = problem.distribution.sample(num_test_tasks, seeded(config.seed, stream=2), "test")
+    priors = {"untrained": start_state(config, problem).phi, config.method: state.phi}
+    rows = []
+    for split, tasks in (("train", problem.tasks), ("test", held_out)):
+        for prior, phi in priors.items():
+            labels = {"split": split, "prior": prior}
+            rows += gap_rows(phi, tasks, adapt, num_steps=num_steps, **exact, **labels)
+    write_atomically(run / "evaluation.csv", _csv(rows).encode())
+    print(_gap_table(rows, num_steps))
+    return 0
+
+
+@app.command
+def run(
+    profile: str = "class",
+    seed: int = 0,
+    lessons: tuple[str, ...] = (),
+) -> int:
+    """Execute the lessons through papermill and write a report under runs/.
+
+    Example: python -m bomrl_lite run --profile smoke --lessons 01_maml_baseline
+
+    Args:
+        profile: smoke (seconds), class (minutes) or full (the shipped figures).
+        seed: seed of every lesson.
+        lessons: names of lessons; none means all.
+    """
+    from bomrl_lite.course.runner import run_course
+
+    return run_course(ROOT, profile=profile, seed=seed, lessons=lessons)
+
+
+@app.command
+def build(check: bool = False, force: bool = False) -> int:
+    """Build the notebooks from their sources, executing those that changed.
+
+    Args:
+        check: only compare; exit code 1 if a committed notebook is not what its source makes.
+        force: execute every notebook anew.
+    """
+    from bomrl_lite.course.build import build as build_notebooks
+
+    return build_notebooks(ROOT, check=check, force=force)
+
+
+@app.command
+def calibrate(profile: str = "class", seeds: int = 5) -> int:
+    """Measure the range of every recorded figure over seeds and write notebooks/ranges.json.
+
+    Args:
+        profile: smoke, class or full.
+        seeds: how many seeds, counted from 0.
+    """
+    from bomrl_lite.course.runner import calibrate as calibrate_ranges
+
+    return calibrate_ranges(ROOT, profile=profile, seeds=range(seeds))
+
+
+@app.command
+def bench() -> int:
+    """Measure the project's bars, print them and write runs/bench.json."""
+    from bomrl_lite.bench import main as run_bench
+
+    return run_bench(ROOT / "runs" / "bench.json")
+
+
+def main() -> int:
+    """Run the command line; expected mistakes end in one plain line and exit code 2."""
+    try:
+        return app.cli(prog="python -m bomrl_lite", description=__doc__) or 0
+    except (ValueError, FileNotFoundError, FileExistsError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; what was written stays, and --resume goes on from the last checkpoint")
+        return 130
+
+
+def _show_progress(done: int, total: int, row: Row) -> None:
+    if not (sys.stdout.isatty() or done % max(1, total // 10) == 0 or done == total):
+        return
+    before, after = row["return_before"], row["return_after"]
+    line = f"{done:>5}/{total}  return {before:+.4f} -> {after:+.4f} after adaptation"
+    print(line, end="\r" if sys.stdout.isatty() else "\n", flush=True)
+
+
+def _csv(rows: list[dict[str, float | int | str]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _gap_table(rows: list[dict[str, float | int | str]], num_steps: int) -> str:
+    """Lay out the mean gap per split, prior and number of adaptations."""
+    steps = range(num_steps + 1)
+    lines = ["mean gap to each task's optimum after k adaptations"]
+    lines.append(f"{'tasks':<8}{'prior':<18}" + "".join(f"{f'k = {k}':>9}" for k in steps))
+    for split, prior in dict.fromkeys((row["split"], row["prior"]) for row in rows):
+        mine = [row for row in rows if (row["split"], row["prior"]) == (split, prior)]
+        gaps = [[row["gap"] for row in mine if row["step"] == k] for k in steps]
+        cells = "".join(f"{sum(map(float, gap)) / len(gap):>9.4f}" for gap in gaps)
+        lines.append(f"{split:<8}{prior:<18}{cells}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""Linear algebra on parameters: products with Hessians and solutions of linear systems.
+
+Nothing here knows policies or tasks: a matrix is a function ``matvec(v)`` that maps parameters to
+parameters of the same shapes. Every solver returns ``(x, SolveInfo)`` and runs under ``vmap``.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.func import grad, vjp, vmap
+
+from bomrl_lite.types import Params, SolveInfo
+
+Matvec = Callable[[Params], Params]
+
+
+def dot(x: Params, y: Params) -> Tensor:
+    """Return the inner product <x, y> over all leaves."""
+    return torch.stack([(x[name] * y[name]).sum() for name in x]).sum()
+
+
+def norm(x: Params) -> Tensor:
+    """Return the Euclidean norm over all leaves."""
+    return dot(x, x).sqrt()
+
+
+def add_scaled(x: Params, scale: float | Tensor, y: Params) -> Params:
+    """Return x + scale * y, leaf by leaf."""
+    return {name: x[name] + scale * y[name] for name in x}
+
+
+def hessian_vector_product(function: Callable[[Params], Tensor], x: Params) -> Matvec:
+    r"""Return ``v -> \nabla^2 f(x) v`` for a scalar function f.
+
+    The gradient is recorded once; each product is one pullback of it: vjp of grad equals the
+    Hessian-vector product because a Hessian is symmetric (Pearlmutter, 1994).
+    """
+    pull_back = vjp(grad(function), x)[1]
+    return lambda v: pull_back(v)[0]
+
+
+def conjugate_gradient(
+    matvec: Matvec, b: Params, *, tolerance: float = 1e-10, max_iterations: int = 100
+) -> tuple[Params, SolveInfo]:
+    """Solve A x = b for a symmetric positive definite A (Hestenes and Stiefel, 1952).
+
+    A singular A is fine as long as b lies in its range. Iteration stops, for each system under
+    ``vmap`` by itself, once the residual is below ``tolerance`` times ||b||, or at a direction p
+    with <p, A p> <= 0: then ``info.curvature`` is not positive and x is not a solution.
+
+    Args:
+        matvec: v -> A v.
+        b: right-hand side.
+        tolerance: relative residual at which to stop, > 0.
+        max_iterations: number of products with A spent, >= 1; fixed, so that ``vmap`` can batch it.
+    """
+    if tolerance <= 0 or max_iterations < 1:
+        raise ValueError(
+            f"conjugate_gradient needs tolerance > 0 and max_iterations >= 1, "
+            f"got {tolerance} and {max_iterations}"
+        )
+    x, residual, direction = add_scaled(b, -1.0, b), b, b
+    squared = dot(b, b)
+    goal = tolerance**2 * squared
+    iterations = torch.zeros_like(squared, dtype=torch.int64)
+    curvature = torch.full_like(squared, torch.inf)
+    definite = torch.ones_like(squared, dtype=torch.bool)
+    for _ in range(max_iterations):
+        image = matvec(direction)
+        bend, length = dot(direction, image), dot(direction, direction)
+        active = definite & (squared > goal)
+        curvature = torch.where(active, torch.minimum(curvature, bend / length), curvature)
+        definite = definite & ~(active & (bend <= 0))
+        active = active & definite
+        step = torch.where(active, squared / torch.where(active, bend, 1.0), 0.0)
+        x = add_scaled(x, step, direction)
+        residual = add_scaled(residual, -step, image)
+        previous, squared = squared, torch.where(active, dot(residual, residual), squared)
+        turn = torch.where(active, squared / torch.where(active, previous, 1.0), 0.0)
+        turned = add_scaled(residual, turn, direction)
+        direction = {name: torch.where(active, turned[name], direction[name]) for name in b}
+        iterations = iterations + active
+    return x, SolveInfo(_relative_residual(matvec, x, b), iterations, curvature)
+
+
+def dense_solve(matvec: Matvec, b: Params) -> tuple[Params, SolveInfo]:
+    """Solve A x = b by writing A out and factorising it: for small systems and for tests.
+
+    Raises:
+        torch.linalg.LinAlgError: A is singular; if it is symmetric as well, use
+            :func:`null_space_safe_solve`.
+    """
+    matrix = dense_matrix(matvec, b)
+    x = _unflatten(torch.linalg.solve(matrix, _flatten(b).unsqueeze(-1)).squeeze(-1), b)
+    curvature = torch.linalg.eigvalsh((matrix + matrix.mT) / 2)[0]
+    return x, _direct_info(matvec, x, b, curvature)
+
+
+def null_space_safe_solve(
+    matvec: Matvec, b: Params, *, rtol: float = 1e-10
+) -> tuple[Params, SolveInfo]:
+    """Solve A x = b for a symmetric A that may be singular: x is the shortest least-squares answer.
+
+    Eigenvalues below ``rtol`` times the largest count as the null space; the part of b that lies in
+    it cannot be reached and shows up in ``info.residual``. The logits of a tabular softmax policy
+    have such a null space: one direction per state changes no probability.
+    """
+    values, vectors = torch.linalg.eigh(dense_matrix(matvec, b))
+    kept = values.abs() > rtol * values.abs().max()
+    coordinates = vectors.mT @ _flatten(b)
+    inverse = torch.where(kept, 1.0 / torch.where(kept, values, 1.0), 0.0)
+    x = _unflatten(vectors @ (inverse * coordinates), b)
+    curvature = torch.where(kept, values, torch.inf).min()
+    return x, _direct_info(matvec, x, b, curvature)
+
+
+def dense_matrix(matvec: Matvec, like: Params) -> Tensor:
+    """Return A as a [P, P] matrix, leaves in the order of ``like``."""
+    flat = _flatten(like)
+    eye = torch.eye(flat.numel(), dtype=flat.dtype, device=flat.device)
+    return vmap(lambda v: _flatten(matvec(_unflatten(v, like))))(eye).mT
+
+
+def _flatten(x: Params) -> Tensor:
+    return torch.cat([leaf.reshape(-1) for leaf in x.values()])
+
+
+def _unflatten(flat: Tensor, like: Params) -> Params:
+    pieces = flat.split([leaf.numel() for leaf in like.values()])
+    return {k: piece.reshape(like[k].shape) for k, piece in zip(like, pieces, strict=True)}
+
+
+def _relative_residual(matvec: Matvec, x: Params, b: Params) -> Tensor:
+    scale = norm(b)
+    missing = norm(add_scaled(b, -1.0, matvec(x)))
+    return torch.where(scale > 0, missing / torch.where(scale > 0, scale, 1.0), missing)
+
+
+def _direct_info(matvec: Matvec, x: Params, b: Params, curvature: Tensor) -> SolveInfo:
+    residual = _relative_residual(matvec, x, b)
+    return SolveInfo(residual, torch.zeros_like(residual, dtype=torch.int64), curvature)

@@ -1,0 +1,177 @@
+r"""Exact quantities of a finite Markov decision process, each one equation.
+
+All take the policy as a table ``policy_probs[s, a] = pi(a | s)``, are written for one task, run
+over a batch by ``torch.func.vmap`` and can be differentiated as often as needed. The discount
+satisfies 0 <= gamma < 1, so that sums over time are finite and linear systems have one solution.
+
+Source of the definitions: Sutton and Barto (2018), chapter 3; occupancy as in Kakade and Langford
+(2002), normalised to sum to 1.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bomrl_lite.types import ControlInfo, TabularTask
+
+
+def state_values(
+    policy_probs: Float[Tensor, "S A"], task: TabularTask, gamma: float
+) -> Float[Tensor, " S"]:
+    r"""V(s) = E[sum_t gamma^t r_t | s_0 = s], from (I - gamma P_pi) V = r_pi."""
+    _check_table(policy_probs, task, gamma)
+    reward = (policy_probs * task.reward).sum(-1)
+    return _solve(_bellman_matrix(policy_probs, task, gamma), reward)
+
+
+def q_values(
+    policy_probs: Float[Tensor, "S A"], task: TabularTask, gamma: float
+) -> Float[Tensor, "S A"]:
+    r"""Q(s, a) = r(s, a) + gamma sum_{s'} P(s' | s, a) V(s')."""
+    return task.reward + gamma * task.transition @ state_values(policy_probs, task, gamma)
+
+
+def advantages(
+    policy_probs: Float[Tensor, "S A"], task: TabularTask, gamma: float
+) -> Float[Tensor, "S A"]:
+    r"""A(s, a) = Q(s, a) - V(s); averages to 0 under the policy in every state."""
+    q = q_values(policy_probs, task, gamma)
+    return q - (policy_probs * q).sum(-1, keepdim=True)
+
+
+def occupancy(
+    policy_probs: Float[Tensor, "S A"], task: TabularTask, gamma: float
+) -> Float[Tensor, " S"]:
+    r"""nu(s) = (1 - gamma) sum_t gamma^t P(s_t = s); sums to 1.
+
+    From (I - gamma P_pi)^T nu = (1 - gamma) rho.
+    """
+    _check_table(policy_probs, task, gamma)
+    return _solve(_bellman_matrix(policy_probs, task, gamma).mT, (1 - gamma) * task.start)
+
+
+def expected_return(
+    policy_probs: Float[Tensor, "S A"], task: TabularTask, gamma: float
+) -> Float[Tensor, ""]:
+    r"""J(pi) = sum_s rho(s) V(s), the expected discounted return."""
+    return task.start @ state_values(policy_probs, task, gamma)
+
+
+def optimal_policy(
+    task: TabularTask, gamma: float, *, iterations: int = 50
+) -> tuple[Float[Tensor, "S A"], ControlInfo]:
+    """Find an optimal deterministic policy by policy iteration (Howard, 1960).
+
+    Each improvement is strict until the policy is optimal, after which it no longer changes; the
+    number of iterations is fixed so that ``vmap`` can batch it. Ties go to the first action.
+
+    Args:
+        task: one task.
+        gamma: discount in [0, 1).
+        iterations: improvements, >= 1. Check ``info.residual`` (0 when optimal) on large problems.
+    """
+    _check_gamma(gamma)
+    probs = torch.full_like(task.reward, 1.0 / task.reward.shape[-1])
+    for _ in range(iterations):
+        q = q_values(probs, task, gamma)
+        # A change needs a real gain: rounding must not make equal actions take turns.
+        best = q.max(-1, keepdim=True).values
+        near = q >= best - 1e-12 * (1 + best.abs())
+        first = near & (near.cumsum(-1) == 1)
+        probs = first.to(q.dtype)
+    q = q_values(probs, task, gamma)
+    residual = (q.max(-1).values - (probs * q).sum(-1)).abs().max()
+    return probs, ControlInfo(residual, iterations)
+
+
+def tabular_task(transition: Tensor, reward: Tensor, start: Tensor) -> TabularTask:
+    """Make a task after checking that it is one.
+
+    Args:
+        transition: P(s' | s, a), [..., S, A, S], entries >= 0, summing to 1 over s'.
+        reward: r(s, a), [..., S, A], finite.
+        start: rho(s), [..., S], entries >= 0, summing to 1.
+
+    Raises:
+        ValueError: wrong shapes, dtypes or devices that differ, entries that are no probabilities,
+            or rewards that are not finite; the message names the first offender.
+    """
+    task = TabularTask(transition, reward, start)
+    _check_kinds(task)
+    if transition.ndim < 3 or transition.shape != (*reward.shape, reward.shape[-2]):
+        raise ValueError(
+            "transition must be [..., S, A, S] where reward is [..., S, A], got "
+            f"{tuple(transition.shape)} and {tuple(reward.shape)}"
+        )
+    if start.shape != reward.shape[:-1]:
+        raise ValueError(
+            f"start must be [..., S] = {tuple(reward.shape[:-1])} to fit the reward, "
+            f"got {tuple(start.shape)}"
+        )
+    if not torch.isfinite(reward).all():
+        where = torch.nonzero(~torch.isfinite(reward))[0].tolist()
+        raise ValueError(f"rewards must be finite, got {reward[tuple(where)]} at index {where}")
+    check_probabilities("transition", transition)
+    check_probabilities("start", start)
+    return task
+
+
+def check_probabilities(name: str, probs: Tensor) -> None:
+    """Raise ValueError unless ``probs`` is non-negative and sums to 1 over its last axis."""
+    total = probs.sum(-1)
+    slack = 1e-8 if probs.dtype == torch.float64 else 1e-5
+    wrong = ~((total - 1).abs() <= slack) | ~(probs >= 0).all(-1)
+    if wrong.any():
+        where = tuple(torch.nonzero(wrong)[0].tolist()) if wrong.ndim else ()
+        raise ValueError(
+            f"{name} must hold probabilities: non-negative and summing to 1 over the last axis. "
+            f"Index {list(where)} sums to {total[where].item():.6g} with smallest entry "
+            f"{probs[where].min().item():.6g}; divide by the sum or fix that row"
+        )
+
+
+def _solve(matrix: Float[Tensor, "S S"], vector: Float[Tensor, " S"]) -> Float[Tensor, " S"]:
+    return torch.linalg.solve(matrix, vector.unsqueeze(-1)).squeeze(-1)
+
+
+def _bellman_matrix(
+    policy_probs: Float[Tensor, "S A"], task: TabularTask, gamma: float
+) -> Float[Tensor, "S S"]:
+    """Return I - gamma P_pi with P_pi(s, s') = sum_a pi(a | s) P(s' | s, a)."""
+    moves = torch.einsum("sa,sat->st", policy_probs, task.transition)
+    return torch.eye(moves.shape[-1], dtype=moves.dtype, device=moves.device) - gamma * moves
+
+
+def _check_table(policy_probs: Tensor, task: TabularTask, gamma: float) -> None:
+    """Check what ``vmap`` lets one see: the kinds and shapes, not the values."""
+    _check_gamma(gamma)
+    if policy_probs.shape != task.reward.shape or policy_probs.ndim != 2:
+        raise ValueError(
+            f"policy_probs must be [S, A] like the reward of ONE task, got "
+            f"{tuple(policy_probs.shape)} for a reward {tuple(task.reward.shape)}; "
+            "for a batch of tasks use torch.func.vmap(..., in_dims=(None, 0))"
+        )
+    for name, tensor in task._asdict().items():
+        if (tensor.dtype, tensor.device) != (policy_probs.dtype, policy_probs.device):
+            raise ValueError(
+                f"policy_probs is {policy_probs.dtype} on {policy_probs.device} but {name} is "
+                f"{tensor.dtype} on {tensor.device}; convert one of them with .to(...)"
+            )
+
+
+def _check_kinds(task: TabularTask) -> None:
+    for name, tensor in task._asdict().items():
+        if not tensor.is_floating_point():
+            raise ValueError(f"{name} must be a floating-point tensor, got {tensor.dtype}")
+        if (tensor.dtype, tensor.device) != (task.reward.dtype, task.reward.device):
+            raise ValueError(
+                f"{name} is {tensor.dtype} on {tensor.device} but reward is {task.reward.dtype} "
+                f"on {task.reward.device}; convert one of them with .to(...)"
+            )
+
+
+def _check_gamma(gamma: float) -> None:
+    if not 0 <= gamma < 1:
+        raise ValueError(
+            f"gamma must be in [0, 1), got {gamma}: at 1 or above the discounted sums are infinite"
+        )

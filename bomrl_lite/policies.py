@@ -1,0 +1,26 @@
+"""Parametrised policies, each a record of pure functions."""
+
+import torch
+from torch import Tensor
+
+from bomrl_lite.types import Params, TabularPolicy
+
+
+def tabular_softmax(
+    num_states: int, num_actions: int, *, dtype: torch.dtype = torch.float64
+) -> TabularPolicy:
+    """Return pi(a | s) = exp(phi[s, a]) / sum_b exp(phi[s, b]) with one logit per state and action.
+
+    It starts as the uniform policy. Adding a constant to all logits of a state changes nothing.
+    """
+    if num_states < 1 or num_actions < 1:
+        raise ValueError(f"need at least 1 state and 1 action, got {num_states} and {num_actions}")
+
+    def init(generator: torch.Generator) -> Params:
+        shape, device = (num_states, num_actions), generator.device
+        return {"logits": torch.zeros(shape, dtype=dtype, device=device)}
+
+    def log_probs(params: Params) -> Tensor:
+        return torch.log_softmax(params["logits"], dim=-1)
+
+    return TabularPolicy(init, log_probs)

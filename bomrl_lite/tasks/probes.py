@@ -1,0 +1,69 @@
+"""Tiny task distributions whose answers are known by hand.
+
+They are probes: each isolates one thing, so that a failure tells WHICH part of a method is wrong.
+"""
+
+import torch
+
+from bomrl_lite.mdp import tabular_task
+from bomrl_lite.types import Split, TabularTask, TaskDistribution
+
+
+def bandit(rewards: torch.Tensor) -> TabularTask:
+    """Return the one-state task that pays ``rewards[..., a]`` for action a, at every step."""
+    shape = rewards.shape
+    ones = torch.ones(*shape[:-1], 1, shape[-1], 1, dtype=rewards.dtype)
+    return tabular_task(ones, rewards.unsqueeze(-2), ones[..., 0, 0, :])
+
+
+def opposite_bandits() -> TaskDistribution:
+    """Two bandits that want opposite arms, in equal parts.
+
+    By symmetry the best meta-policy of MAML is the uniform one, as long as its step is large enough
+    to make adaptation pay; J after adaptation is the same for both.
+    """
+    arms = torch.eye(2, dtype=torch.float64)
+    return _cycle("probe/opposite", "two bandits with opposite best arms", arms, gamma=0.0)
+
+
+def identical_bandits() -> TaskDistribution:
+    """One bandit over and over: no variance between tasks, so the best prior IS the solution."""
+    arms = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64)
+    return _cycle("probe/identical", "the same bandit every time", arms, gamma=0.0)
+
+
+def delayed_reward() -> TaskDistribution:
+    """One task: the first step pays nothing, the second pays 1 if action 1 was taken first.
+
+    Q of the first state is (0, gamma): an algorithm that loses the discount or the next state's
+    value fails here and nowhere simpler.
+    """
+    transition = torch.zeros(3, 2, 3, dtype=torch.float64)
+    transition[0, 0, 2] = transition[0, 1, 1] = 1.0
+    transition[1:, :, 2] = 1.0
+    reward = torch.zeros(3, 2, dtype=torch.float64)
+    reward[1] = 1.0
+    start = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+    task = tabular_task(transition, reward, start)
+
+    def sample(num_tasks: int, generator: torch.Generator, split: Split = "train") -> TabularTask:
+        return TabularTask(*(torch.stack([field] * num_tasks) for field in task))
+
+    return TaskDistribution("probe/delayed", "a reward one step late", sample, gamma=0.5, horizon=2)
+
+
+def _cycle(name: str, summary: str, arms: torch.Tensor, gamma: float) -> TaskDistribution:
+    """Return the distribution that deals the rows of ``arms`` in turn, the same in both splits."""
+
+    def sample(num_tasks: int, generator: torch.Generator, split: Split = "train") -> TabularTask:
+        return bandit(arms[torch.arange(num_tasks) % len(arms)])
+
+    return TaskDistribution(name, summary, sample, gamma, horizon=1)
+
+
+PROBES = {
+    "probe/opposite": opposite_bandits,
+    "probe/identical": identical_bandits,
+    "probe/delayed": delayed_reward,
+}
+"""Makers of the probes, by name."""

@@ -1,0 +1,89 @@
+"""The shape legend, the records that cross ``vmap``, and the aliases.
+
+Letters in shapes, the same everywhere:
+
+    N  tasks in a batch          S  states
+    B  episodes per task         A  discrete actions
+    T  steps per episode         P  parameters, flattened
+
+A function that is written for ONE task carries no N in its shapes; ``torch.func.vmap`` adds it.
+Records are NamedTuples because ``vmap`` takes and returns them; a plain dataclass it refuses.
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Params = dict[str, Tensor]
+"""Parameters by name. Stacked parameters of N tasks carry a leading N on every leaf."""
+
+Split = Literal["train", "test"]
+"""Which part of a task distribution: the two never share a task."""
+
+
+class TabularTask(NamedTuple):
+    """A finite Markov decision process; make one with :func:`bomrl_lite.mdp.tabular_task`."""
+
+    transition: Float[Tensor, "*N S A S"]
+    """P(s' | s, a); sums to 1 over the last axis."""
+    reward: Float[Tensor, "*N S A"]
+    """r(s, a): expected reward of the step that starts in s with action a."""
+    start: Float[Tensor, "*N S"]
+    """rho(s): distribution of the first state."""
+
+
+class TaskDistribution(NamedTuple):
+    """P(Gamma): a seeded, unlimited supply of tabular tasks with a held-out split."""
+
+    name: str
+    summary: str
+    sample: Callable[[int, torch.Generator, Split], TabularTask]
+    """(number of tasks, generator, split) -> tasks with a leading N."""
+    gamma: float
+    """Discount, in [0, 1)."""
+    horizon: int
+    """Steps of one sampled episode; exact values use the infinite horizon."""
+
+
+class TabularPolicy(NamedTuple):
+    """A parametrised policy over finitely many states and actions."""
+
+    init: Callable[[torch.Generator], Params]
+    log_probs: Callable[[Params], Float[Tensor, "S A"]]
+    """log pi(a | s) of every state and action."""
+
+
+class SolveInfo(NamedTuple):
+    """What a linear solver knows about its own answer; one value per system under ``vmap``."""
+
+    residual: Float[Tensor, ""]
+    """||b - A x|| / ||b||, recomputed from the answer; 0 for b = 0."""
+    iterations: Tensor
+    """Iterations that changed the answer (0 for a direct solve)."""
+    curvature: Float[Tensor, ""]
+    """Smallest <p, A p> / <p, p> met; not positive means A is not positive definite."""
+
+
+class ControlInfo(NamedTuple):
+    """What a dynamic-programming solver knows about its own answer."""
+
+    residual: Float[Tensor, ""]
+    """max_s |max_a Q(s, a) - V(s)|: 0 exactly when the policy is optimal."""
+    iterations: int
+
+
+class AdaptInfo(NamedTuple):
+    """Exact returns of one task around its adaptation."""
+
+    return_before: Float[Tensor, ""]
+    return_after: Float[Tensor, ""]
+
+
+MetaGradient = Callable[[Params, TabularTask], tuple[Params, AdaptInfo]]
+"""(phi, one task) -> (ascent direction of phi, info)."""
+
+Adaptation = Callable[[Params, TabularTask], Params]
+"""Alg: (phi, one task) -> theta."""
