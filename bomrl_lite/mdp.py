@@ -160,9 +160,11 @@ def _check_table(policy_probs: Tensor, task: TabularTask, gamma: float) -> None:
 
 
 def _check_kinds(task: TabularTask) -> None:
-    for name, tensor in task._asdict().items():
+    fields = task._asdict()
+    for name, tensor in fields.items():
         if not tensor.is_floating_point():
             raise ValueError(f"{name} must be a floating-point tensor, got {tensor.dtype}")
+    for name, tensor in fields.items():
         if (tensor.dtype, tensor.device) != (task.reward.dtype, task.reward.device):
             raise ValueError(
                 f"{name} is {tensor.dtype} on {tensor.device} but reward is {task.reward.dtype} "

@@ -229,8 +229,8 @@ def load(out: Path) -> tuple[MetaConfig, MetaState]:
         _restore(state, saved)
     except (KeyError, TypeError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
         raise ValueError(
-            f"{path} is not a checkpoint of this course ({type(error).__name__}: "
-            f"{str(error).splitlines()[0]}); train anew into another folder"
+            f"{path} is not a checkpoint of this course ({type(error).__name__}); "
+            "train anew into another folder"
         ) from error
     return config, state
 

@@ -1,0 +1,129 @@
+"""Bad input: each row is a mistake a user makes and the words that must answer it."""
+
+import pytest
+import torch
+from conftest import random_logits, random_task
+
+import bomrl_lite as bl
+from bomrl_lite.evaluate import optimality_gap
+from bomrl_lite.tasks import frozen_lake as lakes
+
+TASK = random_task(0)
+PROBS = random_logits(0).softmax(-1)
+POLICY = bl.tabular_softmax(5, 3)
+PHI = {"logits": random_logits(0)}
+
+
+def with_field(**changed):
+    return bl.tabular_task(**{**TASK._asdict(), **changed})
+
+
+def spoiled(tensor: torch.Tensor, index: tuple[int, ...], value: float) -> torch.Tensor:
+    copy = tensor.clone()
+    copy[index] = value
+    return copy
+
+
+def batch_of_tasks():
+    return type(TASK)(*(torch.stack([field] * 2) for field in TASK))
+
+
+CASES = {
+    "gamma of 1": (lambda: bl.q_values(PROBS, TASK, 1.0), r"gamma must be in \[0, 1\), got 1.0"),
+    "gamma above 1": (lambda: bl.occupancy(PROBS, TASK, 1.5), "discounted sums are infinite"),
+    "gamma below 0": (lambda: bl.optimal_policy(TASK, -0.1), "got -0.1"),
+    "gamma not a number": (lambda: bl.q_values(PROBS, TASK, float("nan")), "got nan"),
+    "policy of another shape": (lambda: bl.q_values(PROBS.T, TASK, 0.9), r"\[S, A\].*\(3, 5\)"),
+    "a batch where one task is meant": (
+        lambda: bl.q_values(PROBS, batch_of_tasks(), 0.9),
+        "use torch.func.vmap",
+    ),
+    "mixed dtype": (lambda: bl.q_values(PROBS.float(), TASK, 0.9), "float32.*float64.*convert"),
+    "mixed device": (lambda: bl.q_values(PROBS.to("meta"), TASK, 0.9), "meta.*cpu.*convert"),
+    "mixed dtype in a task": (
+        lambda: with_field(start=TASK.start.float()),
+        "start is torch.float32",
+    ),
+    "integers": (lambda: with_field(reward=torch.ones(5, 3, dtype=torch.int64)), "floating-point"),
+    "rows that do not sum to 1": (
+        lambda: with_field(transition=TASK.transition * 0.5),
+        r"transition must hold probabilities.*Index \[0, 0\] sums to 0.5",
+    ),
+    "a negative probability": (
+        lambda: with_field(start=spoiled(spoiled(TASK.start * 0, (0,), 1.5), (1,), -0.5)),
+        "smallest entry -0.5",
+    ),
+    "a probability that is not a number": (
+        lambda: with_field(transition=spoiled(TASK.transition, (2, 1, 0), torch.nan)),
+        r"Index \[2, 1\]",
+    ),
+    "a reward that is not a number": (
+        lambda: with_field(reward=spoiled(TASK.reward, (4, 2), torch.nan)),
+        r"finite, got nan at index \[4, 2\]",
+    ),
+    "an infinite reward": (
+        lambda: with_field(reward=spoiled(TASK.reward, (1, 0), torch.inf)),
+        "finite, got inf",
+    ),
+    "transition of another shape": (
+        lambda: with_field(transition=TASK.transition[:, :2]),
+        r"\[..., S, A, S\].*\(5, 2, 5\)",
+    ),
+    "start of another shape": (lambda: with_field(start=TASK.start[:4]), r"start must be .*\(5,\)"),
+    "unknown task": (
+        lambda: bl.make_tasks("frozen_lake/hole-4x4"),
+        "did you mean frozen_lake/holes-4x4",
+    ),
+    "unknown task, nothing close": (lambda: bl.make_tasks("xyzzy"), "known are frozen_lake"),
+    "no tasks asked for": (
+        lambda: bl.make_tasks("frozen_lake/goals-4x4").sample(0, torch.Generator(), "train"),
+        "at least 1, got 0",
+    ),
+    "unknown split": (
+        lambda: bl.make_tasks("frozen_lake/goals-4x4").sample(1, torch.Generator(), "val"),
+        "'train' or 'test', got 'val'",
+    ),
+    "unreachable goal": (
+        lambda: lakes.lake_task(("SH", "HG"), lakes.GYMNASIUM),
+        "no path leads from S to G.*open a way",
+    ),
+    "ragged map": (lambda: lakes.lake_task(("SF", "F"), lakes.HOLES), r"one length, got \[2, 1\]"),
+    "empty map": (lambda: lakes.lake_task((), lakes.HOLES), r"one length, got \[\]"),
+    "unknown letter": (lambda: lakes.lake_task(("SX", "FG"), lakes.HOLES), r"unknown \['X'\]"),
+    "no goal": (lambda: lakes.lake_task(("SF", "FF"), lakes.HOLES), "at least one S and one G"),
+    "step size of 0": (
+        lambda: bl.gradient_step(PHI, TASK, policy=POLICY, gamma=0.9, step_size=0.0),
+        "step_size must be positive, got 0.0",
+    ),
+    "negative number of steps": (
+        lambda: bl.adapted_returns(
+            PHI, batch_of_tasks(), lambda p, t: p, policy=POLICY, gamma=0.9, num_steps=-1
+        ),
+        "0 or more, got -1",
+    ),
+    "gap of other shapes": (lambda: optimality_gap(torch.ones(3), torch.ones(3)), r"\[N, K\]"),
+    "policy of no actions": (lambda: bl.tabular_softmax(3, 0), "at least 1 state and 1 action"),
+    "unknown method": (lambda: bl.MetaConfig(method="mamml"), "method must be one of.*'mamml'"),
+    "no iterations": (lambda: bl.MetaConfig(iterations=0), "iterations must be at least 1, got 0"),
+    "infinite step": (
+        lambda: bl.MetaConfig(step_size=float("inf")),
+        "positive and finite, got inf",
+    ),
+    "negative learning rate": (lambda: bl.MetaConfig(learning_rate=-1), "learning_rate.*got -1"),
+    "batch larger than the tasks": (
+        lambda: bl.MetaConfig(num_tasks=3, batch_tasks=4),
+        "between 1 and num_tasks = 3, got 4",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", CASES)
+def test_bad_input_is_told_what_was_wrong(mistake):
+    call, words = CASES[mistake]
+    with pytest.raises(ValueError, match=f"(?s){words}"):
+        call()
+
+
+def test_a_missing_run_says_how_to_make_one(tmp_path):
+    with pytest.raises(FileNotFoundError, match="train first: python -m bomrl_lite train"):
+        bl.load(tmp_path)

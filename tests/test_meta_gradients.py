@@ -1,0 +1,179 @@
+import pytest
+import torch
+from conftest import central_difference, random_logits, random_task, relative_error, stack
+from torch.func import hessian, vmap
+
+from bomrl_lite import mdp
+from bomrl_lite.adaptation import gradient_step, policy_gradient
+from bomrl_lite.evaluate import (
+    adapted_returns,
+    gap_rows,
+    optimal_returns,
+    optimality_gap,
+    stationarity,
+)
+from bomrl_lite.meta_gradients import META_GRADIENTS, first_order_maml, joint, maml
+from bomrl_lite.policies import tabular_softmax
+from bomrl_lite.tasks import make_tasks
+
+POLICY = tabular_softmax(5, 3)
+GAMMA, ALPHA = 0.9, 0.7
+EXACT = {"policy": POLICY, "gamma": GAMMA}
+DIALS = {**EXACT, "step_size": ALPHA}
+
+
+def return_of(logits: torch.Tensor, task) -> torch.Tensor:
+    """J from the power series of the Bellman operator: no linear solve, no package code."""
+    probs = logits.softmax(-1)
+    moves, paid = torch.einsum("sa,sat->st", probs, task.transition), (probs * task.reward).sum(-1)
+    values = torch.zeros_like(paid)
+    for _ in range(400):
+        values = paid + GAMMA * moves @ values
+    return task.start @ values
+
+
+def unrolled(logits: torch.Tensor, task, create_graph: bool = True) -> torch.Tensor:
+    """grad_phi J(phi + alpha grad J(phi)) by torch.autograd through both steps."""
+    phi = logits.clone().requires_grad_()
+    (inner,) = torch.autograd.grad(return_of(phi, task), phi, create_graph=create_graph)
+    return torch.autograd.grad(return_of(phi + ALPHA * inner, task), phi)[0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_policy_gradient_is_that_of_the_theorem(seed):
+    task, logits = random_task(seed), random_logits(seed)
+    probs = logits.softmax(-1)
+    nu, advantage = mdp.occupancy(probs, task, GAMMA), mdp.advantages(probs, task, GAMMA)
+    theorem = nu[:, None] * probs * advantage / (1 - GAMMA)
+    got = policy_gradient({"logits": logits}, task, **EXACT)["logits"]
+    assert relative_error(got, theorem) < 1e-12
+    assert relative_error(got, central_difference(lambda x: return_of(x, task), logits)) < 1e-9
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_maml_equals_central_differences(seed):
+    task, logits = random_task(seed), random_logits(seed)
+
+    def after_one_step(x):
+        step = central_difference(lambda y: return_of(y, task), x, h=1e-2)
+        return return_of(x + ALPHA * step, task)
+
+    def after_one_exact_step(x):
+        theta = gradient_step({"logits": x}, task, **DIALS)["logits"]
+        return return_of(theta, task)
+
+    got = maml({"logits": logits}, task, **DIALS)[0]["logits"]
+    assert relative_error(got, central_difference(after_one_exact_step, logits)) < 1e-8
+    assert abs(after_one_step(logits) - after_one_exact_step(logits)) < 1e-7
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_maml_equals_unrolled_autograd(seed):
+    task, logits = random_task(seed), random_logits(seed)
+    got = maml({"logits": logits}, task, **DIALS)[0]["logits"]
+    assert relative_error(got, unrolled(logits, task)) < 1e-12
+
+
+def test_maml_on_a_lake_equals_unrolled_autograd():
+    tasks = make_tasks("frozen_lake/holes-4x4").sample(1, torch.Generator().manual_seed(0))
+    task = type(tasks)(*(field[0] for field in tasks))
+    logits = random_logits(0, 16, 4)
+    dials = {"policy": tabular_softmax(16, 4), "gamma": GAMMA, "step_size": ALPHA}
+    got = maml({"logits": logits}, task, **dials)[0]["logits"]
+    assert relative_error(got, unrolled(logits, task)) < 1e-12
+
+
+def test_first_order_maml_lacks_exactly_the_second_order_term():
+    task, logits = random_task(0), random_logits(0)
+    first = first_order_maml({"logits": logits}, task, **DIALS)[0]["logits"]
+    assert relative_error(first, unrolled(logits, task, create_graph=False)) < 1e-12
+    dense = hessian(lambda x: return_of(x, task))(logits).reshape(15, 15)
+    missing = ALPHA * (dense @ first.flatten()).reshape(5, 3)
+    full = maml({"logits": logits}, task, **DIALS)[0]["logits"]
+    assert relative_error(full - first, missing) < 1e-10
+    assert relative_error(first, full) > 0.05
+
+
+def test_joint_is_the_gradient_before_adaptation():
+    task, logits = random_task(1), random_logits(1)
+    got = joint({"logits": logits}, task, **DIALS)[0]["logits"]
+    assert relative_error(got, central_difference(lambda x: return_of(x, task), logits)) < 1e-9
+
+
+@pytest.mark.parametrize("method", META_GRADIENTS.values(), ids=META_GRADIENTS)
+def test_methods_report_returns_and_batch_over_tasks(method):
+    tasks = [random_task(i) for i in range(4)]
+    phi = {"logits": random_logits(0)}
+    gradients, info = vmap(lambda t: method(phi, t, **DIALS))(stack(tasks))
+    for i, task in enumerate(tasks):
+        single, single_info = method(phi, task, **DIALS)
+        torch.testing.assert_close(gradients["logits"][i], single["logits"], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(info.return_after[i], single_info.return_after)
+        assert abs(info.return_before[i] - return_of(phi["logits"], task)) < 1e-10
+        theta = phi["logits"] + ALPHA * central_difference(
+            lambda x, t=task: return_of(x, t), phi["logits"]
+        )
+        assert abs(info.return_after[i] - return_of(theta, task)) < 1e-8
+
+
+@pytest.mark.parametrize("method", META_GRADIENTS.values(), ids=META_GRADIENTS)
+def test_changing_one_task_leaves_the_others_bit_identical(method):
+    tasks = [random_task(i) for i in range(4)]
+    phi = {"logits": random_logits(0)}
+    batch = vmap(lambda t: method(phi, t, **DIALS)[0]["logits"])
+    before, after = batch(stack(tasks)), batch(stack([*tasks[:2], random_task(9), tasks[3]]))
+    assert [torch.equal(b, a) for b, a in zip(before, after, strict=True)] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+
+
+def test_adapted_returns_step_by_step():
+    tasks = [random_task(i) for i in range(3)]
+    phi = {"logits": random_logits(0)}
+
+    def adapt(params, task):
+        return gradient_step(params, task, **DIALS)
+
+    returns = adapted_returns(phi, stack(tasks), adapt, **EXACT, num_steps=2)
+    for i, task in enumerate(tasks):
+        theta = phi["logits"]
+        for k in range(3):
+            assert abs(returns[i, k] - return_of(theta, task)) < 1e-8
+            theta = theta + ALPHA * central_difference(lambda x, t=task: return_of(x, t), theta)
+
+
+def test_gaps_are_measured_against_each_tasks_own_best():
+    tasks = stack([random_task(i) for i in range(3)])
+    best = optimal_returns(tasks, GAMMA)
+    returns = torch.stack([best - 1, best], 1)
+    torch.testing.assert_close(
+        optimality_gap(returns, best), torch.tensor([[1.0, 0.0]] * 3, dtype=torch.float64)
+    )
+    rows = gap_rows(
+        {"logits": random_logits(0)},
+        tasks,
+        lambda p, t: gradient_step(p, t, **DIALS),
+        **EXACT,
+        prior="random",
+    )
+    assert len(rows) == 6
+    assert all(row["prior"] == "random" and row["gap"] >= -1e-12 for row in rows)
+    assert all(abs(best[row["task"]] - row["return"] - row["gap"]) < 1e-12 for row in rows)
+
+
+def test_stationarity_is_the_norm_of_the_mean_not_the_mean_norm():
+    tasks = make_tasks("probe/opposite").sample(2, torch.Generator())
+    policy = tabular_softmax(1, 2)
+    phi = policy.init(torch.Generator())
+
+    def gradient(params, task):
+        return joint(params, task, policy=policy, gamma=0.0, step_size=1.0)
+
+    assert stationarity(phi, tasks, gradient) < 1e-15
+    alone = type(tasks)(*(field[:1] for field in tasks))
+    torch.testing.assert_close(
+        stationarity(phi, alone, gradient), torch.tensor(0.25 * 2**0.5, dtype=torch.float64)
+    )

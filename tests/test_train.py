@@ -1,0 +1,183 @@
+import dataclasses
+import json
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from bomrl_lite import files
+from bomrl_lite.train import MetaConfig, load, make_problem, meta_train, save, seeded, start_state
+
+SMALL = MetaConfig(num_tasks=4, batch_tasks=2, iterations=9, checkpoint_every=2)
+
+
+def same(a, b) -> bool:
+    return a.history == b.history and all(torch.equal(a.phi[k], b.phi[k]) for k in a.phi)
+
+
+def test_the_same_seed_gives_bit_identical_history_and_parameters():
+    first, second = meta_train(SMALL), meta_train(SMALL)
+    assert same(first, second)
+    assert not same(first, meta_train(dataclasses.replace(SMALL, seed=1)))
+
+
+def test_training_raises_the_return_after_adaptation():
+    history = meta_train(dataclasses.replace(SMALL, iterations=60)).history
+    assert history[-1]["return_after"] > history[0]["return_after"] + 0.5
+    assert [row["iteration"] for row in history] == list(range(60))
+
+
+@pytest.mark.parametrize("method", ["maml", "first_order_maml", "joint"])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, method):
+    config = dataclasses.replace(SMALL, method=method)
+    meta_train(dataclasses.replace(config, iterations=5), out=tmp_path)
+    resumed = meta_train(config, out=tmp_path, resume=True)
+    assert same(resumed, meta_train(config))
+    assert same(load(tmp_path)[1], resumed)
+
+
+@pytest.mark.parametrize("crash_at", range(18))
+def test_a_crash_between_any_two_file_operations_loses_nothing(tmp_path, monkeypatch, crash_at):
+    """Stop the run at its n-th rename, before and after the file is in place; then resume."""
+
+    class CrashError(Exception):
+        pass
+
+    renames = 0
+    real_replace = os.replace
+
+    def fragile_replace(draft, path):
+        nonlocal renames
+        renames += 1
+        if renames - 1 == crash_at:
+            if crash_at % 2:
+                real_replace(draft, path)
+            raise CrashError
+
+        real_replace(draft, path)
+
+    monkeypatch.setattr(files.os, "replace", fragile_replace)
+    with pytest.raises(CrashError):
+        meta_train(SMALL, out=tmp_path)
+    monkeypatch.undo()
+    assert same(meta_train(SMALL, out=tmp_path, resume=True), meta_train(SMALL))
+    text = (tmp_path / "history.csv").read_text()
+    assert text.count("\n") == 10
+
+
+def test_a_killed_process_is_continued_bit_for_bit(tmp_path):
+    """SIGKILL three times at random moments of a run that saves after every iteration."""
+    dials = ["--num-tasks", "4", "--iterations", "400", "--checkpoint-every", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "bomrl_lite",
+        "train",
+        *dials,
+        "--out",
+        str(tmp_path),
+        "--resume",
+    ]
+    moment = random.Random(0)
+    for _ in range(3):
+        before = _progress(tmp_path)
+        child = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+        while child.poll() is None and _progress(tmp_path) < before + 3:
+            time.sleep(0.02)
+        time.sleep(moment.uniform(0, 0.1))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    assert 0 < _progress(tmp_path) < 400, "the run was over before it could be killed"
+    config = MetaConfig(num_tasks=4, iterations=400, checkpoint_every=100)
+    resumed = meta_train(config, out=tmp_path, resume=True)
+    assert same(resumed, meta_train(config))
+
+
+def _progress(out: Path) -> int:
+    path = out / "history.csv"
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+def test_a_run_folder_is_readable_without_the_package(tmp_path):
+    state = meta_train(SMALL, out=tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text()) == dataclasses.asdict(SMALL)
+    header, *rows = (tmp_path / "history.csv").read_text().splitlines()
+    assert header == "iteration,return_before,return_after,gradient_norm"
+    assert [float(row.split(",")[2]) for row in rows] == [r["return_after"] for r in state.history]
+
+
+def test_training_longer_is_resuming_with_more_iterations(tmp_path):
+    meta_train(SMALL, out=tmp_path)
+    longer = dataclasses.replace(SMALL, iterations=15)
+    assert same(meta_train(longer, out=tmp_path, resume=True), meta_train(longer))
+
+
+def test_an_existing_run_is_not_overwritten(tmp_path):
+    meta_train(SMALL, out=tmp_path)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with pytest.raises(FileExistsError, match="--resume"):
+        meta_train(SMALL, out=tmp_path)
+    with pytest.raises(ValueError, match="seed: 0 there, 5 now"):
+        meta_train(dataclasses.replace(SMALL, seed=5), out=tmp_path, resume=True)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+class Touch:
+    """Unpickling this would make a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (Path(self.path),)
+
+
+def test_loading_a_checkpoint_executes_no_code(tmp_path):
+    trace = tmp_path / "executed"
+    for payload in (pickle.dumps(Touch(trace), protocol=2), _as_checkpoint(Touch(trace), tmp_path)):
+        (tmp_path / "checkpoint.pt").write_bytes(payload)
+        with pytest.raises(ValueError, match="not a checkpoint of this course"):
+            load(tmp_path)
+        assert not trace.exists()
+
+
+def _as_checkpoint(content, folder: Path) -> bytes:
+    torch.save({"phi": content}, folder / "evil.pt")
+    return (folder / "evil.pt").read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 broken"])
+def test_a_broken_checkpoint_is_an_error_that_says_so(tmp_path, content):
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(ValueError, match="not a checkpoint of this course"):
+        load(tmp_path)
+
+
+def test_a_step_out_of_range_stops_before_it_spoils_anything(tmp_path):
+    config = dataclasses.replace(SMALL, method="joint")
+    problem = make_problem(config)
+    state = start_state(config, problem)
+    save(config, state, tmp_path)
+    state.phi["logits"][0, 0] = torch.nan
+    from bomrl_lite.train import meta_step
+
+    with pytest.raises(FloatingPointError, match="smaller step_size or learning_rate"):
+        meta_step(state, problem.tasks, problem.meta_gradient)
+    assert state.history == []
+    assert torch.isfinite(load(tmp_path)[1].phi["logits"]).all()
+
+
+def test_streams_of_one_seed_differ():
+    draws = {
+        torch.rand(1, generator=seeded(s, stream=k)).item() for s in range(3) for k in range(3)
+    }
+    assert len(draws) == 9
