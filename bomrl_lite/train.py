@@ -267,6 +267,7 @@ def _open_run(config: MetaConfig, problem: Problem, out: Path, resume: bool) -> 
             f"the run in {out} had another configuration ({'; '.join(differing)}); give the same "
             "one or another folder"
         )
+    save(config, state, out)  # a kill may have struck between the checkpoint and the other files
     return state
 
 
