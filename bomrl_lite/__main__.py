@@ -61,7 +61,7 @@ def evaluate(
     for split, tasks in (("train", problem.tasks), ("test", held_out)):
         for prior, phi in priors.items():
             labels = {"split": split, "prior": prior}
-            rows += gap_rows(phi, tasks, adapt, num_steps=num_steps, **exact, **labels)
+            rows += gap_rows(phi, tasks, adapt, num_steps=num_steps, labels=labels, **exact)
     write_atomically(run / "evaluation.csv", _csv(rows).encode())
     print(_gap_table(rows, num_steps))
     return 0

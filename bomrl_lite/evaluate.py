@@ -6,6 +6,9 @@ r"""How good is a meta-policy? The three metrics of the theory, exactly, task by
   every task is compared with its own best policy.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import torch
 from torch import Tensor
 from torch.func import vmap
@@ -79,7 +82,7 @@ def gap_rows(
     policy: TabularPolicy,
     gamma: float,
     num_steps: int = 1,
-    **labels: str,
+    labels: Mapping[str, str] = MappingProxyType({}),
 ) -> list[dict[str, float | int | str]]:
     """Return one tidy row per task and number of adaptations, for tables and plots.
 
@@ -90,7 +93,7 @@ def gap_rows(
         policy: how parameters become a policy.
         gamma: discount in [0, 1).
         num_steps: adaptations, >= 0.
-        labels: further columns, the same in every row (``prior="maml"``).
+        labels: further columns, the same in every row, such as ``{"prior": "maml"}``.
     """
     returns = adapted_returns(phi, tasks, adapt, policy=policy, gamma=gamma, num_steps=num_steps)
     gaps = optimality_gap(returns, optimal_returns(tasks, gamma))

@@ -14,7 +14,7 @@ from bomrl_lite.types import AdaptInfo, Params, TabularPolicy, TabularTask
 def maml(
     phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float, step_size: float
 ) -> tuple[Params, AdaptInfo]:
-    r"""Exact meta-gradient of MAML (Finn et al., 1703.03400; Fallah et al., 1908.10400, eq. 5).
+    r"""Exact meta-gradient of MAML (Finn et al., 1703.03400; Fallah et al., 1908.10400).
 
     \nabla_phi J(theta) = (I + alpha \nabla^2 J(phi)) \nabla J(theta)
 

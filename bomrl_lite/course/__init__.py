@@ -1,0 +1,1 @@
+"""The classroom wing: everything that the notebooks need beside the mathematics."""

@@ -1,0 +1,72 @@
+"""Is this machine ready for the course? Compares versions, not importability."""
+
+import importlib.metadata
+import platform
+import sys
+from typing import NamedTuple
+
+import torch
+from packaging.requirements import Requirement
+
+PACKAGE = "bomrl-lite"
+
+
+class Finding(NamedTuple):
+    """One line of the check."""
+
+    what: str
+    wanted: str
+    found: str
+    ok: bool
+
+
+def setup_check() -> None:
+    """Print what is installed beside what the course needs, and what to do about differences."""
+    findings = [*check_versions(), check_device()]
+    width = max(len(finding.what) for finding in findings)
+    for finding in findings:
+        mark = "ok " if finding.ok else "!! "
+        print(f"{mark} {finding.what:<{width}}  {finding.found:<12} wanted {finding.wanted}")
+    wrong = [finding.what for finding in findings if not finding.ok]
+    if wrong:
+        print(
+            f"\nNot as the course needs it: {', '.join(wrong)}. In the course's folder run\n"
+            "    python run.py setup\nthen choose Kernel > Restart Kernel and run this cell again."
+        )
+    else:
+        print("\nEverything is in place.")
+
+
+def check_versions() -> list[Finding]:
+    """Compare Python and every package that the lessons need with what the project asks for."""
+    wanted_python = str(importlib.metadata.metadata(PACKAGE)["Requires-Python"])
+    requirements = map(Requirement, importlib.metadata.requires(PACKAGE) or [])
+    needed = [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": "lab"})]
+    return [
+        _compare(Requirement(f"Python{wanted_python}"), platform.python_version()),
+        *(_compare(requirement, _installed(requirement.name)) for requirement in needed),
+    ]
+
+
+def check_device() -> Finding:
+    """Name the device that ``device = "auto"`` would take; the CPU is always enough."""
+    found = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return Finding("device", "cpu or a CUDA GPU", found, ok=True)
+
+
+def environment() -> dict[str, str]:
+    """Return the versions that a stored result must name."""
+    versions = {name: _installed(name) for name in ("torch", "numpy", "gymnasium", PACKAGE)}
+    return {"python": sys.version.split()[0], "platform": platform.platform(), **versions}
+
+
+def _compare(requirement: Requirement, found: str) -> Finding:
+    ok = found != "missing" and requirement.specifier.contains(found, prereleases=True)
+    return Finding(requirement.name, str(requirement.specifier) or "any", found, ok)
+
+
+def _installed(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"

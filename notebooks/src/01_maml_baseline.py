@@ -1,0 +1,531 @@
+# %% [markdown]
+# # 01 · The MAML baseline
+#
+# **After this lesson you can**
+#
+# - compute values, occupancies and policy gradients of a finite problem exactly, and say why each holds;
+# - derive MAML's meta-gradient and recognise its second-order term;
+# - train MAML on Frozen Lake and measure it against every task's own optimum;
+# - name three limitations of MAML, each shown here by a cell: the reasons for lessons 02 to 05.
+#
+# **Time:** reading 45 minutes, computing under 1 minute. **Before:** [00 · Start here](00_start_here.ipynb). **After:** exercise set 01 (`exercises/01_maml_baseline.ipynb`).
+#
+# | equation | function |
+# |---|---|
+# | $V = (I-\gamma P_\pi)^{-1} r_\pi$ and $Q = r + \gamma P V$ | `bl.state_values`, `bl.q_values` |
+# | $\nu = (1-\gamma)(I-\gamma P_\pi^\top)^{-1}\rho$ | `bl.occupancy` |
+# | $\nabla J = \frac{1}{1-\gamma}\sum_s \nu(s)\sum_a \nabla\pi(a\mid s)\,Q(s,a)$ | `bl.policy_gradient` |
+# | $\theta = \phi + \alpha\nabla J_\tau(\phi)$ | `bl.gradient_step` |
+# | $\nabla_\phi J_\tau(\theta) = (I+\alpha\nabla^2 J_\tau(\phi))\,\nabla J_\tau(\theta)$ | `bl.maml` |
+# | $\mathbb E_\tau[J_\tau(\pi^*_\tau) - J_\tau(\mathrm{Alg}(\phi))]$ | `bl.optimality_gap` |
+
+# %% tags=["parameters"]
+profile = "class"  # "smoke": seconds, for tests · "class": for you · "full": larger, for figures
+seed = 0
+
+# %%
+from functools import partial
+
+import gymnasium
+import numpy as np
+import pandas as pd
+import torch
+from torch.func import vmap
+
+import bomrl_lite as bl
+from bomrl_lite.course import plots, widgets
+from bomrl_lite.course.record import record
+from bomrl_lite.course.show import show_source
+from bomrl_lite.evaluate import gap_rows
+from bomrl_lite.linalg import add_scaled, dot, hessian_vector_product, norm
+from bomrl_lite.tasks import frozen_lake as lakes
+from bomrl_lite.train import make_problem, meta_step, seeded, start_state
+
+plots.use_style()
+torch.set_num_threads(1)
+sizes = {
+    "smoke": {"iterations": 6, "seeds": 2, "num_tasks": 4, "episodes": 200},
+    "class": {"iterations": 150, "seeds": 5, "num_tasks": 20, "episodes": 4000},
+    "full": {"iterations": 300, "seeds": 20, "num_tasks": 40, "episodes": 40000},
+}[profile]
+
+# %% [markdown]
+# ## 1. One task: a Markov decision process
+#
+# A task is a **Markov decision process**: states $s$, actions $a$, transition probabilities $P(s'\mid s,a)$, expected rewards $r(s,a)$, a distribution $\rho$ of the first state and a discount $\gamma$. A policy $\pi(a\mid s)$ earns the **return**
+# $$J(\pi) = \mathbb E\Big[\sum_{t\ge 0}\gamma^t r_t\Big].$$
+# Gymnasium's Frozen Lake is small enough to write down completely. On slippery ice a step goes where you meant it to with probability 1/3, else sideways.
+
+# %%
+lake_map = ("SFFF", "FHFH", "FFFH", "HFFG")
+task = lakes.lake_task(lake_map, lakes.GYMNASIUM)
+gamma = 0.95
+print("transition", tuple(task.transition.shape), " reward", tuple(task.reward.shape))
+uniform = torch.full_like(task.reward, 0.25)
+best, info = bl.optimal_policy(task, gamma)
+print(f"policy iteration stopped with Bellman residual {info.residual:.1e}")
+
+# %% [markdown]
+# ### Values
+#
+# The **state value** $V(s)$ is the return from $s$ on. One step of it must fit the next, $V = r_\pi + \gamma P_\pi V$: a linear system. The **action value** $Q(s,a)$ takes action $a$ first, and the **advantage** $A = Q - V$ says how much better that is than following $\pi$.
+
+# %%
+show_source(bl.state_values, bl.q_values)
+
+# %%
+fig, axes = plots.plt.subplots(1, 2, figsize=(6, 3.2))
+for ax, probs, name in zip(axes, (uniform, best), ("uniform policy", "optimal policy"), strict=True):
+    earned = bl.expected_return(probs, task, gamma)
+    plots.draw_lake(
+        lake_map, bl.state_values(probs, task, gamma), probs, ax=ax, title=f"{name}: J = {earned:.3f}"
+    )
+
+# %% [markdown]
+# *Colours and numbers: state values (each lake has its own scale). The optimal policy walks into walls next to holes on purpose: there, slipping cannot kill it.*
+#
+# Never believe an exact number without a second road to it. Gymnasium's own environment, played many times:
+
+# %%
+env = gymnasium.make("FrozenLake-v1", desc=list(lake_map), is_slippery=True)
+rng = np.random.default_rng(seed)
+env.reset(seed=seed)
+
+
+def play(probs):
+    """Return the discounted reward of one episode in gymnasium's environment."""
+    state, _ = env.reset()
+    earned, discount, done = 0.0, 1.0, False
+    while not done and discount > 1e-3:
+        action = int(rng.choice(4, p=probs[state].numpy()))
+        state, reward, done, _, _ = env.step(action)
+        earned, discount = earned + discount * reward, discount * gamma
+    return earned
+
+
+returns = np.array([play(best) for _ in range(sizes["episodes"])])
+exact = bl.expected_return(best, task, gamma).item()
+error = returns.std() / np.sqrt(len(returns))
+print(f"exact J {exact:.4f}, sampled {returns.mean():.4f} +- {error:.4f} (one standard error)")
+record("sampled_minus_exact", (returns.mean() - exact) / error, "standard errors")
+
+# %% [markdown]
+# ### Occupancy
+#
+# Where does a policy spend its (discounted) time? The **occupancy** $\nu(s) = (1-\gamma)\sum_t\gamma^t\Pr(s_t=s)$ sums to 1 and turns a return into an average: $J = \frac1{1-\gamma}\sum_s\nu(s)\sum_a\pi(a\mid s)\,r(s,a)$.
+
+# %%
+show_source(bl.occupancy)
+nu = bl.occupancy(best, task, gamma)
+as_average = (nu[:, None] * best * task.reward).sum() / (1 - gamma)
+print(f"sum of occupancy {nu.sum():.12f};  J {exact:.12f} = {as_average:.12f}")
+fig = plots.draw_lake(lake_map, nu, title="occupancy of the optimal policy")
+
+# %% [markdown]
+# *Where the optimal policy is, in discounted time. It ends at the goal, or in a hole.*
+#
+# ### The policy-gradient theorem
+#
+# Let a policy have parameters $\theta$; ours has one logit per state and action, $\pi_\theta(\cdot\mid s)=\mathrm{softmax}(\theta_s)$. The theorem (Sutton et al., 1999) says
+# $$\nabla J(\theta) = \frac{1}{1-\gamma}\sum_s\nu(s)\sum_a\nabla\pi_\theta(a\mid s)\,Q(s,a).$$
+# The surprise is what is *missing*: the derivatives of $\nu$ and of $Q$. For this softmax the sum becomes $\frac1{1-\gamma}\nu(s)\,\pi(a\mid s)\,A(s,a)$, one entry per logit. We compare it with automatic differentiation of $J$, through the linear solve.
+
+# %%
+policy = bl.tabular_softmax(16, 4)
+theta = {"logits": torch.randn(16, 4, dtype=torch.float64, generator=seeded(seed, stream=7))}
+probs = policy.log_probs(theta).exp()
+theorem = (
+    bl.occupancy(probs, task, gamma)[:, None] * probs * bl.advantages(probs, task, gamma) / (1 - gamma)
+)
+autodiff = bl.policy_gradient(theta, task, policy=policy, gamma=gamma)["logits"]
+difference = ((theorem - autodiff).norm() / autodiff.norm()).item()
+print(f"relative difference {difference:.1e}")
+record("policy_gradient_theorem_error", difference, "relative")
+
+# %% [markdown]
+# The derivatives of $\nu$ and $Q$ drop out of the *first* derivative only. They are inside the second one, and MAML needs that: keep this in mind for section 5.
+#
+# ## 2. Many tasks: a bilevel problem
+#
+# From here on we use the lakes of the BO-MRL experiment: no slipping, $\gamma=0.8$, the goal pays 1 at every step once reached, a hole costs 1 at every step. The best possible return is the same on every lake, six steps to the goal: $\gamma^5/(1-\gamma)=1.6384$.
+#
+# **Optimisation-based meta-RL** looks for meta-parameters $\phi$ such that an algorithm $\mathrm{Alg}$, started at $\phi$ with data of task $\tau$, ends at a good policy:
+# $$\max_\phi\ \mathbb E_{\tau\sim P(\Gamma)}\big[J_\tau(\mathrm{Alg}(\phi,\tau))\big].$$
+# It is *bilevel* because $\mathrm{Alg}$ is itself an optimisation. In **MAML** (Finn et al., 2017) it is a single policy-gradient step,
+# $$\theta_\tau(\phi) = \phi + \alpha\nabla J_\tau(\phi).$$
+#
+# ### The meta-gradient
+#
+# By the chain rule, with $\partial\theta/\partial\phi = I + \alpha\nabla^2J_\tau(\phi)$, which is symmetric,
+# $$\nabla_\phi J_\tau(\theta_\tau(\phi)) = \underbrace{\nabla J_\tau(\theta)}_{\text{first order}} + \underbrace{\alpha\,\nabla^2 J_\tau(\phi)\,\nabla J_\tau(\theta)}_{\text{second order}}.$$
+# The Hessian is never written out; a *Hessian-vector product* costs about as much as a gradient.
+
+# %%
+show_source(bl.first_order_maml, bl.maml, hessian_vector_product)
+
+# %% [markdown]
+# A derivation convinces, a measurement verifies. Along a random direction $v$ the derivative must equal a central difference of the whole two-level computation:
+
+# %%
+config = bl.MetaConfig(
+    tasks="frozen_lake/holes-4x4",
+    num_tasks=sizes["num_tasks"],
+    iterations=sizes["iterations"],
+    seed=seed,
+)
+problem = make_problem(config)
+exact = {"policy": problem.policy, "gamma": problem.distribution.gamma}
+dials = {**exact, "step_size": config.step_size}
+adapt = partial(bl.gradient_step, **dials)
+
+
+def single(tasks, index):
+    """Take one task out of a batch."""
+    return type(tasks)(*(field[index] for field in tasks))
+
+
+lake = single(problem.tasks, 0)
+draw = {"dtype": torch.float64, "generator": seeded(seed, stream=8)}
+phi = {"logits": torch.randn(16, 4, **draw)}
+v = {"logits": torch.randn(16, 4, **draw)}
+
+
+def meta_objective(t):
+    return bl.policy_return(adapt(add_scaled(phi, t, v), lake), lake, **exact)
+
+
+h = 1e-4
+difference = (8 * (meta_objective(h) - meta_objective(-h)) - meta_objective(2 * h) + meta_objective(-2 * h)) / (12 * h)
+full, first_order = (dot(f(phi, lake, **dials)[0], v) for f in (bl.maml, bl.first_order_maml))
+error = (abs(full - difference) / abs(difference)).item()
+print(f"central difference {difference:+.9f}\nmaml               {full:+.9f}  (relative error {error:.1e})")
+print(f"first order        {first_order:+.9f}")
+record("meta_gradient_error", error, "relative")
+
+# %% [markdown]
+# ## 3. Training
+#
+# Three ways to choose $\phi$, from the same lakes, with the same outer optimiser (Adam): **joint** training maximises the return *before* adaptation; **first-order MAML** drops the second-order term; **MAML** keeps it. Each runs with several seeds; a seed draws other lakes.
+
+# %%
+METHODS = ("joint", "first_order_maml", "maml")
+seeds = range(seed, seed + sizes["seeds"])
+configs = {
+    (method, s): bl.MetaConfig(**{**vars(config), "method": method, "seed": s})
+    for method in METHODS
+    for s in seeds
+}
+trained = {key: bl.meta_train(c) for key, c in configs.items()}
+history = pd.DataFrame(
+    {"method": method, "seed": s, **row}
+    for (method, s), state in trained.items()
+    for row in state.history
+)
+fig = plots.training_curves(history, optimum=0.8**5 / 0.2)
+
+# %% [markdown]
+# *Mean return over the training lakes; bands span all seeds. The meta-policy of MAML is content to fall into holes (left) as long as one step repairs it (right). The jointly trained policy learns to stand still on most seeds: with other holes on every lake, standing still is the best that one policy can do without adapting.*
+#
+# ### Look at one
+#
+# Move the slider: each position is a lake that training never saw.
+
+# %% tags=["widget"]
+phi = trained["maml", seed].phi
+maps = lakes.sample_maps(config.tasks, 12, seeded(seed, stream=2), "test")
+held_out = lakes.lake_tasks(maps, lakes.HOLES)
+view, draw_lake = widgets.lake_explorer(phi, maps, held_out, adapt, **exact)
+view
+
+# %%
+returns = bl.adapted_returns(phi, held_out, adapt, **exact)
+worst = int((returns[:, 1] - returns[:, 0]).argmax())
+fig = draw_lake(worst)
+
+# %% [markdown]
+# *The held-out lake on which the single step changes most. Left the meta-policy, right the adapted one; both on one colour scale.*
+#
+# ### The step size
+#
+# $\alpha$ was fixed in training. The slider shows what other values would do from the same $\phi$: on the left where the step lands in a plane of parameters of one lake, on the right the return of every training lake.
+
+# %% tags=["widget"]
+view, draw_step = widgets.step_size_explorer(phi, problem.tasks, **exact)
+view
+
+# %%
+fig = draw_step(config.step_size)
+
+# %% [markdown]
+# *Left: the return of one lake over the plane of two gradients; the arrow is the inner step. Right: one line per training lake, the dotted line is the $\alpha$ of training.*
+#
+# ## 4. How good is it? Three metrics
+#
+# From weak to strong:
+#
+# 1. **stationarity**: $\|\nabla_\phi\,\mathbb E_\tau J_\tau(\mathrm{Alg}(\phi))\|$ is small;
+# 2. **meta-objective**: $\mathbb E_\tau J_\tau(\mathrm{Alg}(\phi))$ is close to the best that any $\phi$ reaches (we compare with the best that any run here reached, since the true maximum is unknown);
+# 3. **all-task optimum**: $\mathbb E_\tau[J_\tau(\pi_\tau^*) - J_\tau(\mathrm{Alg}(\phi))]$ is small. Every task is compared with *its own* best policy: nothing stronger can be asked.
+
+# %%
+num_test = 20 if profile != "smoke" else 4
+rows, metrics = [], []
+for s in seeds:
+    per_seed = make_problem(configs["maml", s])
+    test = per_seed.distribution.sample(num_test, seeded(s, stream=2), "test")
+    priors = {"untrained": per_seed.policy.init(torch.Generator())}
+    priors |= {method: trained[method, s].phi for method in METHODS}
+    for prior, params in priors.items():
+        labels = {"prior": prior, "seed": str(s)}
+        for split, tasks in (("training", per_seed.tasks), ("held-out", test)):
+            rows += gap_rows(params, tasks, adapt, **exact, num_steps=3, labels={**labels, "split": split})
+        slope = bl.stationarity(params, per_seed.tasks, partial(bl.maml, **dials)).item()
+        metrics.append({**labels, "stationarity": slope})
+gaps = pd.DataFrame(rows)
+fig = plots.gap_bars(gaps)
+
+# %% [markdown]
+# *Mean gap to every task's own optimum; bars are means over seeds, whiskers span all seeds. Zero adaptation steps judge the meta-policy itself, one step is what MAML was trained for, later steps collect fresh data each.*
+
+# %%
+one = gaps[gaps.step == 1].groupby(["prior", "seed", "split"])[["gap", "return"]].mean()
+gap, reached = one["gap"].unstack("split"), one["return"].unstack("split")["training"]
+summary = pd.DataFrame(
+    {
+        "stationarity": pd.DataFrame(metrics).set_index(["prior", "seed"])["stationarity"],
+        "below best meta-objective": reached.groupby("seed").transform("max") - reached,
+        "gap, training tasks": gap["training"],
+        "gap, held-out tasks": gap["held-out"],
+    }
+)
+means = summary.groupby("prior").mean().loc[["untrained", *METHODS]]
+for prior in means.index:
+    record(f"{prior}_gap_training", means.loc[prior, "gap, training tasks"], "return")
+    record(f"{prior}_gap_held_out", means.loc[prior, "gap, held-out tasks"], "return")
+means.round(3)
+
+# %% [markdown]
+# Read the rows: the first column can be small in a row whose last columns are large. That is limitation 3 below.
+#
+# ### How many training tasks?
+#
+# The held-out bars are higher than the training bars: with few lakes, the meta-policy also learns *these* lakes.
+
+# %%
+counts = {"smoke": (2, 4), "class": (5, 10, 20, 40), "full": (5, 10, 20, 40, 80, 160)}[profile]
+rows = []
+for count in counts:
+    for s in seeds:
+        c = bl.MetaConfig(**{**vars(config), "num_tasks": count, "seed": s})
+        params, many = bl.meta_train(c).phi, make_problem(c)
+        test = many.distribution.sample(num_test, seeded(s, stream=2), "test")
+        for split, tasks in (("training", many.tasks), ("held-out", test)):
+            labels = {"tasks": split, "num_tasks": str(count), "seed": str(s)}
+            rows += gap_rows(params, tasks, adapt, **exact, labels=labels)
+by_count = pd.DataFrame(rows).query("step == 1").astype({"num_tasks": int})
+by_count = by_count.groupby(["tasks", "num_tasks", "seed"], as_index=False, sort=False)["gap"].mean()
+fig = plots.gap_over_tasks(by_count)
+mean_gap = by_count.groupby(["tasks", "num_tasks"])["gap"].mean()
+record("held_out_gap_fewest_tasks", mean_gap["held-out", counts[0]], "return")
+record("held_out_gap_most_tasks", mean_gap["held-out", counts[-1]], "return")
+
+# %% [markdown]
+# *Gap of MAML after one step over the number of training lakes; lines are means, bands span all seeds. How the number of tasks matters is one of the questions that the BO-MRL paper leaves open (lesson 07).*
+#
+# ## 5. Three limitations, each in a cell
+#
+# ### Limitation 1: one step leaves the data unused
+#
+# In every task, the data were collected once, and MAML takes one gradient step on them. But they say more. From the *same* $\nu$ and $Q$ of $\pi_\phi$ one can go on climbing
+# $$L_\phi(\theta) = \frac1{1-\gamma}\sum_s\nu^{\pi_\phi}(s)\sum_a\pi_\theta(a\mid s)\,Q^{\pi_\phi}(s,a),$$
+# whose gradient at $\theta=\phi$ is exactly the policy gradient. We take up to 60 steps on it, and beside it the same number of steps with *fresh data for each*, which costs that many collections.
+
+
+# %%
+def surrogate(theta, phi, task):
+    """L_phi(theta): the data (occupancy and Q) are those of pi_phi, and stay so."""
+    probs = exact["policy"].log_probs(phi).exp()
+    nu, q = bl.occupancy(probs, task, exact["gamma"]), bl.q_values(probs, task, exact["gamma"])
+    new_probs = exact["policy"].log_probs(theta).exp()
+    return (nu[:, None] * new_probs * q).sum() / (1 - exact["gamma"])
+
+
+def gap_along(phi, task, num_steps, fresh):
+    """Return the gap after 0, 1, ..., num_steps inner steps on one-time or on fresh data."""
+    theta, earned = phi, []
+    for _ in range(num_steps + 1):
+        earned.append(bl.policy_return(theta, task, **exact))
+        source = theta if fresh else phi
+        gradient = torch.func.grad(surrogate)(theta, source, task)
+        theta = add_scaled(theta, config.step_size, gradient)
+    return 0.8**5 / 0.2 - torch.stack(earned)
+
+
+num_steps = {"smoke": 3, "class": 60, "full": 200}[profile]
+shown = [k for k in (0, 1, 2, 3, 5, 8, 12, 20, 30, 45, 60, 100, 200) if k <= num_steps]
+rows = []
+for prior in ("untrained", "maml"):
+    params = problem.policy.init(torch.Generator()) if prior == "untrained" else phi
+    for data, fresh in (("one-time data", False), ("fresh data each step", True)):
+        curve = vmap(lambda t, p=params, f=fresh: gap_along(p, t, num_steps, f))(held_out).mean(0)
+        rows += [{"prior": prior, "data": data, "steps": k, "gap": curve[k].item()} for k in shown]
+reuse = pd.DataFrame(rows)
+fig = plots.gap_over_steps(reuse)
+at = reuse.set_index(["prior", "data", "steps"])["gap"].sort_index()
+record("gap_one_step_of_one_time_data", at["maml", "one-time data", 1], "return")
+record("gap_best_on_one_time_data", at["maml", "one-time data"].min(), "return")
+
+# %% [markdown]
+# *Mean gap on held-out lakes, logarithmic. From the MAML prior, more steps on the same data go far below what the single step reached, at no cost in data; too many overshoot. From an untrained prior one-time data stop helping after a few steps.* The reason is the same: the data describe $\pi_\phi$, and $\pi_\theta$ has moved away from it. Lesson 03 therefore adds a distance between the two to this objective and solves it to the end: that is BO-MRL's *universal policy adaptation*.
+#
+# ### Limitation 2: the sampling policy's influence is ignored
+#
+# Our Hessian is exact. With samples, common code differentiates the *estimate* of the policy gradient as if the data did not depend on $\phi$. What is then left of the second-order term?
+#
+# - **naive**: only the curvature of $\log\pi$, as plain automatic differentiation through a sampled gradient gives;
+# - **frozen data**: $Q$ and $\nu$ held constant while $\pi_\theta$ varies, as in LVC and ProMP (lesson 02);
+# - **exact**: everything, also how $\phi$ changes which states are seen and what they are worth.
+
+
+# %%
+def log_surrogate(theta, phi, task):
+    """Same value of the gradient at theta = phi, but only log pi varies: the naive estimate."""
+    probs = exact["policy"].log_probs(phi).exp()
+    nu, q = bl.occupancy(probs, task, exact["gamma"]), bl.q_values(probs, task, exact["gamma"])
+    return (nu[:, None] * probs * exact["policy"].log_probs(theta) * q).sum() / (1 - exact["gamma"])
+
+
+def maml_with(objective, phi, task, *, step_size, **exact):
+    """MAML whose second-order term differentiates ``objective`` instead of J."""
+    outer, info = bl.first_order_maml(phi, task, step_size=step_size, **exact)
+    hessian = hessian_vector_product(lambda p: objective(p, phi, task), phi)
+    return add_scaled(outer, step_size, hessian(outer)), info
+
+
+VARIANTS = {
+    "first order": bl.first_order_maml,
+    "naive": partial(maml_with, log_surrogate),
+    "frozen data": partial(maml_with, surrogate),
+    "exact": bl.maml,
+}
+
+
+def mean_gradient(method, phi):
+    gradients, _ = vmap(partial(method, **dials), in_dims=(None, 0))(phi, problem.tasks)
+    return {name: leaf.mean(0) for name, leaf in gradients.items()}
+
+
+rows = []
+for where, params in (("untrained", problem.policy.init(torch.Generator())), ("trained", phi)):
+    truth = mean_gradient(bl.maml, params)
+    for name, method in VARIANTS.items():
+        estimate = mean_gradient(method, params)
+        error = (norm(add_scaled(estimate, -1.0, truth)) / norm(truth)).item()
+        cosine = (dot(estimate, truth) / (norm(estimate) * norm(truth))).item()
+        rows.append({"at": where, "meta-gradient": name, "relative error": error, "cosine": cosine})
+influence = pd.DataFrame(rows).set_index(["at", "meta-gradient"])
+record("naive_meta_gradient_error", influence.loc[("untrained", "naive"), "relative error"], "relative")
+record("frozen_data_error", influence.loc[("untrained", "frozen data"), "relative error"], "relative")
+influence.round(3)
+
+# %% [markdown]
+# These are not sampling errors: there are no samples here. They are what each formula leaves out. Does it matter for training? We train with each, everything else equal.
+
+# %%
+rows = []
+for name, method in VARIANTS.items():
+    for s in seeds:
+        per_seed = make_problem(configs["maml", s])
+        state = start_state(configs["maml", s], per_seed)
+        for _ in range(sizes["iterations"]):
+            meta_step(state, per_seed.tasks, partial(method, **dials))
+        test = per_seed.distribution.sample(num_test, seeded(s, stream=2), "test")
+        for split, tasks in (("training", per_seed.tasks), ("held-out", test)):
+            labels = {"meta-gradient": name, "split": split, "seed": str(s)}
+            rows += gap_rows(state.phi, tasks, adapt, **exact, labels=labels)
+effect = pd.DataFrame(rows).query("step == 1").groupby(["meta-gradient", "split", "seed"], sort=False)
+per_run = effect["gap"].mean().unstack("split")
+ordered = per_run.groupby("meta-gradient").agg(["mean", "min", "max"]).loc[list(VARIANTS)]
+for name in VARIANTS:
+    record(f"gap_trained_with_{name.replace(' ', '_')}", ordered.loc[name, ("held-out", "mean")], "return")
+ordered.round(3)
+
+# %% [markdown]
+# *Gap after one step: mean, smallest and largest over seeds.* Compare the columns before you conclude: a wrong meta-gradient is not always a worse learner, but it is never the one you derived. Lesson 02 sorts these estimators out, lesson 04 computes the full gradient for BO-MRL.
+#
+# ### Limitation 3: a weak guarantee
+#
+# What is usually proved for MAML is stationarity: the meta-gradient vanishes in the limit. Is that worth having? We train with three inner step sizes and look at the metrics of each.
+
+# %%
+rows = []
+for alpha in (0.3, 3.0, 30.0):
+    c = bl.MetaConfig(**{**vars(config), "step_size": alpha, "iterations": 2 * sizes["iterations"]})
+    params = bl.meta_train(c).phi
+    per_alpha = {**exact, "step_size": alpha}
+    table = gap_rows(params, problem.tasks, partial(bl.gradient_step, **per_alpha), **exact)
+    rows.append(
+        {
+            "step size": alpha,
+            "stationarity": bl.stationarity(params, problem.tasks, partial(bl.maml, **per_alpha)).item(),
+            "gap after one step": pd.DataFrame(table).query("step == 1")["gap"].mean(),
+        }
+    )
+guarantee = pd.DataFrame(rows).set_index("step size")
+record("gap_at_small_step_size", guarantee.loc[0.3, "gap after one step"], "return")
+record("stationarity_at_small_step_size", guarantee.loc[0.3, "stationarity"], "norm")
+guarantee.round(4)
+
+# %% [markdown]
+# With the two smaller step sizes the meta-gradient all but vanishes, and the gap to the tasks' optima is 1.6384 and a little, that of a policy that earns nothing: a stationary point can be worthless. The guarantee one wants bounds the *last* column. BO-MRL's theorem (lesson 05) does, by a quantity of the task family: how far apart its optimal policies are.
+#
+# ## 6. Recap
+#
+# - Values and occupancies are linear solves; the policy gradient needs no derivative of either, the meta-gradient does.
+# - MAML's meta-gradient is $(I+\alpha\nabla^2J_\tau(\phi))\nabla J_\tau(\theta)$; its second-order term is a Hessian-vector product.
+# - The metric that counts is the gap to every task's own optimum, on held-out tasks, beside an untrained prior.
+# - MAML uses its data once, in practice ignores how $\phi$ shapes them, and is promised stationarity only.
+#
+# ## 7. Check yourself
+#
+# <details><summary>What are the components of a Markov decision process, and which of them does a policy change?</summary>
+#
+# States, actions, transitions, rewards, first-state distribution and discount. A policy changes none of them; it changes which states are visited, and so what is earned.
+#
+# </details>
+#
+# <details><summary>How does a bilevel problem differ from optimising one objective?</summary>
+#
+# Its outer objective is evaluated at the solution of an inner problem that depends on the outer variable. Its gradient therefore needs the derivative of that solution, $\partial\theta/\partial\phi$.
+#
+# </details>
+#
+# <details><summary>Why may the policy gradient use the advantage in place of Q?</summary>
+#
+# They differ by $V(s)$, which does not depend on the action, and $\sum_a\nabla\pi(a\mid s)=\nabla 1=0$.
+#
+# </details>
+#
+# <details><summary>With α → 0, what does MAML's meta-gradient become, and what does MAML learn?</summary>
+#
+# The second-order term vanishes and $\theta\to\phi$: it becomes the gradient of joint training. The table of limitation 3 shows the result.
+#
+# </details>
+#
+# <details><summary>A colleague reports a meta-gradient norm of 0.001 and calls the problem solved. What do you ask for?</summary>
+#
+# The gap to every task's optimum on held-out tasks, and the same for an untrained prior.
+#
+# </details>
+#
+# ## 8. Reading
+#
+# - C. Finn, P. Abbeel, S. Levine (2017), *Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks*, arXiv 1703.03400: MAML.
+# - R. Sutton, D. McAllester, S. Singh, Y. Mansour (1999), *Policy Gradient Methods for Reinforcement Learning with Function Approximation*: the theorem.
+# - A. Agarwal, S. Kakade, J. Lee, G. Mahajan (2019), *On the Theory of Policy Gradient Methods*, arXiv 1908.00261: tabular softmax in depth.
+# - A. Fallah, A. Mokhtari, A. Ozdaglar (2019), *On the Convergence Theory of Gradient-Based Model-Agnostic Meta-Learning Algorithms*, arXiv 1908.10400: metric 1.
+# - L. Wang, Q. Cai, Z. Yang, Z. Wang (2020), *On the Global Optimality of Model-Agnostic Meta-Learning*: metric 2.
+# - S. Xu, M. Zhu (2024), *Meta-Reinforcement Learning with Universal Policy Adaptation*, arXiv 2410.09728: metric 3, and the road of this course.
+# - J. Beck et al. (2023), *A Survey of Meta-Reinforcement Learning*, arXiv 2301.08028: the whole field.
+#
+# **Next:** the exercises, [`exercises/01_maml_baseline.ipynb`](../exercises/01_maml_baseline.ipynb).

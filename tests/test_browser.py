@@ -1,0 +1,147 @@
+"""Real JupyterLab in a real browser: what a learner sees and touches."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import jupytext
+import pytest
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not (os.environ.get("CHROMIUM") or shutil.which("chromium")),
+        reason="no Chromium here: install Debian's chromium, or set CHROMIUM to its path",
+    ),
+]
+ROOT = Path(__file__).resolve().parents[1]
+TOKEN = "course"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """Serve a folder of notebooks in JupyterLab, with no setting of this user's."""
+    home = tmp_path_factory.mktemp("lab")
+    _write_notebook("notebooks/src/01_maml_baseline.py", home / "lesson.ipynb")
+    shutil.copy(ROOT / "exercises" / "01_maml_baseline.ipynb", home / "exercise.ipynb")
+    folders = {
+        name: str(home / name)
+        for name in (
+            "JUPYTER_CONFIG_DIR",
+            "JUPYTER_DATA_DIR",
+            "JUPYTERLAB_WORKSPACES_DIR",
+            "JUPYTERLAB_SETTINGS_DIR",
+            "IPYTHONDIR",
+        )
+    }
+    config = home / "JUPYTER_CONFIG_DIR" / "labconfig" / "page_config.json"
+    config.parent.mkdir(parents=True)
+    # A question about news would cover the page.
+    news = {"@jupyterlab/apputils-extension:announcements": True}
+    config.write_text(json.dumps({"disabledExtensions": news}))
+    port = _free_port()
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+            *(f"--ServerApp.port={port}", "--ServerApp.ip=127.0.0.1"),
+            *(f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={home}"),
+        ],
+        env={**os.environ, **folders, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(address)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(
+            executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"],
+        )
+        yield chromium
+        chromium.close()
+
+
+def test_a_slider_of_lesson_01_moves_by_keyboard(lab, browser, tmp_path):
+    page = _open_and_run(browser, lab, "lesson.ipynb")
+    handle = page.locator(".widget-slider .noUi-handle").first
+    handle.wait_for(timeout=180_000)
+    label, image = page.locator(".widget-label", has_text="lake 0: return"), ".widget-image"
+    label.wait_for()
+    before = page.locator(image).first.get_attribute("src")
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.locator(".widget-label", has_text="lake 2: return").wait_for(timeout=30_000)
+    page.wait_for_function(
+        "([image, before]) => document.querySelector(image).src !== before", arg=[image, before]
+    )
+    assert handle.get_attribute("aria-valuenow") in ("2", "2.0")
+    page.screenshot(path=tmp_path / "lesson.png")
+    page.close()
+
+
+def test_an_unsolved_exercise_says_so_in_one_line(lab, browser, tmp_path):
+    page = _open_and_run(browser, lab, "exercise.ipynb")
+    message = page.get_by_text("[exercise 1.1] not solved yet")
+    message.first.wait_for(timeout=120_000)
+    page.screenshot(path=tmp_path / "exercise.png")
+    assert "Traceback" not in page.locator(".jp-OutputArea-output").all_inner_texts()[-1]
+    page.close()
+
+
+def _open_and_run(browser, address: str, notebook: str):
+    page = browser.new_page(viewport={"width": 1200, "height": 1000})
+    page.goto(f"{address}/lab/tree/{notebook}?reset&token={TOKEN}")
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
+    # JupyterLab asks for a kernel although the notebook names one.
+    with contextlib.suppress(Exception):
+        page.locator(".jp-Dialog .jp-mod-accept").click(timeout=5_000)
+    page.locator(".lm-MenuBar-itemLabel:text-is('Run')").click()
+    page.locator("text=Run All Cells").first.click()
+    return page
+
+
+def _write_notebook(source: str, target: Path) -> None:
+    text = (ROOT / source).read_text().replace('profile = "class"', 'profile = "smoke"')
+    notebook = jupytext.reads(text, fmt="py:percent")
+    notebook.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
+    jupytext.write(notebook, target)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait_for(address: str) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=5).close()
+            return
+        time.sleep(0.3)
+    raise TimeoutError(f"JupyterLab did not answer at {address} within 90 s")
