@@ -1,5 +1,6 @@
 """Training on tasks whose best meta-policy is known by hand."""
 
+import pytest
 import torch
 from conftest import return_by_summation
 
@@ -23,19 +24,32 @@ def train_from(config, first_logit):
     return prob_of_first_arm(state, problem.policy)
 
 
-def adapted_by_hand(x: torch.Tensor, alpha: float) -> torch.Tensor:
-    """Mean return after one step from logits (x, 0): J_k = p_k, grad = p0 p1 (+-1, -+1)."""
+def best_prior_by_grid(first: int, second: int, alpha: float) -> float:
+    """Try every prior: a step from logits (x, 0), where J = p_arm and its slope is +-p (1 - p)."""
+    x = torch.linspace(-4, 4, 8001, dtype=torch.float64)
     p = torch.sigmoid(x)
     move = 2 * alpha * p * (1 - p)
-    return (torch.sigmoid(x + move) + torch.sigmoid(move - x)) / 2
+    adapted = first * torch.sigmoid(x + move) + second * torch.sigmoid(move - x)
+    return p[adapted.argmax()].item()
 
 
-def test_maml_finds_the_prior_that_a_grid_finds_between_opposite_bandits():
-    config = MetaConfig(tasks="probe/opposite", num_tasks=2, step_size=4.0, iterations=300)
-    grid = torch.linspace(-4, 4, 4001, dtype=torch.float64)
-    best = torch.sigmoid(grid[adapted_by_hand(grid, 4.0).argmax()]).item()
-    assert abs(best - 0.5) < 1e-3
+@pytest.mark.parametrize(("num_tasks", "shares"), [(2, (1, 1)), (3, (2, 1))])
+def test_maml_finds_the_prior_that_a_grid_finds_between_opposite_bandits(num_tasks, shares):
+    config = MetaConfig(tasks="probe/opposite", num_tasks=num_tasks, step_size=4.0, iterations=400)
+    best = best_prior_by_grid(*shares, alpha=4.0)
     assert abs(train_from(config, first_logit=1.5) - best) < 1e-3
+
+
+def test_first_order_maml_misses_it_where_the_parts_are_unequal():
+    config = MetaConfig(
+        method="first_order_maml",
+        tasks="probe/opposite",
+        num_tasks=3,
+        step_size=4.0,
+        iterations=400,
+    )
+    best = best_prior_by_grid(2, 1, alpha=4.0)
+    assert train_from(config, first_logit=1.5) > best + 0.02
 
 
 def test_a_jointly_trained_policy_has_no_reason_to_be_undecided():

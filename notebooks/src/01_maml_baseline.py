@@ -24,6 +24,7 @@ profile = "class"  # "smoke": seconds, for tests · "class": for you · "full": 
 seed = 0
 
 # %%
+from dataclasses import replace
 from functools import partial
 
 import gymnasium
@@ -75,10 +76,16 @@ show_source(bl.state_values, bl.q_values)
 
 # %%
 fig, axes = plots.plt.subplots(1, 2, figsize=(6, 3.2))
-for ax, probs, name in zip(axes, (uniform, best), ("uniform policy", "optimal policy"), strict=True):
+for ax, probs, name in zip(
+    axes, (uniform, best), ("uniform policy", "optimal policy"), strict=True
+):
     earned = bl.expected_return(probs, task, gamma)
     plots.draw_lake(
-        lake_map, bl.state_values(probs, task, gamma), probs, ax=ax, title=f"{name}: J = {earned:.3f}"
+        lake_map,
+        bl.state_values(probs, task, gamma),
+        probs,
+        ax=ax,
+        title=f"{name}: J = {earned:.3f}",
     )
 
 # %% [markdown]
@@ -135,7 +142,10 @@ policy = bl.tabular_softmax(16, 4)
 theta = {"logits": torch.randn(16, 4, dtype=torch.float64, generator=seeded(seed, stream=7))}
 probs = policy.log_probs(theta).exp()
 theorem = (
-    bl.occupancy(probs, task, gamma)[:, None] * probs * bl.advantages(probs, task, gamma) / (1 - gamma)
+    bl.occupancy(probs, task, gamma)[:, None]
+    * probs
+    * bl.advantages(probs, task, gamma)
+    / (1 - gamma)
 )
 autodiff = bl.policy_gradient(theta, task, policy=policy, gamma=gamma)["logits"]
 difference = ((theorem - autodiff).norm() / autodiff.norm()).item()
@@ -195,10 +205,14 @@ def meta_objective(t):
 
 
 h = 1e-4
-difference = (8 * (meta_objective(h) - meta_objective(-h)) - meta_objective(2 * h) + meta_objective(-2 * h)) / (12 * h)
+difference = (
+    8 * (meta_objective(h) - meta_objective(-h)) - meta_objective(2 * h) + meta_objective(-2 * h)
+) / (12 * h)
 full, first_order = (dot(f(phi, lake, **dials)[0], v) for f in (bl.maml, bl.first_order_maml))
 error = (abs(full - difference) / abs(difference)).item()
-print(f"central difference {difference:+.9f}\nmaml               {full:+.9f}  (relative error {error:.1e})")
+print(
+    f"central difference {difference:+.9f}\nmaml               {full:+.9f}  (relative error {error:.1e})"
+)
 print(f"first order        {first_order:+.9f}")
 record("meta_gradient_error", error, "relative")
 
@@ -210,11 +224,7 @@ record("meta_gradient_error", error, "relative")
 # %%
 METHODS = ("joint", "first_order_maml", "maml")
 seeds = range(seed, seed + sizes["seeds"])
-configs = {
-    (method, s): bl.MetaConfig(**{**vars(config), "method": method, "seed": s})
-    for method in METHODS
-    for s in seeds
-}
+configs = {(method, s): replace(config, method=method, seed=s) for method in METHODS for s in seeds}
 trained = {key: bl.meta_train(c) for key, c in configs.items()}
 history = pd.DataFrame(
     {"method": method, "seed": s, **row}
@@ -278,7 +288,9 @@ for s in seeds:
     for prior, params in priors.items():
         labels = {"prior": prior, "seed": str(s)}
         for split, tasks in (("training", per_seed.tasks), ("held-out", test)):
-            rows += gap_rows(params, tasks, adapt, **exact, num_steps=3, labels={**labels, "split": split})
+            rows += gap_rows(
+                params, tasks, adapt, **exact, num_steps=3, labels={**labels, "split": split}
+            )
         slope = bl.stationarity(params, per_seed.tasks, partial(bl.maml, **dials)).item()
         metrics.append({**labels, "stationarity": slope})
 gaps = pd.DataFrame(rows)
@@ -316,14 +328,16 @@ counts = {"smoke": (2, 4), "class": (5, 10, 20, 40), "full": (5, 10, 20, 40, 80,
 rows = []
 for count in counts:
     for s in seeds:
-        c = bl.MetaConfig(**{**vars(config), "num_tasks": count, "seed": s})
+        c = replace(config, num_tasks=count, seed=s)
         params, many = bl.meta_train(c).phi, make_problem(c)
         test = many.distribution.sample(num_test, seeded(s, stream=2), "test")
         for split, tasks in (("training", many.tasks), ("held-out", test)):
             labels = {"tasks": split, "num_tasks": str(count), "seed": str(s)}
             rows += gap_rows(params, tasks, adapt, **exact, labels=labels)
 by_count = pd.DataFrame(rows).query("step == 1").astype({"num_tasks": int})
-by_count = by_count.groupby(["tasks", "num_tasks", "seed"], as_index=False, sort=False)["gap"].mean()
+by_count = by_count.groupby(["tasks", "num_tasks", "seed"], as_index=False, sort=False)[
+    "gap"
+].mean()
 fig = plots.gap_over_tasks(by_count)
 mean_gap = by_count.groupby(["tasks", "num_tasks"])["gap"].mean()
 record("held_out_gap_fewest_tasks", mean_gap["held-out", counts[0]], "return")
@@ -424,8 +438,12 @@ for where, params in (("untrained", problem.policy.init(torch.Generator())), ("t
         cosine = (dot(estimate, truth) / (norm(estimate) * norm(truth))).item()
         rows.append({"at": where, "meta-gradient": name, "relative error": error, "cosine": cosine})
 influence = pd.DataFrame(rows).set_index(["at", "meta-gradient"])
-record("naive_meta_gradient_error", influence.loc[("untrained", "naive"), "relative error"], "relative")
-record("frozen_data_error", influence.loc[("untrained", "frozen data"), "relative error"], "relative")
+record(
+    "naive_meta_gradient_error", influence.loc[("untrained", "naive"), "relative error"], "relative"
+)
+record(
+    "frozen_data_error", influence.loc[("untrained", "frozen data"), "relative error"], "relative"
+)
 influence.round(3)
 
 # %% [markdown]
@@ -443,11 +461,17 @@ for name, method in VARIANTS.items():
         for split, tasks in (("training", per_seed.tasks), ("held-out", test)):
             labels = {"meta-gradient": name, "split": split, "seed": str(s)}
             rows += gap_rows(state.phi, tasks, adapt, **exact, labels=labels)
-effect = pd.DataFrame(rows).query("step == 1").groupby(["meta-gradient", "split", "seed"], sort=False)
+effect = (
+    pd.DataFrame(rows).query("step == 1").groupby(["meta-gradient", "split", "seed"], sort=False)
+)
 per_run = effect["gap"].mean().unstack("split")
 ordered = per_run.groupby("meta-gradient").agg(["mean", "min", "max"]).loc[list(VARIANTS)]
 for name in VARIANTS:
-    record(f"gap_trained_with_{name.replace(' ', '_')}", ordered.loc[name, ("held-out", "mean")], "return")
+    record(
+        f"gap_trained_with_{name.replace(' ', '_')}",
+        ordered.loc[name, ("held-out", "mean")],
+        "return",
+    )
 ordered.round(3)
 
 # %% [markdown]
@@ -460,14 +484,16 @@ ordered.round(3)
 # %%
 rows = []
 for alpha in (0.3, 3.0, 30.0):
-    c = bl.MetaConfig(**{**vars(config), "step_size": alpha, "iterations": 2 * sizes["iterations"]})
+    c = replace(config, step_size=alpha, iterations=2 * sizes["iterations"])
     params = bl.meta_train(c).phi
     per_alpha = {**exact, "step_size": alpha}
     table = gap_rows(params, problem.tasks, partial(bl.gradient_step, **per_alpha), **exact)
     rows.append(
         {
             "step size": alpha,
-            "stationarity": bl.stationarity(params, problem.tasks, partial(bl.maml, **per_alpha)).item(),
+            "stationarity": bl.stationarity(
+                params, problem.tasks, partial(bl.maml, **per_alpha)
+            ).item(),
             "gap after one step": pd.DataFrame(table).query("step == 1")["gap"].mean(),
         }
     )
