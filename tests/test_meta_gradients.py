@@ -157,7 +157,7 @@ def test_gaps_are_measured_against_each_tasks_own_best():
         tasks,
         lambda p, t: gradient_step(p, t, **DIALS),
         **EXACT,
-        prior="random",
+        labels={"prior": "random"},
     )
     assert len(rows) == 6
     assert all(row["prior"] == "random" and row["gap"] >= -1e-12 for row in rows)
