@@ -33,7 +33,7 @@ def policy_gradient(
 def gradient_step(
     phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float, step_size: float
 ) -> Params:
-    r"""Take one policy-gradient step, the inner step of MAML (Finn et al., 1703.03400, section 2.2).
+    r"""Take one policy-gradient step, the inner step of MAML (Finn et al., 1703.03400, sect. 2.2).
 
     theta = phi + alpha \nabla J_tau(phi)
 

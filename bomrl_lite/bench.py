@@ -144,7 +144,8 @@ def _cpu_seconds(work: Callable[[], object]) -> float:
 
 def _ratio(ours: Callable[[], object], floor: Callable[[], object], rounds: int = 15) -> float:
     """Return the median ratio of CPU seconds, the two in turn, after one warm-up of each."""
-    ours(), floor()
+    for warm_up in (ours, floor):
+        warm_up()
     return statistics.median(_cpu_seconds(ours) / _cpu_seconds(floor) for _ in range(rounds))
 
 

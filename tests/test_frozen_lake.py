@@ -70,7 +70,10 @@ def test_optimum_of_the_published_lakes(family):
     distribution = make_tasks(f"frozen_lake/{family}-4x4")
     tasks = distribution.sample(20, torch.Generator().manual_seed(3), "train")
     torch.testing.assert_close(
-        optimal_returns(tasks, 0.8), torch.full((20,), 0.8**5 / 0.2, dtype=torch.float64), rtol=1e-12, atol=0
+        optimal_returns(tasks, 0.8),
+        torch.full((20,), 0.8**5 / 0.2, dtype=torch.float64),
+        rtol=1e-12,
+        atol=0,
     )
     paid = sum(0.8**t for t in range(5, distribution.horizon))
     assert abs(paid - 1.63831) < 5e-6

@@ -11,7 +11,7 @@ import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize, to_rgb
+from matplotlib.colors import Normalize, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
@@ -25,6 +25,7 @@ PRIORS = {
     "maml": "#0173b2",
 }
 """One colour per prior, the same in every lesson."""
+Points = Sequence[tuple[float, float]]
 LABELS = {"first_order_maml": "first-order MAML", "maml": "MAML"}
 VALUES = sns.color_palette("cividis", as_cmap=True)
 
@@ -34,7 +35,7 @@ def use_style() -> None:
     sns.set_theme(context="notebook", style="ticks", palette="colorblind", font_scale=0.9)
     plt.rcParams.update(
         {
-            "figure.dpi": 110,
+            "figure.dpi": 120,
             "figure.constrained_layout.use": True,
             "axes.spines.top": False,
             "axes.spines.right": False,
@@ -98,24 +99,17 @@ def draw_lakes(
     column_titles: Sequence[str],
 ) -> Figure:
     """Draw a grid of lakes with one colour scale: row r shows ``values[r][c]`` on lake c."""
-    shape = len(values), len(lake_maps)
-    figure, axes = plt.subplots(
-        *shape, figsize=(2.5 * shape[1] + 0.5, 2.6 * shape[0]), squeeze=False
-    )
+    rows, columns = len(values), len(lake_maps)
+    size = (2.5 * columns + 0.5, 2.6 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     everything = torch.stack([torch.stack(list(row)) for row in values])
     ends = everything.min().item(), everything.max().item()
-    for r, c in np.ndindex(*shape):
-        draw_lake(
-            lake_maps[c],
-            values[r][c],
-            policies[r][c],
-            ax=axes[r, c],
-            title=column_titles[c] if r == 0 else "",
-            value_range=ends,
-        )
-        if c == 0:
-            middle = len(lake_maps[c]) / 2
-            axes[r, c].text(-0.25, middle, row_titles[r], rotation=90, va="center", ha="center")
+    for r in range(rows):
+        for c, lake_map in enumerate(lake_maps):
+            title, ax = column_titles[c] if r == 0 else "", axes[r, c]
+            draw_lake(lake_map, values[r][c], policies[r][c], ax=ax, title=title, value_range=ends)
+        middle = len(lake_maps[0]) / 2
+        axes[r, 0].text(-0.25, middle, row_titles[r], rotation=90, va="center", ha="center")
     scale = plt.cm.ScalarMappable(Normalize(*ends), VALUES)
     figure.colorbar(scale, ax=axes, label="state value V(s)", shrink=0.7, aspect=30)
     return figure
@@ -159,14 +153,12 @@ def gap_bars(gaps: pd.DataFrame) -> Figure:
     Args:
         gaps: columns prior, split, seed, step, gap; bars are means, whiskers 95 % over seeds.
     """
-    means = gaps.groupby(["split", "prior", "seed", "step"], as_index=False, sort=False)[
-        "gap"
-    ].mean()
-    splits = means["split"].unique()
-    figure, axes = plt.subplots(1, len(splits), figsize=(8.4, 3), sharey=True, squeeze=False)
+    keys = ["split", "prior", "seed", "step"]
+    means = gaps.groupby(keys, sort=False, as_index=False).agg({"gap": "mean"})
+    parts = list(means.groupby("split", sort=False))
+    figure, axes = plt.subplots(1, len(parts), figsize=(8.4, 3), sharey=True, squeeze=False)
     whiskers = {"errorbar": ("pi", 100), "err_kws": {"linewidth": 1.2, "color": INK}}
-    for ax, split in zip(axes[0], splits, strict=True):
-        part = means[means["split"] == split]
+    for ax, (split, part) in zip(axes[0], parts, strict=True):
         sns.barplot(part, x="step", y="gap", hue="prior", palette=PRIORS, ax=ax, **whiskers)
         ax.set(title=f"{split} tasks", xlabel="adaptation steps, each on fresh data")
         ax.set_ylabel("gap to each task's optimum")
@@ -199,8 +191,8 @@ def return_over_step_size(
 def meta_learning_picture() -> Figure:
     """Draw learning every task from scratch beside adapting from one learned starting point."""
     figure, axes = plt.subplots(1, 2, figsize=(8, 2.9), sharex=True, sharey=True)
-    optima = np.array([[0.8, 0.15], [0.9, 0.75], [0.55, 0.9]])
-    starts = np.array([[0.05, 0.1], [0.1, 0.55], [0.05, 0.95]])
+    optima = [(0.8, 0.15), (0.9, 0.75), (0.55, 0.9)]
+    starts = [(0.05, 0.1), (0.1, 0.55), (0.05, 0.95)]
     titles = ("from scratch: a long way each time", "meta-learned: one start, short ways")
     for ax, origins, title in zip(axes, (starts, [(0.66, 0.55)] * 3), titles, strict=True):
         _draw_ways(ax, origins, optima)
@@ -211,7 +203,7 @@ def meta_learning_picture() -> Figure:
     return figure
 
 
-def _draw_ways(ax: Axes, starts: Sequence, optima: np.ndarray) -> None:
+def _draw_ways(ax: Axes, starts: Points, optima: Points) -> None:
     colours = sns.color_palette("colorblind", len(optima))
     for k, (start, end, colour) in enumerate(zip(starts, optima, colours, strict=True)):
         way = {"arrowstyle": "-|>", "color": colour, "lw": 2, "connectionstyle": "arc3,rad=0.15"}
@@ -262,7 +254,7 @@ def gap_over_tasks(gaps: pd.DataFrame) -> Figure:
     ax.set(xscale="log", xlabel="training tasks", ylabel="gap after one step")
     ax.set_xticks(counts, [str(count) for count in counts])
     ax.minorticks_off()
-    ax.get_legend().set_title("")
+    _relabel(ax)
     return figure
 
 
@@ -272,14 +264,15 @@ def gap_over_steps(gaps: pd.DataFrame) -> Figure:
     Args:
         gaps: columns steps, gap, data, prior.
     """
-    priors = gaps["prior"].unique()
-    figure, axes = plt.subplots(1, len(priors), figsize=(8.4, 3), sharey=True, squeeze=False)
+    parts = list(gaps.groupby("prior", sort=False))
+    figure, axes = plt.subplots(1, len(parts), figsize=(8.4, 3), sharey=True, squeeze=False)
     dials = {"hue": "data", "style": "data", "markers": True, "dashes": False}
-    for ax, prior in zip(axes[0], priors, strict=True):
-        sns.lineplot(gaps[gaps["prior"] == prior], x="steps", y="gap", ax=ax, **dials)
-        ax.set(title=f"{LABELS.get(prior, prior)} prior", xlabel="inner gradient steps", yscale="log")
+    for ax, (prior, part) in zip(axes[0], parts, strict=True):
+        sns.lineplot(part, x="steps", y="gap", ax=ax, **dials)
+        name = LABELS.get(str(prior), prior)
+        ax.set(title=f"{name} prior", xlabel="inner gradient steps", yscale="log")
         ax.set_ylabel("gap to each task's optimum")
-        ax.get_legend().set_title("")
+        _relabel(ax)
     for ax in axes[0, :-1]:
         ax.get_legend().remove()
     return figure
@@ -301,13 +294,13 @@ def _relabel(ax: Axes) -> None:
 
 def _tile_colours(
     letters: str, values: torch.Tensor | None, value_range: tuple[float, float] | None
-) -> list[tuple[float, ...]]:
+) -> list[str]:
     """Colour tiles by their values, or by their kind where there are none."""
     if values is None:
         kinds = {"H": WATER, "G": "#f6dfb8"}
-        return [to_rgb(kinds.get(letter, ICE)) for letter in letters]
+        return [kinds.get(letter, ICE) for letter in letters]
     ends = value_range or (values.min().item(), values.max().item())
-    return [tuple(VALUES(Normalize(*ends)(v))) for v in values.tolist()]
+    return [to_hex(VALUES(Normalize(*ends)(v))) for v in values.tolist()]
 
 
 def _draw_sign(ax: Axes, letter: str, row: int, column: int, ink: str, *, small: bool) -> None:

@@ -22,6 +22,8 @@ from bomrl_lite.mdp import state_values
 from bomrl_lite.tasks.frozen_lake import LakeMap
 from bomrl_lite.types import Adaptation, Params, TabularPolicy, TabularTask
 
+Slider = ipywidgets.FloatSlider | ipywidgets.IntSlider
+
 
 class Landscape(NamedTuple):
     """J of one task on a plane of parameters through phi, and how phi lies in it."""
@@ -37,7 +39,7 @@ class Landscape(NamedTuple):
 
 
 def explorer(
-    slider: ipywidgets.Widget, draw: Callable[[float], Figure], describe: Callable[[float], str]
+    slider: Slider, draw: Callable[[float], Figure], describe: Callable[[float], str]
 ) -> ipywidgets.VBox:
     """Join a slider, the figure that it controls and one line of text that says what is seen."""
     image, line = ipywidgets.Image(format="png"), ipywidgets.Label()

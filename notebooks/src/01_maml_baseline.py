@@ -54,7 +54,9 @@ sizes = {
 # ## 1. One task: a Markov decision process
 #
 # A task is a **Markov decision process**: states $s$, actions $a$, transition probabilities $P(s'\mid s,a)$, expected rewards $r(s,a)$, a distribution $\rho$ of the first state and a discount $\gamma$. A policy $\pi(a\mid s)$ earns the **return**
+#
 # $$J(\pi) = \mathbb E\Big[\sum_{t\ge 0}\gamma^t r_t\Big].$$
+#
 # Gymnasium's Frozen Lake is small enough to write down completely. On slippery ice a step goes where you meant it to with probability 1/3, else sideways.
 
 # %%
@@ -134,7 +136,9 @@ fig = plots.draw_lake(lake_map, nu, title="occupancy of the optimal policy")
 # ### The policy-gradient theorem
 #
 # Let a policy have parameters $\theta$; ours has one logit per state and action, $\pi_\theta(\cdot\mid s)=\mathrm{softmax}(\theta_s)$. The theorem (Sutton et al., 1999) says
+#
 # $$\nabla J(\theta) = \frac{1}{1-\gamma}\sum_s\nu(s)\sum_a\nabla\pi_\theta(a\mid s)\,Q(s,a).$$
+#
 # The surprise is what is *missing*: the derivatives of $\nu$ and of $Q$. For this softmax the sum becomes $\frac1{1-\gamma}\nu(s)\,\pi(a\mid s)\,A(s,a)$, one entry per logit. We compare it with automatic differentiation of $J$, through the linear solve.
 
 # %%
@@ -160,14 +164,19 @@ record("policy_gradient_theorem_error", difference, "relative")
 # From here on we use the lakes of the BO-MRL experiment: no slipping, $\gamma=0.8$, the goal pays 1 at every step once reached, a hole costs 1 at every step. The best possible return is the same on every lake, six steps to the goal: $\gamma^5/(1-\gamma)=1.6384$.
 #
 # **Optimisation-based meta-RL** looks for meta-parameters $\phi$ such that an algorithm $\mathrm{Alg}$, started at $\phi$ with data of task $\tau$, ends at a good policy:
+#
 # $$\max_\phi\ \mathbb E_{\tau\sim P(\Gamma)}\big[J_\tau(\mathrm{Alg}(\phi,\tau))\big].$$
+#
 # It is *bilevel* because $\mathrm{Alg}$ is itself an optimisation. In **MAML** (Finn et al., 2017) it is a single policy-gradient step,
+#
 # $$\theta_\tau(\phi) = \phi + \alpha\nabla J_\tau(\phi).$$
 #
 # ### The meta-gradient
 #
 # By the chain rule, with $\partial\theta/\partial\phi = I + \alpha\nabla^2J_\tau(\phi)$, which is symmetric,
+#
 # $$\nabla_\phi J_\tau(\theta_\tau(\phi)) = \underbrace{\nabla J_\tau(\theta)}_{\text{first order}} + \underbrace{\alpha\,\nabla^2 J_\tau(\phi)\,\nabla J_\tau(\theta)}_{\text{second order}}.$$
+#
 # The Hessian is never written out; a *Hessian-vector product* costs about as much as a gradient.
 
 # %%
@@ -234,7 +243,7 @@ history = pd.DataFrame(
 fig = plots.training_curves(history, optimum=0.8**5 / 0.2)
 
 # %% [markdown]
-# *Mean return over the training lakes; bands span all seeds. The meta-policy of MAML is content to fall into holes (left) as long as one step repairs it (right). The jointly trained policy learns to stand still on most seeds: with other holes on every lake, standing still is the best that one policy can do without adapting.*
+# *Mean return over the training lakes; bands span all seeds. The meta-policy of MAML earns little itself, often less than nothing (left): it is only judged by what one step makes of it (right). The jointly trained policy ends near a return of 0 on most seeds, that of standing still on safe ice.*
 #
 # ### Look at one
 #
@@ -351,7 +360,9 @@ record("held_out_gap_most_tasks", mean_gap["held-out", counts[-1]], "return")
 # ### Limitation 1: one step leaves the data unused
 #
 # In every task, the data were collected once, and MAML takes one gradient step on them. But they say more. From the *same* $\nu$ and $Q$ of $\pi_\phi$ one can go on climbing
+#
 # $$L_\phi(\theta) = \frac1{1-\gamma}\sum_s\nu^{\pi_\phi}(s)\sum_a\pi_\theta(a\mid s)\,Q^{\pi_\phi}(s,a),$$
+#
 # whose gradient at $\theta=\phi$ is exactly the policy gradient. We take up to 60 steps on it, and beside it the same number of steps with *fresh data for each*, which costs that many collections.
 
 

@@ -1,0 +1,103 @@
+"""The figures of a notebook: ``record`` stores one in an output, ``read_records`` collects them."""
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nbformat import NO_CONVERT, NotebookNode, read
+
+MIME = "application/vnd.bomrl.record+json"
+_SEEN = "_bomrl_recorded"  # lives in the learner's namespace, so it goes when the kernel restarts
+
+
+class Place(NamedTuple):
+    """Where a figure was recorded: a cell, if the front end names it, and its execution."""
+
+    cell: str | None
+    execution: int
+
+
+_recorded_without_ipython: dict[str, Place] = {}
+
+
+def record(name: str, value: float, unit: str = "") -> None:
+    """Store a figure of this notebook and show it, so that a later run can be compared with it.
+
+    Running a cell again replaces its figures.
+
+    Args:
+        name: unique within the notebook, for example "gap after one step".
+        value: one finite number: a float, an int, or a tensor or array of one element.
+        unit: of the value; empty for a plain number.
+
+    Raises:
+        TypeError: the value is not one number.
+        ValueError: it is not finite, or the name is empty or taken.
+    """
+    number = _one_number(name, value)
+    _claim(name)
+    text = f"{name} = {number:.6g} {unit}".rstrip()
+    if (shell := _shell()) is None:
+        print(text)
+        return
+    content = {"name": name, "value": number, "unit": unit}
+    shell.display_pub.publish({MIME: content, "text/plain": text})
+
+
+def read_records(notebook: Path | NotebookNode) -> list[dict[str, Any]]:
+    """Return the figures of an executed notebook, in order.
+
+    Raises:
+        ValueError: two cells recorded the same name.
+    """
+    node = notebook if isinstance(notebook, NotebookNode) else read(notebook, NO_CONVERT)
+    outputs = [output for cell in node.cells for output in cell.get("outputs", ())]
+    found = [dict(output.data[MIME]) for output in outputs if MIME in output.get("data", {})]
+    names = [figure["name"] for figure in found]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"recorded more than once: {sorted(twice)}; give each figure its own name")
+    return found
+
+
+def _one_number(name: str, value: Any) -> float:
+    """Turn the value into a float, or say what it is instead."""
+    kind = type(value).__name__
+    remedy = f"record({name!r}, ...) takes one number, got {kind}"
+    if isinstance(value, str | bytes | bool):
+        raise TypeError(f"{remedy} {value!r}: pass a float")
+    try:
+        number = float(value.item() if hasattr(value, "item") else value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{remedy}: reduce it first, for example with .mean()") from error
+    if not math.isfinite(number):
+        raise ValueError(f"record({name!r}, ...) takes a finite number, got {number}")
+    return number
+
+
+def _claim(name: str) -> None:
+    """Remember the name; refuse it if another cell, or this run of the cell, has used it."""
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"a figure needs a name, got {name!r}")
+    shell = _shell()
+    seen = _recorded_without_ipython if shell is None else shell.user_ns.setdefault(_SEEN, {})
+    here, before = _here(shell), seen.get(name)
+    rerun = before and before.cell is not None and before.cell == here.cell
+    if before and not (rerun and before.execution != here.execution):
+        raise ValueError(f"the name {name!r} is taken: give each figure of a notebook its own name")
+    seen[name] = here
+
+
+def _here(shell: Any) -> Place:
+    """Name the running cell; papermill's client does not say which it is, JupyterLab does."""
+    parent = getattr(shell, "get_parent", dict)()
+    cell = parent.get("metadata", {}).get("cellId")
+    return Place(cell, getattr(shell, "execution_count", 0))
+
+
+def _shell() -> Any:
+    """Return the running IPython shell, or None in plain Python."""
+    try:
+        from IPython.core.getipython import get_ipython
+    except ImportError:
+        return None
+    return get_ipython()

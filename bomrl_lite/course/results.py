@@ -1,0 +1,167 @@
+"""What a run of the course found: figures against their ranges, metrics.json, junit.xml."""
+
+import json
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+from bomrl_lite.course.execute import Failure, Outcome
+from bomrl_lite.course.record import read_records
+
+PACKAGES = ("bomrl-lite", "torch", "numpy", "gymnasium", "mujoco", "papermill", "ipykernel")
+RANGES = Path("notebooks/ranges.json")
+
+Ranges = dict[str, dict[str, dict[str, list[float]]]]
+"""Notebook -> profile -> figure -> [low, high]."""
+
+
+class Figure(NamedTuple):
+    """A recorded number and its verdict: inside, outside, missing, or no range."""
+
+    name: str
+    value: float | None
+    unit: str
+    low: float | None
+    high: float | None
+    verdict: str
+
+
+class Lesson(NamedTuple):
+    """One executed lesson."""
+
+    outcome: Outcome
+    figures: list[Figure]
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether it ran to the end with every figure where it belongs."""
+        wrong = any(figure.verdict in ("outside", "missing") for figure in self.figures)
+        return self.outcome.status == "passed" and not wrong
+
+
+class Run(NamedTuple):
+    """One run of the course."""
+
+    started: str
+    profile: str
+    seed: int
+    versions: dict[str, str]
+    lessons: list[Lesson]
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether every lesson is as it should be."""
+        return all(lesson.ok for lesson in self.lessons)
+
+
+def read_ranges(root: Path) -> Ranges:
+    """Return the ranges of all figures; none if the file is not there."""
+    path = root / RANGES
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def judge(outcome: Outcome, ranges: dict[str, list[float]]) -> Lesson:
+    """Compare the figures that a notebook recorded with their ranges."""
+    try:
+        records = read_records(outcome.notebook) if outcome.notebook else []
+    except ValueError as error:
+        return Lesson(_failed_by(outcome, str(error)), [])
+    figures = [judge_one(record, ranges.get(record["name"])) for record in records]
+    names = {figure.name for figure in figures}
+    # a notebook that stopped early has said so; what it did not reach is no second fault
+    absent = [name for name in ranges if name not in names and outcome.status == "passed"]
+    lost = [Figure(name, None, "", *ranges[name], verdict="missing") for name in absent]
+    return Lesson(outcome, figures + lost)
+
+
+def judge_one(record: dict[str, Any], bounds: list[float] | None) -> Figure:
+    """Compare one figure with its range; the bounds themselves are inside."""
+    name, value, unit = record["name"], record["value"], record["unit"]
+    if bounds is None:
+        return Figure(name, value, unit, None, None, "no range")
+    low, high = bounds
+    return Figure(name, value, unit, low, high, "inside" if low <= value <= high else "outside")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # an optional one
+            continue
+    return found
+
+
+def to_metrics(run: Run) -> dict[str, Any]:
+    """Lay out a run for metrics.json."""
+    notebooks = {
+        lesson.outcome.name: {
+            "status": lesson.outcome.status,
+            "ok": lesson.ok,
+            "seconds": round(lesson.outcome.seconds, 2),
+            "error": lesson.outcome.failure.error if lesson.outcome.failure else None,
+            "figures": {figure.name: _without_name(figure) for figure in lesson.figures},
+        }
+        for lesson in run.lessons
+    }
+    return {**run._asdict(), "ok": run.ok, "lessons": notebooks}
+
+
+def to_junit(run: Run) -> bytes:
+    """Lay out a run as JUnit XML: a case for each notebook, and one for each of its figures."""
+    suite = ElementTree.Element("testsuite", name=f"course ({run.profile}, seed {run.seed})")
+    for lesson in run.lessons:
+        _add_notebook(suite, lesson.outcome)
+        for figure in lesson.figures:
+            _add_figure(suite, lesson.outcome.name, figure)
+    for kind in ("failure", "skipped"):
+        suite.set({"failure": "failures"}.get(kind, kind), str(len(suite.findall(f"*/{kind}"))))
+    suite.set("tests", str(len(suite)))
+    suite.set("errors", "0")
+    return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
+
+
+def describe(figure: Figure) -> str:
+    """Say in words where a figure stands."""
+    if figure.value is None:
+        return f"{figure.name} was not recorded; expected {figure.low:.4g} to {figure.high:.4g}"
+    shown = f"{figure.name} = {figure.value:.6g} {figure.unit}".rstrip()
+    if figure.low is None or figure.high is None:
+        return f"{shown} has no range yet"
+    return f"{shown} is {figure.verdict} {figure.low:.4g} to {figure.high:.4g}"
+
+
+def _failed_by(outcome: Outcome, error: str) -> Outcome:
+    return outcome._replace(status="failed", failure=Failure(0, "", error, error))
+
+
+def _without_name(figure: Figure) -> dict[str, Any]:
+    return {key: value for key, value in figure._asdict().items() if key != "name"}
+
+
+def _add_notebook(suite: ElementTree.Element, outcome: Outcome) -> None:
+    case = ElementTree.SubElement(
+        suite, "testcase", classname=outcome.name, name="runs", time=f"{outcome.seconds:.2f}"
+    )
+    if outcome.status == "not run":
+        ElementTree.SubElement(case, "skipped", message="stopped before it began")
+    elif outcome.failure:
+        text = _printable(outcome.failure.traceback)
+        message = _printable(f"cell {outcome.failure.cell}: {outcome.failure.error}")
+        ElementTree.SubElement(case, "failure", message=message).text = text
+
+
+def _add_figure(suite: ElementTree.Element, notebook: str, figure: Figure) -> None:
+    case = ElementTree.SubElement(suite, "testcase", classname=notebook, name=figure.name, time="0")
+    if figure.verdict in ("outside", "missing"):
+        ElementTree.SubElement(case, "failure", message=_printable(describe(figure)))
+
+
+def _printable(text: str) -> str:
+    """Drop control characters, which XML cannot hold."""
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", text)

@@ -1,0 +1,185 @@
+"""Executing the lessons and comparing their figures with the ranges that were measured."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bomrl_lite.course.batch import choose, execute_all, limits_for
+from bomrl_lite.course.execute import Failure, Job, Outcome
+from bomrl_lite.course.in_process import run_in_process
+from bomrl_lite.course.plan import lesson, lesson_sources
+from bomrl_lite.course.report import write_report
+from bomrl_lite.course.results import (
+    RANGES,
+    Ranges,
+    Run,
+    describe,
+    judge,
+    read_ranges,
+    to_junit,
+    to_metrics,
+    versions,
+)
+from bomrl_lite.course.sources import BuildError
+from bomrl_lite.files import write_atomically
+
+INTERRUPTED = 130
+_ROUNDING = 1e-9
+
+
+def run_course(
+    root: Path,
+    *,
+    profile: str = "class",
+    seed: int = 0,
+    out: Path | None = None,
+    lessons: Sequence[str] = (),
+    jobs: int = 1,
+    cell_timeout: float | None = None,
+    wall_cap: float | None = None,
+) -> int:
+    """Execute the lessons through papermill, compare their figures, write a report.
+
+    The notebooks are made from their sources on the spot. ``out`` (by default a new folder under
+    runs/) receives the executed notebooks and their logs, metrics.json, junit.xml, report.html.
+
+    Args:
+        root: folder that holds notebooks/.
+        profile: smoke, class or full.
+        seed: given to every lesson.
+        out: folder of the results.
+        lessons: names such as 01_maml_baseline; none means all.
+        jobs: how many lessons run at a time.
+        cell_timeout: seconds that a cell may take; by default those of the profile.
+        wall_cap: seconds that a lesson may take; by default those of the profile.
+
+    Returns:
+        0 if every lesson passed with every figure in its range, else 1; 130 after Ctrl-C.
+
+    Raises:
+        ValueError: an unknown profile or lesson.
+    """
+    limits = limits_for(profile, cell_timeout, wall_cap)
+    paths, started = choose(lesson_sources(root), lessons, "lesson"), datetime.now()
+    folder = out or _new_folder(root, f"{started:%Y%m%d-%H%M%S}-{profile}-seed{seed}")
+    parameters = {"profile": profile, "seed": seed}
+    made = [_lesson_job(root, path, folder.resolve(), parameters) for path in paths]
+    outcomes, interrupted = execute_all(made, limits, jobs)
+    ranges = read_ranges(root)
+    judged = [judge(each, ranges.get(each.name, {}).get(profile, {})) for each in outcomes]
+    run = Run(f"{started:%Y-%m-%d %H:%M}", profile, seed, versions(), judged)
+    _write_results(folder, run)
+    _print_verdict(run)
+    print(f"report: {folder / 'report.html'}")
+    return INTERRUPTED if interrupted else int(not run.ok)
+
+
+def calibrate(
+    root: Path, *, profile: str = "class", seeds: Iterable[int], lessons: Sequence[str] = ()
+) -> int:
+    """Run the lessons for several seeds in this process and store the range of every figure.
+
+    The range is [min, max] over the seeds, widened on both sides by half their spread plus 10 %
+    of the largest magnitude: wide enough for other machines and seeds, narrow enough for a bug.
+    Figures below 1e-9 are rounding errors and get +-1e-9.
+
+    Args:
+        root: folder that holds notebooks/.
+        profile: smoke, class or full.
+        seeds: at least one; five or more say something about the spread.
+        lessons: names; none means all. Ranges of other lessons and profiles are kept.
+
+    Returns:
+        0, or 1 if a lesson failed; its old ranges are kept then.
+    """
+    if not (numbers := list(seeds)):
+        raise ValueError("calibrate needs at least one seed, got none")
+    limits_for(profile, None, None)
+    ranges, failed = read_ranges(root), False
+    for path in choose(lesson_sources(root), lessons, "lesson"):
+        try:
+            values = _figures_over_seeds(root / path, profile, numbers)
+        except Exception as error:
+            print("\n".join([f"{path.stem}: {error!r}", *getattr(error, "__notes__", ())]))
+            failed = True
+            continue
+        measured = {name: widened(list(found)) for name, found in values.items()}
+        ranges.setdefault(path.stem, {})[profile] = measured
+        write_atomically(root / RANGES, _readable(ranges).encode())
+        print(f"{path.stem}: {len(measured)} figures over {len(numbers)} seeds", flush=True)
+    return int(failed)
+
+
+def widened(values: Sequence[float]) -> list[float]:
+    """Return [min, max], wider by half the spread plus 10 % of the largest magnitude.
+
+    Values below 1e-9 are rounding errors, which differ between machines: they get +-1e-9.
+    """
+    low, high = min(values), max(values)
+    size = max(abs(low), abs(high))
+    if size < _ROUNDING:
+        return [-_ROUNDING, _ROUNDING]
+    margin = 0.5 * (high - low) + 0.1 * size
+    return [float(f"{low - margin:.6g}"), float(f"{high + margin:.6g}")]
+
+
+def _new_folder(root: Path, stamp: str) -> Path:
+    """Name a folder under runs/ that is not there yet."""
+    names = [stamp, *(f"{stamp}-{number}" for number in range(2, 100))]
+    return next(folder for name in names if not (folder := root / "runs" / name).exists())
+
+
+def _lesson_job(root: Path, path: Path, out: Path, parameters: dict[str, Any]) -> Job | Outcome:
+    """Make the job of a lesson, or its failure if its source is faulty."""
+    try:
+        notebook = lesson(root, path)
+    except BuildError as error:
+        failure = Failure(0, "", "no notebook can be made of its source", str(error))
+        return Outcome(path.stem, "failed", failure=failure)
+    return Job(notebook, out / f"{path.stem}.ipynb", root / path.parents[1], parameters)
+
+
+def _write_results(folder: Path, run: Run) -> None:
+    for each in run.lessons:
+        write_atomically(folder / f"{each.outcome.name}.log", each.outcome.log.encode())
+    metrics = json.dumps(to_metrics(run), indent=1, ensure_ascii=False) + "\n"
+    write_atomically(folder / "metrics.json", metrics.encode())
+    write_atomically(folder / "junit.xml", to_junit(run))
+    write_report(folder / "report.html", run)
+
+
+def _print_verdict(run: Run) -> None:
+    """Print every traceback and every figure that is not inside its range."""
+    for each in run.lessons:
+        if failure := each.outcome.failure:
+            print(f"\n{each.outcome.name}, cell {failure.cell}: {failure.error}")
+            print("\n".join(f"  | {line}" for line in failure.source.splitlines()))
+            print(failure.traceback)
+        for figure in each.figures:
+            if figure.verdict != "inside":
+                print(f"{each.outcome.name}: {describe(figure)}")
+    sound = sum(each.ok for each in run.lessons)
+    print(f"{sound} of {len(run.lessons)} lessons are as they should be")
+
+
+def _figures_over_seeds(
+    source: Path, profile: str, seeds: Sequence[int]
+) -> dict[str, Sequence[float]]:
+    """Return the values of each figure; every seed must record the same ones."""
+    runs = []
+    for seed in seeds:
+        records = run_in_process(source, {"profile": profile, "seed": seed})
+        runs.append({figure["name"]: figure["value"] for figure in records})
+        if runs[-1].keys() != runs[0].keys():
+            odd = sorted(runs[-1].keys() ^ runs[0].keys())
+            raise ValueError(f"seed {seed} recorded other figures than {seeds[0]}: {odd}")
+    return {name: [run[name] for run in runs] for name in runs[0]}
+
+
+def _readable(ranges: Ranges) -> str:
+    """Lay out the ranges with one figure per line."""
+    text = json.dumps(ranges, indent=1, sort_keys=True, ensure_ascii=False)
+    return re.sub(r"\[\s+(\S+)\s+(\S+)\s+\]", r"[\1 \2]", text) + "\n"

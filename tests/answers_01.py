@@ -1,0 +1,433 @@
+"""Answers to exercise set 01: the solutions of the source, wrong ones, right ones in other forms."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jupytext
+import torch
+from torch.func import grad, hessian, jvp, vmap
+
+from bomrl_lite.types import TabularTask
+
+SOURCE = Path(__file__).parents[1] / "exercises" / "src" / "01_maml_baseline.py"
+
+
+def read_solutions() -> dict[str, str]:
+    """Return the code of every exercise cell, by the function's name."""
+    cells = jupytext.read(SOURCE, fmt="py:percent").cells
+    code = [cell.source for cell in cells if "exercise" in cell.metadata.get("tags", ())]
+    return {text.partition("def ")[2].partition("(")[0]: text for text in code}
+
+
+def read_policy_return() -> str:
+    """Return the code of the function that the notebook gives to learners."""
+    cells = jupytext.read(SOURCE, fmt="py:percent").cells
+    (text,) = [c.source for c in cells if c.source.startswith("def policy_return")]
+    return text.partition("\n\n\n")[0]
+
+
+SOLUTIONS, POLICY_RETURN = read_solutions(), read_policy_return()
+
+
+def solve(name: str, old: str = "", new: str = ""):
+    """Run all solutions, the one called ``name`` with ``old`` replaced by ``new``; return it."""
+    assert old in SOLUTIONS[name], f"{name} does not hold {old!r}"
+    namespace: dict = {"torch": torch}
+    for code in (*SOLUTIONS.values(), POLICY_RETURN):
+        exec(code, namespace)
+    # a namespace of its own: the other functions stay right
+    exec(SOLUTIONS[name].replace(old, new) if old else SOLUTIONS[name], own := {**namespace})
+    return own[name]
+
+
+class Mutant(NamedTuple):
+    """A change to a solution, the step that must catch it, and a part of the cause to be named."""
+
+    name: str
+    old: str
+    new: str
+    step: str
+    cause: str | None = None
+
+
+Q, NU, PG, STEP = "q_values", "occupancy", "policy_gradient", "adapt"
+MAML, FIRST, BEST, GAP = "maml_gradient", "first_order_gradient", "optimal_return", "optimality_gap"
+LAST_Q = "task.reward + gamma * task.transition @ values"
+SOLVE = "torch.linalg.solve(eye - gamma * moves.T, (1 - gamma) * task.start)"
+THEOREM = "nu[:, None] * probs * advantage / (1 - gamma)"
+LOOK_AHEAD = "(task.reward + gamma * task.transition @ values).max(-1).values"
+
+MUTANTS = (
+    Mutant(Q, "+ gamma * task.transition", "+ task.transition", "by hand", "gamma is missing"),
+    Mutant(Q, "return task.reward + ", "return ", "by hand", "first step is missing"),
+    Mutant(Q, LAST_Q, "task.reward.clone()", "by hand", "only the first reward"),
+    Mutant(Q, "gamma * moves", "gamma * moves.T", "by hand", "transposed"),
+    Mutant(Q, LAST_Q, "values", "shape", "that is V(s), one value"),
+    Mutant(Q, LAST_Q, "values[:, None].expand_as(task.reward)", "by hand", "that is V(s) repeated"),
+    Mutant(Q, LAST_Q, f"{LAST_Q} - values[:, None]", "by hand", "advantage"),
+    Mutant(Q, LAST_Q, f"(1 - gamma) * ({LAST_Q})", "by hand", "(1 - gamma) times"),
+    Mutant(Q, LAST_Q, f"-({LAST_Q})", "by hand", "sign"),
+    Mutant(Q, "@ values", "@ paid", "by hand", "r_pi once"),
+    Mutant(
+        Q,
+        "task.transition @ values",
+        'torch.einsum("tas,t->sa", task.transition, values)',
+        "by hand",
+        "s and s' exchanged",
+    ),
+    Mutant(
+        Q,
+        '("sa,sat->st", policy_probs, task.transition)',
+        "('sat->st', task.transition / policy_probs.shape[1])",
+        "by hand",
+    ),
+    Mutant(Q, "(policy_probs * task.reward).sum(-1)", "task.reward.mean(-1)", "by hand"),
+    Mutant(Q, LAST_Q, f"({LAST_Q}).float()", "dtype", "float32"),
+    Mutant(
+        Q,
+        "eye - gamma * moves, paid",
+        "(eye - gamma * moves).float(), paid.float()",
+        "runs",
+        "make float32",
+    ),
+    Mutant(Q, ", paid)", ", paid).float().double()", "by hand", "float32"),
+    Mutant(
+        Q,
+        "eye = torch.eye",
+        "task.reward.mul_(2)\n    eye = torch.eye",
+        "inputs untouched",
+        "in place",
+    ),
+    Mutant(Q, "return ", "", "type", "return is missing"),
+    Mutant(Q, LAST_Q, f"({LAST_Q}).detach().numpy()", "type", "stay in torch"),
+    Mutant(Q, LAST_Q, f"{LAST_Q} + 1e-6 * torch.rand(1).double()", "repeatable", "randomness"),
+    Mutant(Q, ", paid)", ", paid).detach()", "differentiable", ".detach()"),
+    Mutant(Q, "@ values", "@ values * torch.nan", "by hand", "nan"),
+    Mutant(Q, "@ values", "@ valuse", "runs"),
+    Mutant(NU, "(1 - gamma) * task.start", "task.start", "sums to 1", "(1 - gamma) is missing"),
+    Mutant(NU, "(1 - gamma) *", "(1 - gamma) ** 2 *", "sums to 1", "too many"),
+    Mutant(NU, "moves.T", "moves", "by hand", "not transposed"),
+    Mutant(NU, f"return {SOLVE}", f"return moves.T @ {SOLVE}", "by hand", "time is off by one"),
+    Mutant(NU, f"return {SOLVE}", f"return gamma * {SOLVE}", "sums to 1", "discount is off by one"),
+    Mutant(
+        NU,
+        "* task.start",
+        "/ len(task.start) * torch.ones_like(task.start)",
+        "by hand",
+        "equally likely",
+    ),
+    Mutant(
+        NU,
+        f"return {SOLVE}",
+        f"return {SOLVE}[:, None] * policy_probs",
+        "shape",
+        "states AND actions",
+    ),
+    Mutant(NU, "gamma * moves.T", "moves.T", "runs"),
+    Mutant(NU, f"return {SOLVE}", f"return {SOLVE}.detach()", "differentiable", ".detach()"),
+    Mutant(PG, THEOREM, THEOREM.replace(" / (1 - gamma)", ""), "by hand", "1 / (1 - gamma)"),
+    Mutant(PG, THEOREM, f"{THEOREM} / (1 - gamma)", "by hand", "too many"),
+    Mutant(PG, THEOREM, f"-{THEOREM}", "by hand", "sign"),
+    Mutant(PG, "* advantage", "* q", "rows sum to 0", "advantage belongs"),
+    Mutant(PG, "* probs * advantage", "* advantage", "rows sum to 0", "pi(a | s) is missing"),
+    Mutant(PG, "nu[:, None] * ", "", "by hand", "occupancy is missing"),
+    Mutant(PG, "nu[:, None]", "task.start[:, None]", "by hand", "task.start stands where"),
+    Mutant(PG, "(probs * q).sum(", "q.mean(", "rows sum to 0", "averaged uniformly"),
+    Mutant(PG, "* advantage", "* (probs * q).sum(-1, keepdim=True)", "rows sum to 0", "V stands"),
+    Mutant(
+        PG,
+        "= occupancy(probs, task, gamma)",
+        "= occupancy(probs, task, gamma).detach()",
+        "differentiable",
+    ),
+    Mutant(
+        PG,
+        "= q_values(probs, task, gamma)",
+        "= q_values(probs, task, gamma).detach()\n"
+        "    occupancy = lambda *args: globals()['occupancy'](*args).detach()",
+        "differentiable",
+        "held constant",
+    ),
+    Mutant(PG, f"return {THEOREM}", f"return ({THEOREM}).detach()", "differentiable", ".detach()"),
+    Mutant(STEP, "phi + step_size", "phi - step_size", "goes up", "down"),
+    Mutant(STEP, "step_size * ", "", "by hand", "step_size is not used"),
+    Mutant(STEP, "phi + step_size", "step_size", "goes up", "change of phi alone"),
+    Mutant(
+        STEP,
+        "return phi + step_size * policy_gradient(phi, task, gamma)",
+        "return phi.clone()",
+        "goes up",
+        "as it was",
+    ),
+    Mutant(
+        STEP,
+        "return phi + step_size * policy_gradient(phi, task, gamma)",
+        "phi += step_size * policy_gradient(phi, task, gamma)\n    return phi",
+        "inputs untouched",
+        "in place",
+    ),
+    Mutant(STEP, "gamma)", "gamma).detach()", "differentiable", "identity"),
+    Mutant(STEP, "phi + step", "phi.detach() + step", "differentiable"),
+    Mutant(
+        MAML,
+        "adapt(start, task, gamma, step_size)",
+        "adapt(start, task, gamma, step_size).detach()",
+        "goes up",
+    ),
+    Mutant(
+        MAML,
+        "return torch.func.grad(return_after)(phi)",
+        "return policy_gradient(adapt(phi, task, gamma, step_size), task, gamma)",
+        "second-order term",
+        "second-order term is missing",
+    ),
+    Mutant(
+        MAML,
+        "theta = adapt(start, task, gamma, step_size)",
+        "theta = start + (adapt(start, task, gamma, step_size) - start).detach()",
+        "second-order term",
+        "second-order term is missing",
+    ),
+    Mutant(
+        MAML,
+        "return torch.func.grad(return_after)(phi)",
+        "return policy_gradient(phi, task, gamma)",
+        "by hand",
+        "without any adaptation",
+    ),
+    Mutant(
+        MAML, "return torch.func.grad", "return -torch.func.grad", "goes up", "sign is reversed"
+    ),
+    Mutant(
+        MAML, "adapt(start, task, gamma, step_size)", "adapt(start, task, gamma, 1.0)", "by hand"
+    ),
+    Mutant(
+        FIRST,
+        "return policy_gradient(theta, task, gamma)",
+        "return torch.func.grad(lambda x: "
+        "policy_return(adapt(x, task, gamma, step_size), task, gamma))(phi)",
+        "no second-order term",
+        "second-order term is in",
+    ),
+    Mutant(FIRST, "policy_gradient(theta,", "policy_gradient(phi,", "by hand", "at phi"),
+    Mutant(FIRST, "return ", "return -", "by hand", "sign is reversed"),
+    Mutant(FIRST, "return ", "return step_size * ", "by hand", "multiplies the outer gradient"),
+    Mutant(FIRST, "return policy_gradient(theta, task, gamma)", "return theta", "by hand"),
+    Mutant(BEST, "task.start @ values", "values.max()", "random values", "best start"),
+    Mutant(BEST, "task.start @ values", "values.mean()", "by hand", "equally likely"),
+    Mutant(BEST, "return task.start @ values", "return values", "shape", "value of every state"),
+    Mutant(BEST, ".max(-1).values", ".mean(-1)", "by hand", "actions are averaged"),
+    Mutant(BEST, "range(1000)", "range(1)", "by hand", "only the first reward"),
+    Mutant(BEST, "range(1000)", "range(60)", "random values"),
+    Mutant(
+        BEST,
+        "return task.start @ values",
+        "return (task.start @ values).item()",
+        "type",
+        "stay in torch",
+    ),
+    Mutant(BEST, "+ gamma *", "+", "by hand"),
+    Mutant(GAP, "return torch.stack(gaps)", "return torch.stack(gaps).mean()", "shape", "averaged"),
+    Mutant(GAP, "return torch.stack(gaps)", "return -torch.stack(gaps)", "not negative", "sign"),
+    Mutant(GAP, "policy_return(theta,", "policy_return(phi,", "by hand", "before adaptation"),
+    Mutant(
+        GAP,
+        "gaps.append(optimal_return(task, gamma)",
+        "gaps.append(max(optimal_return(each, gamma) for each in tasks)",
+        "by hand",
+        "optimum of the best task",
+    ),
+    Mutant(
+        GAP,
+        "gaps.append(optimal_return(task, gamma)",
+        "gaps.append(sum(optimal_return(each, gamma) for each in tasks) / len(tasks)",
+        "not negative",
+        "optimum is averaged",
+    ),
+    Mutant(
+        GAP,
+        "optimal_return(task, gamma) - policy_return(theta",
+        "policy_return(theta",
+        "not negative",
+        "adapted return alone",
+    ),
+    Mutant(GAP, " - policy_return(theta, task, gamma)", "", "by hand", "adapted return is missing"),
+    Mutant(GAP, "return torch.stack(gaps)", "return gaps", "type"),
+)
+
+
+# Right answers in other forms.
+
+
+def _moves(policy_probs, task):
+    return (policy_probs.unsqueeze(-1) * task.transition).sum(1)
+
+
+def q_by_inverse(policy_probs, task, gamma):
+    p = _moves(policy_probs, task)
+    v = torch.inverse(torch.eye(p.shape[0], dtype=p.dtype) - gamma * p) @ torch.einsum(
+        "sa,sa->s", policy_probs, task.reward
+    )
+    return task.reward + gamma * torch.einsum("sat,t->sa", task.transition, v)
+
+
+def q_by_pairs(policy_probs, task, gamma):
+    """Solve for Q itself, over pairs of state and action."""
+    size = task.reward.numel()
+    pairs = (task.transition.unsqueeze(-1) * policy_probs).reshape(size, size)
+    system = torch.eye(size, dtype=torch.float64) - gamma * pairs
+    return torch.linalg.solve(system, task.reward.reshape(-1)).reshape(task.reward.shape)
+
+
+def q_by_sweeps(policy_probs, task, gamma):
+    q = torch.zeros_like(task.reward)
+    for _ in range(400):
+        q = task.reward + gamma * task.transition @ (policy_probs * q).sum(-1)
+    return q
+
+
+def q_by_loops(policy_probs, task, gamma):
+    v = (policy_probs * q_by_pairs(policy_probs, task, gamma)).sum(-1)
+    rows = []
+    for s in range(task.reward.shape[0]):
+        row = []
+        for a in range(task.reward.shape[1]):
+            ahead = sum(task.transition[s, a, t] * v[t] for t in range(len(v)))
+            row.append(task.reward[s, a] + gamma * ahead)
+        rows.append(torch.stack(row))
+    return torch.stack(rows)
+
+
+def occupancy_by_time(policy_probs, task, gamma):
+    p, now, total = _moves(policy_probs, task), task.start, torch.zeros_like(task.start)
+    for t in range(400):
+        total = total + (1 - gamma) * gamma**t * now
+        now = now @ p
+    return total
+
+
+def occupancy_by_inverse(policy_probs, task, gamma):
+    p = _moves(policy_probs, task)
+    return (1 - gamma) * task.start @ torch.linalg.inv(torch.eye(len(p)).double() - gamma * p)
+
+
+def occupancy_by_rewards(policy_probs, task, gamma):
+    """Differentiate J in a reward that is paid for being in a state."""
+
+    def earned(bonus):
+        paid = TabularTask(task.transition, bonus[:, None].expand_as(task.reward), task.start)
+        return return_of_probs(policy_probs, paid, gamma)
+
+    return (1 - gamma) * grad(earned)(torch.zeros_like(task.start))
+
+
+def return_of_probs(policy_probs, task, gamma):
+    return task.start @ (policy_probs * q_by_inverse(policy_probs, task, gamma)).sum(-1)
+
+
+def return_of(phi, task, gamma):
+    return return_of_probs(torch.softmax(phi, -1), task, gamma)
+
+
+def gradient_by_func(phi, task, gamma):
+    return grad(return_of)(phi, task, gamma)
+
+
+def gradient_by_autograd(phi, task, gamma):
+    phi = phi if phi.requires_grad else phi.clone().requires_grad_()
+    return torch.autograd.grad(return_of(phi, task, gamma), phi, create_graph=True)[0]
+
+
+def gradient_by_jacobian(phi, task, gamma):
+    """The theorem as it is written, with the derivative of the softmax in full."""
+    probs = torch.softmax(phi, -1)
+    slope = torch.diag_embed(probs) - probs.unsqueeze(-1) * probs.unsqueeze(-2)
+    visits, q = occupancy_by_time(probs, task, gamma), q_by_pairs(probs, task, gamma)
+    return torch.einsum("s,sab,sa->sb", visits, slope, q) / (1 - gamma)
+
+
+def adapt_by_func(phi, task, gamma, step_size):
+    return torch.add(phi, gradient_by_func(phi, task, gamma), alpha=step_size)
+
+
+def adapt_by_autograd(phi, task, gamma, step_size):
+    return phi + step_size * gradient_by_autograd(phi, task, gamma)
+
+
+def adapt_that_marks_its_input(phi, task, gamma, step_size):
+    """Switch requires_grad on: no value changes, so it is no side effect worth a failure."""
+    phi.requires_grad_()
+    return phi + step_size * gradient_by_autograd(phi, task, gamma)
+
+
+def maml_by_autograd(phi, task, gamma, step_size):
+    phi = phi.detach().clone().requires_grad_()
+    theta = adapt_by_autograd(phi, task, gamma, step_size)
+    return torch.autograd.grad(return_of(theta, task, gamma), phi)[0]
+
+
+def maml_by_hessian(phi, task, gamma, step_size):
+    outer = gradient_by_func(adapt_by_func(phi, task, gamma, step_size), task, gamma)
+    matrix = hessian(return_of)(phi, task, gamma).reshape(phi.numel(), phi.numel())
+    return outer + step_size * (matrix @ outer.reshape(-1)).reshape(phi.shape)
+
+
+def maml_by_jvp(phi, task, gamma, step_size):
+    outer = gradient_by_func(adapt_by_func(phi, task, gamma, step_size), task, gamma)
+    return outer + step_size * jvp(lambda x: gradient_by_func(x, task, gamma), (phi,), (outer,))[1]
+
+
+def first_order_by_autograd(phi, task, gamma, step_size):
+    theta = adapt_by_autograd(phi, task, gamma, step_size).detach().requires_grad_()
+    return torch.autograd.grad(return_of(theta, task, gamma), theta)[0]
+
+
+def first_order_by_stop(phi, task, gamma, step_size):
+    change = (adapt_by_func(phi, task, gamma, step_size) - phi).detach()
+    return grad(lambda x: return_of(x + change, task, gamma))(phi)
+
+
+def best_by_policy_iteration(task, gamma):
+    probs = torch.full_like(task.reward, 1 / task.reward.shape[1])
+    for _ in range(10):
+        greedy = q_by_pairs(probs, task, gamma).argmax(-1)
+        probs = torch.nn.functional.one_hot(greedy, task.reward.shape[1]).double()
+    return return_of_probs(probs, task, gamma)
+
+
+def best_until_settled(task, gamma):
+    values, change = torch.zeros_like(task.start), 1.0
+    while change > 1e-13:
+        q = task.reward + gamma * torch.einsum("sat,t->sa", task.transition, values)
+        change = (q.amax(1) - values).abs().max().item()
+        values = q.amax(1)
+    return (task.start * values).sum()
+
+
+def gap_in_one_line(phi, tasks, gamma, step_size):
+    return torch.stack(
+        [
+            best_until_settled(t, gamma)
+            - return_of(adapt_by_func(phi, t, gamma, step_size), t, gamma)
+            for t in tasks
+        ]
+    )
+
+
+def gap_by_vmap(phi, tasks, gamma, step_size):
+    batch = TabularTask(*(torch.stack(field) for field in zip(*tasks, strict=True)))
+    after = vmap(lambda t: return_of(adapt_by_func(phi, t, gamma, step_size), t, gamma))(batch)
+    return torch.stack([best_by_policy_iteration(t, gamma) for t in tasks]) - after
+
+
+VARIANTS = {
+    Q: (q_by_inverse, q_by_pairs, q_by_sweeps, q_by_loops),
+    NU: (occupancy_by_time, occupancy_by_inverse, occupancy_by_rewards),
+    PG: (gradient_by_func, gradient_by_autograd, gradient_by_jacobian),
+    STEP: (adapt_by_func, adapt_by_autograd, adapt_that_marks_its_input),
+    MAML: (maml_by_autograd, maml_by_hessian, maml_by_jvp),
+    FIRST: (first_order_by_autograd, first_order_by_stop),
+    BEST: (best_by_policy_iteration, best_until_settled),
+    GAP: (gap_in_one_line, gap_by_vmap),
+}
+"""Right answers that look otherwise; all must pass."""

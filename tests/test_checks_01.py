@@ -1,0 +1,108 @@
+"""The checks of exercise set 01, in both directions: wrong answers named, right ones accepted."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from answers_01 import MUTANTS, SOLUTIONS, VARIANTS, solve
+
+from bomrl_lite.course import checks
+from bomrl_lite.course.checks import CheckFailed
+from bomrl_lite.course.checks._oracles import complex_step, policy_return, return_gradient
+from bomrl_lite.course.checks._questions import random_worlds
+from bomrl_lite.course.checks.set01 import CHECKS
+
+NAMES = [check.name for check in CHECKS]
+
+
+def check_of(name):
+    return getattr(checks, name)
+
+
+def identity(mutant):
+    return f"{mutant.name}-{mutant.step}-{mutant.cause or 'unnamed'}"
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=identity)
+def test_a_wrong_answer_fails_at_its_step_with_its_cause(mutant):
+    with pytest.raises(CheckFailed) as caught:
+        check_of(mutant.name)(solve(mutant.name, mutant.old, mutant.new))
+    print(caught.value)
+    assert caught.value.step == mutant.step
+    assert mutant.cause is None or mutant.cause in (caught.value.cause or "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_solution_of_the_source_passes(name, capsys):
+    solution = solve(name)
+    assert check_of(name)(solution) is solution
+    assert capsys.readouterr().out.startswith(f"ok  exercise 1.{NAMES.index(name) + 1} {name}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [(name, variant) for name, variants in VARIANTS.items() for variant in variants],
+    ids=lambda each: getattr(each, "__name__", each),
+)
+def test_a_right_answer_in_another_form_passes(name, variant):
+    assert check_of(name)(variant) is variant
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_the_solution_equals_the_package(check):
+    solution = solve(check.name)
+    for question in check.make_questions():
+        ours, theirs = solution(*question.args), check.reference(*question.args)
+        assert (ours - theirs).abs().max() <= 1e-12 * max(1.0, theirs.abs().max())
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_the_package_passes_its_own_check(check):
+    assert check(check.reference) is check.reference
+
+
+def test_every_check_meets_enough_wrong_and_right_answers():
+    wrong = Counter(mutant.name for mutant in MUTANTS)
+    assert set(NAMES) == set(wrong) == set(VARIANTS) == set(SOLUTIONS)
+    assert min(wrong.values()) >= 4
+    assert min(map(len, VARIANTS.values())) >= 2
+
+
+def test_comparisons_cannot_be_bought(monkeypatch):
+    for module, name in ((torch, "allclose"), (torch, "equal"), (np, "allclose"), (np, "isclose")):
+        monkeypatch.setattr(module, name, lambda *_, **__: True)
+    with pytest.raises(CheckFailed):
+        checks.q_values(lambda policy_probs, task, gamma: torch.zeros_like(task.reward))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_the_case_done_by_hand_agrees_with_the_oracle(check):
+    """The literal solutions were found on paper; the package only confirms them."""
+    by_hand, *others = check.make_questions()
+    assert by_hand.by_hand
+    assert not any(question.by_hand for question in others)
+    got = check.reference(*by_hand.args)
+    np.testing.assert_allclose(got, by_hand.expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_no_known_slip_looks_like_a_right_answer(check):
+    """A cause must not be named for an answer that is right on every random instance."""
+    questions = [question for question in check.make_questions() if not question.by_hand]
+    for cause in questions[0].slips():
+        apart = [
+            np.shape(q.slips()[cause]) != q.expected.shape
+            or np.abs(q.slips()[cause] - q.expected).max() > 1e-4
+            for q in questions
+        ]
+        assert all(apart), cause
+
+
+def test_the_complex_step_is_exact_and_batched():
+    world = random_worlds()[1]
+    x = np.stack([world.logits, world.logits + 0.3])
+    cubes = complex_step(lambda y: (y**3).sum((-2, -1)), x)
+    np.testing.assert_allclose(cubes, 3 * x**2, rtol=1e-14)
+    np.testing.assert_allclose(return_gradient(x, world)[0], return_gradient(x[0], world))
+    assert policy_return(x, world).shape == (2,)
