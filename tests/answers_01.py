@@ -1,4 +1,4 @@
-"""Answers to exercise set 01: the solutions of the source, wrong ones, right ones in other forms."""
+"""Answers to exercise set 01: the source's solutions, wrong ones, right ones in other forms."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -57,6 +57,16 @@ SOLVE = "torch.linalg.solve(eye - gamma * moves.T, (1 - gamma) * task.start)"
 THEOREM = "nu[:, None] * probs * advantage / (1 - gamma)"
 LOOK_AHEAD = "(task.reward + gamma * task.transition @ values).max(-1).values"
 
+BOTH_ORDERS = """
+    first = policy_gradient(adapt(phi, task, gamma, step_size), task, gamma)
+    second = torch.func.grad(return_after)(phi) - first
+    return """
+FROZEN_STEP = """
+        probs, fixed = start.softmax(-1), phi.softmax(-1)
+        q, nu = q_values(fixed, task, gamma), occupancy(fixed, task, gamma)
+        advantage = q - (probs * q).sum(-1, keepdim=True)
+        theta = start + step_size * nu[:, None] * probs * advantage / (1 - gamma)"""
+
 MUTANTS = (
     Mutant(Q, "+ gamma * task.transition", "+ task.transition", "by hand", "gamma is missing"),
     Mutant(Q, "return task.reward + ", "return ", "by hand", "first step is missing"),
@@ -106,7 +116,7 @@ MUTANTS = (
     Mutant(Q, "@ values", "@ valuse", "runs"),
     Mutant(NU, "(1 - gamma) * task.start", "task.start", "sums to 1", "(1 - gamma) is missing"),
     Mutant(NU, "(1 - gamma) *", "(1 - gamma) ** 2 *", "sums to 1", "too many"),
-    Mutant(NU, "moves.T", "moves", "by hand", "not transposed"),
+    Mutant(NU, "moves.T", "moves", "sums to 1", "not transposed"),
     Mutant(NU, f"return {SOLVE}", f"return moves.T @ {SOLVE}", "by hand", "time is off by one"),
     Mutant(NU, f"return {SOLVE}", f"return gamma * {SOLVE}", "sums to 1", "discount is off by one"),
     Mutant(
@@ -202,6 +212,27 @@ MUTANTS = (
         MAML, "adapt(start, task, gamma, step_size)", "adapt(start, task, gamma, 1.0)", "by hand"
     ),
     Mutant(
+        MAML,
+        "return torch.func.grad(return_after)(phi)",
+        BOTH_ORDERS + "first + second / step_size",
+        "by hand",
+        "step_size is missing",
+    ),
+    Mutant(
+        MAML,
+        "return torch.func.grad(return_after)(phi)",
+        BOTH_ORDERS + "first - second",
+        "by hand",
+        "second-order term has the wrong sign",
+    ),
+    Mutant(
+        MAML,
+        "theta = adapt(start, task, gamma, step_size)",
+        FROZEN_STEP,
+        "random values",
+        "holds occupancy and Q constant",
+    ),
+    Mutant(
         FIRST,
         "return policy_gradient(theta, task, gamma)",
         "return torch.func.grad(lambda x: "
@@ -213,12 +244,12 @@ MUTANTS = (
     Mutant(FIRST, "return ", "return -", "by hand", "sign is reversed"),
     Mutant(FIRST, "return ", "return step_size * ", "by hand", "multiplies the outer gradient"),
     Mutant(FIRST, "return policy_gradient(theta, task, gamma)", "return theta", "by hand"),
-    Mutant(BEST, "task.start @ values", "values.max()", "random values", "best start"),
+    Mutant(BEST, "task.start @ values", "values.max()", "by hand", "best start"),
     Mutant(BEST, "task.start @ values", "values.mean()", "by hand", "equally likely"),
     Mutant(BEST, "return task.start @ values", "return values", "shape", "value of every state"),
     Mutant(BEST, ".max(-1).values", ".mean(-1)", "by hand", "actions are averaged"),
-    Mutant(BEST, "range(1000)", "range(1)", "by hand", "only the first reward"),
-    Mutant(BEST, "range(1000)", "range(60)", "random values"),
+    Mutant(BEST, "range(300)", "range(1)", "by hand", "only the first reward"),
+    Mutant(BEST, "range(300)", "range(60)", "random values"),
     Mutant(
         BEST,
         "return task.start @ values",
@@ -251,8 +282,10 @@ MUTANTS = (
         "not negative",
         "adapted return alone",
     ),
-    Mutant(GAP, " - policy_return(theta, task, gamma)", "", "by hand", "adapted return is missing"),
-    Mutant(GAP, "return torch.stack(gaps)", "return gaps", "type"),
+    Mutant(
+        GAP, " - policy_return(theta, task, gamma)", "", "not negative", "adapted return is missing"
+    ),
+    Mutant(GAP, "return torch.stack(gaps)", "return gaps", "type", "torch.stack"),
 )
 
 

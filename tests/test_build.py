@@ -439,6 +439,16 @@ BLOCK = """
 """
 
 
+TORN = """def treble(x):
+    # BEGIN SOLUTION
+    try:
+        y = 3 * x
+    # END SOLUTION
+    except TypeError:
+        y = None
+    return y"""
+
+
 def exercise(code: str, number: str = "1.2", name: str = "treble") -> str:
     head = f'\n# %% tags=["exercise"] exercise="{number}"\n{code}\n'
     return head + f'\n# %% tags=["check"]\nchecks.{name}({name})\n'
@@ -452,6 +462,7 @@ def exercise(code: str, number: str = "1.2", name: str = "treble") -> str:
         ("# BEGIN SOLUTION\ndef treble(x):\n    return 3\n# END SOLUTION", "not inside a function"),
         ("def treble(x):\n    # BEGIN SOLUTION\n\n    # END SOLUTION", "the block is empty"),
         (f"def treble(x):{BLOCK}else:\n    pass", "not Python"),
+        (TORN, "not Python"),
     ],
 )
 def test_refuses_a_faulty_block(tmp_path, code, found):
@@ -470,8 +481,9 @@ def test_a_check_must_come_before_the_next_exercise(tmp_path):
 
 def test_refuses_a_number_twice_within_a_set_and_across_sets(tmp_path):
     twice = EXERCISES + exercise(f"def treble(x):{BLOCK}", number="1.1")
-    (problem,) = problems_of(tmp_path / "within", exercises_01_first=twice)
-    assert "exercise 1.1 exists already" in problem
+    plan = make_plan(write_course(tmp_path / "within", exercises_01_first=twice))
+    assert "exercise 1.1 exists already" in str(plan.problems[0])
+    assert (len(plan.problems), plan.targets) == (1, [])
     (problem,) = problems_of(
         tmp_path / "across", exercises_01_first=EXERCISES, exercises_02_second=EXERCISES
     )

@@ -9,6 +9,7 @@ from answers_01 import MUTANTS, SOLUTIONS, VARIANTS, solve
 
 from bomrl_lite.course import checks
 from bomrl_lite.course.checks import CheckFailed
+from bomrl_lite.course.checks._engine import EXPLAINED
 from bomrl_lite.course.checks._oracles import complex_step, policy_return, return_gradient
 from bomrl_lite.course.checks._questions import random_worlds
 from bomrl_lite.course.checks.set01 import CHECKS
@@ -28,7 +29,6 @@ def identity(mutant):
 def test_a_wrong_answer_fails_at_its_step_with_its_cause(mutant):
     with pytest.raises(CheckFailed) as caught:
         check_of(mutant.name)(solve(mutant.name, mutant.old, mutant.new))
-    print(caught.value)
     assert caught.value.step == mutant.step
     assert mutant.cause is None or mutant.cause in (caught.value.cause or "")
 
@@ -88,8 +88,8 @@ def test_the_case_done_by_hand_agrees_with_the_oracle(check):
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_no_known_slip_looks_like_a_right_answer(check):
-    """A cause must not be named for an answer that is right on every random instance."""
-    questions = [question for question in check.make_questions() if not question.by_hand]
+    """On each instance that decides about a cause, the slip's answer must be really wrong."""
+    questions = check.make_questions()[1:EXPLAINED]
     for cause in questions[0].slips():
         apart = [
             np.shape(q.slips()[cause]) != q.expected.shape

@@ -25,7 +25,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_named_make_targets_exist(page):
-    named = set(re.findall(r"`?make ([a-z][a-z-]+)", (ROOT / page).read_text()))
+    named = set(re.findall(r"(?m)(?:`|^)make ([a-z][a-z-]+)", (ROOT / page).read_text()))
     makefile = (ROOT / "Makefile").read_text()
     known = re.findall(r"^TARGETS := (.*)$", makefile, re.MULTILINE)[0].split()
     assert named <= set(known)

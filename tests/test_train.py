@@ -73,7 +73,7 @@ def test_a_crash_between_any_two_file_operations_loses_nothing(tmp_path, monkeyp
 
 
 def test_a_killed_process_is_continued_bit_for_bit(tmp_path):
-    """SIGKILL three times at random moments of a run that saves after every iteration."""
+    """SIGKILL twice at random moments of a run that saves after every iteration."""
     dials = ["--num-tasks", "4", "--iterations", "400", "--checkpoint-every", "1"]
     command = [
         sys.executable,
@@ -86,7 +86,7 @@ def test_a_killed_process_is_continued_bit_for_bit(tmp_path):
         "--resume",
     ]
     moment = random.Random(0)
-    for _ in range(3):
+    for _ in range(2):
         before = _progress(tmp_path)
         child = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}

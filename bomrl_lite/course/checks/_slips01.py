@@ -11,7 +11,8 @@ from bomrl_lite.course.checks import _oracles as oracles
 from bomrl_lite.course.checks._engine import Slips
 from bomrl_lite.course.checks._oracles import World
 
-CUT = "the gradient does not flow through {}: is there a .detach()?"
+CUT = "the gradient does not flow through {} (a .detach() would do that)"
+FULL_GRADIENT = "the second-order term is in: the gradient flows through the adaptation step"
 
 
 def q_values(world: World) -> Slips:
@@ -107,7 +108,7 @@ def policy_gradient(world: World) -> Slips:
 
 def curvature(world: World, weights: np.ndarray) -> Slips:
     """Return what differentiating the policy gradient gives if its parts are held constant."""
-    return {"occupancy and Q are held constant: " + CUT.format("them"): _frozen(world, weights)}
+    return {"occupancy and Q are held constant; " + CUT.format("them"): _frozen(world, weights)}
 
 
 def adapt(world: World) -> Slips:
@@ -132,7 +133,7 @@ def adapt_gradient(world: World, weights: np.ndarray) -> Slips:
     frozen = weights + world.step_size * _frozen(world, weights)
     return {
         "d theta / d phi came out as the identity; " + CUT.format("the policy gradient"): weights,
-        "occupancy and Q are held constant: " + CUT.format("them"): frozen,
+        "occupancy and Q are held constant; " + CUT.format("them"): frozen,
     }
 
 
@@ -155,6 +156,7 @@ def maml_gradient(world: World) -> Slips:
         "step_size is missing in the second-order term": outer + second,
         "the second-order term has the wrong sign": outer - alpha * second,
         "only the second-order term is there": alpha * second,
+        "J(theta) does not depend on phi any more; " + CUT.format("theta"): np.zeros_like(phi),
         "the sign is reversed: the return is maximised": -outer - alpha * second,
         "the second-order term holds occupancy and Q constant": outer
         + alpha * _frozen(world, outer),
@@ -165,9 +167,7 @@ def first_order_gradient(world: World) -> Slips:
     """Return what mistakes about first-order MAML lead to."""
     outer = oracles.return_gradient(oracles.after_step(world.logits, world), world)
     return {
-        "the second-order term is in: the gradient flows through the adaptation step": (
-            oracles.meta_gradient(world.logits, world)
-        ),
+        FULL_GRADIENT: oracles.meta_gradient(world.logits, world),
         "that is the gradient of J at phi, without any adaptation": (
             oracles.return_gradient(world.logits, world)
         ),
