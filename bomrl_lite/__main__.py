@@ -48,7 +48,7 @@ def evaluate(
 
     Args:
         run: folder that ``train`` wrote.
-        num_test_tasks: held-out tasks; no training task is among them.
+        num_test_tasks: held-out tasks; no training task is among them (except in the probes).
         num_steps: adaptations, each on data of the policy before it.
     """
     config, state = load(run)
@@ -125,11 +125,11 @@ def main() -> int:
     """Run the command line; expected mistakes end in one plain line and exit code 2."""
     try:
         return app.cli(prog="python -m bomrl_lite", description=__doc__) or 0
-    except (ValueError, FileNotFoundError, FileExistsError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped; what was written stays, and --resume goes on from the last checkpoint")
+        print("\nstopped; what was written stays (train: --resume goes on from its checkpoint)")
         return 130
 
 

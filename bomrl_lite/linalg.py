@@ -53,7 +53,8 @@ def conjugate_gradient(
         matvec: v -> A v.
         b: right-hand side.
         tolerance: relative residual at which to stop, > 0.
-        max_iterations: number of products with A spent, >= 1; fixed, so that ``vmap`` can batch it.
+        max_iterations: >= 1; fixed, so that ``vmap`` can batch it. Each costs one product with A,
+            and the residual one more.
     """
     if tolerance <= 0 or max_iterations < 1:
         raise ValueError(

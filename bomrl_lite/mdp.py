@@ -69,8 +69,13 @@ def optimal_policy(
         task: one task.
         gamma: discount in [0, 1).
         iterations: improvements, >= 1. Check ``info.residual`` (0 when optimal) on large problems.
+
+    Returns:
+        pi*(a | s) as a table of zeros and ones, [S, A], and the residual of its optimality.
     """
     _check_gamma(gamma)
+    if iterations < 1:
+        raise ValueError(f"iterations must be at least 1, got {iterations}")
     probs = torch.full_like(task.reward, 1.0 / task.reward.shape[-1])
     for _ in range(iterations):
         q = q_values(probs, task, gamma)
@@ -81,7 +86,7 @@ def optimal_policy(
         probs = first.to(q.dtype)
     q = q_values(probs, task, gamma)
     residual = (q.max(-1).values - (probs * q).sum(-1)).abs().max()
-    return probs, ControlInfo(residual, iterations)
+    return probs, ControlInfo(residual)
 
 
 def tabular_task(transition: Tensor, reward: Tensor, start: Tensor) -> TabularTask:
@@ -143,7 +148,7 @@ def _bellman_matrix(
 
 
 def _check_table(policy_probs: Tensor, task: TabularTask, gamma: float) -> None:
-    """Check what ``vmap`` lets one see: the kinds and shapes, not the values."""
+    """Check what ``vmap`` lets one see: kinds and shapes. Values are the caller's: see policies."""
     _check_gamma(gamma)
     if policy_probs.shape != task.reward.shape or policy_probs.ndim != 2:
         raise ValueError(

@@ -14,14 +14,22 @@ from bomrl_lite.types import AdaptInfo, Params, TabularPolicy, TabularTask
 def maml(
     phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float, step_size: float
 ) -> tuple[Params, AdaptInfo]:
-    r"""Exact meta-gradient of MAML (Finn et al., 1703.03400; Fallah et al., 1908.10400).
+    r"""Exact meta-gradient of MAML (Finn et al., 1703.03400; Fallah et al., 2002.05135).
 
     \nabla_phi J(theta) = (I + alpha \nabla^2 J(phi)) \nabla J(theta)
 
-    at theta = phi + alpha \nabla J(phi).
+    at theta = phi + alpha \nabla J(phi). With J exact, the Hessian holds every dependence of the
+    inner gradient on phi: that of the score, of Q, and of the visited states.
 
-    With J exact, the Hessian holds every dependence of the inner gradient on phi: that of the
-    score, of Q, and of the visited states.
+    Args:
+        phi: meta-parameters.
+        task: one task.
+        policy: how parameters become a policy.
+        gamma: discount in [0, 1).
+        step_size: alpha > 0, in units of parameters^2 per return.
+
+    Returns:
+        The ascent direction, of the shapes of ``phi``, and the returns at phi and at theta.
     """
     outer, info = first_order_maml(phi, task, policy=policy, gamma=gamma, step_size=step_size)
     objective = partial(policy_return, task=task, policy=policy, gamma=gamma)
@@ -33,12 +41,10 @@ def first_order_maml(
 ) -> tuple[Params, AdaptInfo]:
     r"""MAML without its second-order term: \nabla J(theta) taken as if d theta / d phi = I.
 
-    Finn et al. (1703.03400), section 5.2.
+    Finn et al. (1703.03400), section 5.2. Arguments and results as for :func:`maml`.
     """
-    exact = {"policy": policy, "gamma": gamma}
-    theta = gradient_step(phi, task, step_size=step_size, **exact)
-    info = AdaptInfo(policy_return(phi, task, **exact), policy_return(theta, task, **exact))
-    return policy_gradient(theta, task, **exact), info
+    theta, info = _one_step(phi, task, policy, gamma, step_size)
+    return policy_gradient(theta, task, policy=policy, gamma=gamma), info
 
 
 def joint(
@@ -47,12 +53,19 @@ def joint(
     r"""Train ONE policy for all tasks: \nabla J(phi), blind to the adaptation that follows.
 
     The baseline that every meta-learner must beat after adaptation. ``step_size`` serves only to
-    report the return after one inner step.
+    report the return after one inner step. Arguments and results as for :func:`maml`.
     """
-    exact = {"policy": policy, "gamma": gamma}
-    theta = gradient_step(phi, task, step_size=step_size, **exact)
-    info = AdaptInfo(policy_return(phi, task, **exact), policy_return(theta, task, **exact))
-    return policy_gradient(phi, task, **exact), info
+    _, info = _one_step(phi, task, policy, gamma, step_size)
+    return policy_gradient(phi, task, policy=policy, gamma=gamma), info
+
+
+def _one_step(
+    phi: Params, task: TabularTask, policy: TabularPolicy, gamma: float, step_size: float
+) -> tuple[Params, AdaptInfo]:
+    """Adapt, and note the returns on both sides of it."""
+    theta = gradient_step(phi, task, policy=policy, gamma=gamma, step_size=step_size)
+    before, after = (policy_return(p, task, policy=policy, gamma=gamma) for p in (phi, theta))
+    return theta, AdaptInfo(before, after)
 
 
 META_GRADIENTS = {"maml": maml, "first_order_maml": first_order_maml, "joint": joint}

@@ -21,6 +21,12 @@ def tabular_softmax(
         return {"logits": torch.zeros(shape, dtype=dtype, device=device)}
 
     def log_probs(params: Params) -> Tensor:
+        shapes = {name: tuple(leaf.shape) for name, leaf in params.items()}
+        if shapes != {"logits": (num_states, num_actions)}:
+            raise ValueError(
+                f"this policy's parameters are one tensor 'logits' of shape "
+                f"{(num_states, num_actions)}, got {shapes}"
+            )
         return torch.log_softmax(params["logits"], dim=-1)
 
     return TabularPolicy(init, log_probs)

@@ -40,7 +40,7 @@ class MetaConfig:
     tasks: str = "frozen_lake/holes-4x4"
     """Task distribution, by name; a wrong name lists the close ones."""
     num_tasks: int = 10
-    """Training tasks, drawn once from the train split."""
+    """Training tasks, drawn once from the train split; a map may come up twice."""
     batch_tasks: int | None = None
     """Tasks of one iteration, drawn anew from the training tasks; None takes all of them."""
     iterations: int = 150
@@ -50,7 +50,7 @@ class MetaConfig:
     learning_rate: float = 0.03
     """Step of the outer optimiser, Adam."""
     seed: int = 0
-    """Decides the training tasks, the batches and the initial policy."""
+    """Decides the training tasks and the batches."""
     checkpoint_every: int = 25
     """Iterations between two checkpoints."""
 
@@ -173,7 +173,7 @@ def meta_train(
         config: the dials.
         out: run folder; None keeps everything in memory.
         resume: go on from the checkpoint in ``out`` if there is one; the configuration must agree
-            with it, except that ``iterations`` may grow.
+            with it, except that ``iterations`` may grow and ``checkpoint_every`` may change.
         progress: called after every iteration.
 
     Raises:
@@ -224,6 +224,8 @@ def load(out: Path) -> tuple[MetaConfig, MetaState]:
         )
     try:
         saved: dict[str, Any] = torch.load(path, weights_only=True)
+        if not isinstance(saved, dict):
+            raise TypeError(f"holds a {type(saved).__name__}")
         config = MetaConfig(**saved["config"])
         state = start_state(config, make_problem(config))
         _restore(state, saved)
@@ -255,6 +257,11 @@ def _open_run(config: MetaConfig, problem: Problem, out: Path, resume: bool) -> 
             "folder"
         )
     saved_config, state = load(out)
+    if config.iterations < state.iteration:
+        raise ValueError(
+            f"the run in {out} has done {state.iteration} iterations already, more than "
+            f"{config.iterations}; ask for at least as many"
+        )
     free = ("iterations", "checkpoint_every")
     there, now = dataclasses.asdict(saved_config), dataclasses.asdict(config)
     differing = [

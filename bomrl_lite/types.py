@@ -21,7 +21,7 @@ Params = dict[str, Tensor]
 """Parameters by name. Stacked parameters of N tasks carry a leading N on every leaf."""
 
 Split = Literal["train", "test"]
-"""Which part of a task distribution: the two never share a task."""
+"""Which part of a task distribution. The two never share a task, except in the probes."""
 
 
 class TabularTask(NamedTuple):
@@ -64,7 +64,11 @@ class SolveInfo(NamedTuple):
     iterations: Tensor
     """Iterations that changed the answer (0 for a direct solve)."""
     curvature: Float[Tensor, ""]
-    """Smallest <p, A p> / <p, p> met; not positive means A is not positive definite."""
+    """Smallest curvature of A met; not positive means that A is not positive definite.
+
+    Conjugate gradient: smallest <p, A p> / <p, p>, infinite if it never had to move. Dense solve:
+    smallest eigenvalue of (A + A^T) / 2. Null-space-safe solve: smallest eigenvalue that was kept.
+    """
 
 
 class ControlInfo(NamedTuple):
@@ -72,7 +76,6 @@ class ControlInfo(NamedTuple):
 
     residual: Float[Tensor, ""]
     """max_s |max_a Q(s, a) - V(s)|: 0 exactly when the policy is optimal."""
-    iterations: int
 
 
 class AdaptInfo(NamedTuple):

@@ -43,6 +43,19 @@ def return_by_summation(probs: torch.Tensor, task: TabularTask, gamma: float) ->
     return q
 
 
+def returns_of_every_deterministic_policy(task, gamma: float) -> list[float]:
+    """Enumerate: the return of each policy by stepping its values to their limit."""
+    transition, reward = task.transition.numpy(), task.reward.numpy()
+    states = np.arange(len(reward))
+    returns = []
+    for actions in itertools.product(range(reward.shape[1]), repeat=len(reward)):
+        values = np.zeros(len(reward))
+        for _ in range(400):
+            values = reward[states, actions] + gamma * transition[states, actions] @ values
+        returns.append(task.start.numpy() @ values)
+    return returns
+
+
 def central_difference(function, x: torch.Tensor, h: float = 1e-3) -> torch.Tensor:
     """Fourth-order central differences: (8 [f(+h) - f(-h)] - [f(+2h) - f(-2h)]) / 12 h."""
     result = torch.empty_like(x)

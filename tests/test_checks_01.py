@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from answers_01 import MUTANTS, SOLUTIONS, VARIANTS, solve
+from answers_01 import MUTANTS, SOLUTIONS, solve
+from variants_01 import VARIANTS
 
 from bomrl_lite.course import checks
 from bomrl_lite.course.checks import CheckFailed

@@ -91,6 +91,22 @@ CASES = {
     "empty map": (lambda: lakes.lake_task((), lakes.HOLES), r"one length, got \[\]"),
     "unknown letter": (lambda: lakes.lake_task(("SX", "FG"), lakes.HOLES), r"unknown \['X'\]"),
     "no goal": (lambda: lakes.lake_task(("SF", "FF"), lakes.HOLES), "at least one S and one G"),
+    "a success rate that is no probability": (
+        lambda: lakes.lake_task(("SF", "FG"), lakes.HOLES._replace(success_rate=1.2)),
+        r"success_rate must be in \[0, 1\], got 1.2",
+    ),
+    "no improvement asked for": (
+        lambda: bl.optimal_policy(TASK, 0.9, iterations=0),
+        "iterations must be at least 1, got 0",
+    ),
+    "parameters of another policy": (
+        lambda: bl.policy_return({"weights": PHI["logits"]}, TASK, policy=POLICY, gamma=0.9),
+        r"one tensor 'logits' of shape \(5, 3\), got {'weights'",
+    ),
+    "parameters of another shape": (
+        lambda: bl.policy_gradient({"logits": torch.zeros(4, 3)}, TASK, policy=POLICY, gamma=0.9),
+        r"of shape \(5, 3\), got {'logits': \(4, 3\)}",
+    ),
     "step size of 0": (
         lambda: bl.gradient_step(PHI, TASK, policy=POLICY, gamma=0.9, step_size=0.0),
         "step_size must be positive, got 0.0",

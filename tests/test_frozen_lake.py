@@ -25,21 +25,30 @@ def gymnasium_tables(lake_map, **kind):
     return transition, reward, env.initial_state_distrib
 
 
-@pytest.mark.parametrize("slippery", [False, True])
+ICE = {
+    "firm": ({"is_slippery": False}, 1.0),
+    "default": ({}, 1 / 3),
+    "0.5": ({"success_rate": 0.5}, 0.5),
+    "0.8": ({"success_rate": 0.8}, 0.8),
+    "0": ({"success_rate": 0.0}, 0.0),
+}
+
+
+@pytest.mark.parametrize("ice", ICE)
 @pytest.mark.parametrize("lake_map", EVERY_MAP, ids=lambda m: f"{len(m)}x{len(m[0])}")
-def test_equals_gymnasium_exactly(lake_map, slippery):
-    task = lakes.lake_task(lake_map, lakes.GYMNASIUM._replace(slippery=slippery))
-    transition, reward, start = gymnasium_tables(lake_map, is_slippery=slippery)
+def test_equals_gymnasium_exactly(lake_map, ice):
+    kind, success_rate = ICE[ice]
+    task = lakes.lake_task(lake_map, lakes.GYMNASIUM._replace(success_rate=success_rate))
+    transition, reward, start = gymnasium_tables(lake_map, **kind)
     np.testing.assert_array_equal(task.transition, transition)
     np.testing.assert_array_equal(task.reward, reward)
     np.testing.assert_array_equal(task.start, start)
 
 
-@pytest.mark.parametrize("slippery", [False, True])
-def test_equals_gymnasium_with_other_rewards(slippery):
-    rules = lakes.GYMNASIUM._replace(goal_reward=5.0, hole_reward=-2.0, slippery=slippery)
+def test_equals_gymnasium_with_other_rewards():
+    rules = lakes.GYMNASIUM._replace(goal_reward=5.0, hole_reward=-2.0)
     task = lakes.lake_task(MAPS["8x8"], rules)
-    tables = gymnasium_tables(MAPS["8x8"], is_slippery=slippery, reward_schedule=(5, -2, 0))
+    tables = gymnasium_tables(MAPS["8x8"], reward_schedule=(5, -2, 0))
     np.testing.assert_array_equal(task.reward, tables[1])
 
 

@@ -1,5 +1,3 @@
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -9,6 +7,7 @@ from conftest import (
     random_task,
     relative_error,
     return_by_summation,
+    returns_of_every_deterministic_policy,
     stack,
 )
 from hypothesis import given, settings
@@ -61,19 +60,6 @@ def test_return_is_reward_weighted_by_occupancy():
     torch.testing.assert_close(mdp.expected_return(probs, task, 0.9), average)
 
 
-def returns_of_every_deterministic_policy(task, gamma: float) -> list[float]:
-    """Enumerate: the return of each policy by stepping its values to their limit."""
-    transition, reward = task.transition.numpy(), task.reward.numpy()
-    states = np.arange(len(reward))
-    returns = []
-    for actions in itertools.product(range(reward.shape[1]), repeat=len(reward)):
-        values = np.zeros(len(reward))
-        for _ in range(400):
-            values = reward[states, actions] + gamma * transition[states, actions] @ values
-        returns.append(task.start.numpy() @ values)
-    return returns
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_optimal_policy_beats_every_deterministic_policy(seed):
     task = random_task(seed, 4, 3)
@@ -81,6 +67,14 @@ def test_optimal_policy_beats_every_deterministic_policy(seed):
     earned = task.start.numpy() @ (policy.numpy() * return_by_summation(policy, task, 0.9)).sum(-1)
     assert abs(earned - max(returns_of_every_deterministic_policy(task, 0.9))) < 1e-10
     assert info.residual < 1e-12
+
+
+def test_optimal_policies_of_a_batch_equal_a_loop():
+    tasks = [random_task(i) for i in range(4)]
+    probs, info = vmap(lambda t: mdp.optimal_policy(t, 0.9))(stack(tasks))
+    for i, task in enumerate(tasks):
+        assert torch.equal(probs[i], mdp.optimal_policy(task, 0.9)[0])
+        assert info.residual[i] < 1e-12
 
 
 def test_optimal_policy_admits_when_it_has_not_finished():

@@ -1,6 +1,13 @@
 import pytest
 import torch
-from conftest import central_difference, random_logits, random_task, relative_error, stack
+from conftest import (
+    central_difference,
+    random_logits,
+    random_task,
+    relative_error,
+    returns_of_every_deterministic_policy,
+    stack,
+)
 from torch.func import hessian, vmap
 
 from bomrl_lite import mdp
@@ -143,6 +150,14 @@ def test_adapted_returns_step_by_step():
         for k in range(3):
             assert abs(returns[i, k] - return_of(theta, task)) < 1e-8
             theta = theta + ALPHA * central_difference(lambda x, t=task: return_of(x, t), theta)
+
+
+def test_optimal_returns_equal_enumeration():
+    tasks = [random_task(i, 4, 3) for i in range(3)]
+    best = [max(returns_of_every_deterministic_policy(task, GAMMA)) for task in tasks]
+    torch.testing.assert_close(
+        optimal_returns(stack(tasks), GAMMA), torch.tensor(best, dtype=torch.float64)
+    )
 
 
 def test_gaps_are_measured_against_each_tasks_own_best():

@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import json
 import os
 import pickle
@@ -8,12 +9,25 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from bomrl_lite import files
-from bomrl_lite.train import MetaConfig, load, make_problem, meta_train, save, seeded, start_state
+from bomrl_lite.course import plots
+from bomrl_lite.meta_gradients import META_GRADIENTS
+from bomrl_lite.train import (
+    MetaConfig,
+    Method,
+    load,
+    make_problem,
+    meta_step,
+    meta_train,
+    save,
+    seeded,
+    start_state,
+)
 
 SMALL = MetaConfig(num_tasks=4, batch_tasks=2, iterations=9, checkpoint_every=2)
 
@@ -43,9 +57,12 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, method):
     assert same(load(tmp_path)[1], resumed)
 
 
+@pytest.mark.parametrize("in_place", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("crash_at", range(18))
-def test_a_crash_between_any_two_file_operations_loses_nothing(tmp_path, monkeypatch, crash_at):
-    """Stop the run at its n-th rename, before and after the file is in place; then resume."""
+def test_a_crash_between_any_two_file_operations_loses_nothing(
+    tmp_path, monkeypatch, crash_at, in_place
+):
+    """Stop the run at its n-th rename, before or after the file is in place; then resume."""
 
     class CrashError(Exception):
         pass
@@ -57,7 +74,7 @@ def test_a_crash_between_any_two_file_operations_loses_nothing(tmp_path, monkeyp
         nonlocal renames
         renames += 1
         if renames - 1 == crash_at:
-            if crash_at % 2:
+            if in_place:
                 real_replace(draft, path)
             raise CrashError
 
@@ -128,6 +145,8 @@ def test_an_existing_run_is_not_overwritten(tmp_path):
         meta_train(SMALL, out=tmp_path)
     with pytest.raises(ValueError, match="seed: 0 there, 5 now"):
         meta_train(dataclasses.replace(SMALL, seed=5), out=tmp_path, resume=True)
+    with pytest.raises(ValueError, match="has done 9 iterations already, more than 5"):
+        meta_train(dataclasses.replace(SMALL, iterations=5), out=tmp_path, resume=True)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
@@ -155,7 +174,15 @@ def _as_checkpoint(content, folder: Path) -> bytes:
     return (folder / "evil.pt").read_bytes()
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 broken"])
+def _tensor_file() -> bytes:
+    buffer = io.BytesIO()
+    torch.save(torch.zeros(3), buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a checkpoint", b"PK\x03\x04 broken", _tensor_file()]
+)
 def test_a_broken_checkpoint_is_an_error_that_says_so(tmp_path, content):
     (tmp_path / "checkpoint.pt").write_bytes(content)
     with pytest.raises(ValueError, match="not a checkpoint of this course"):
@@ -168,12 +195,14 @@ def test_a_step_out_of_range_stops_before_it_spoils_anything(tmp_path):
     state = start_state(config, problem)
     save(config, state, tmp_path)
     state.phi["logits"][0, 0] = torch.nan
-    from bomrl_lite.train import meta_step
-
     with pytest.raises(FloatingPointError, match="smaller step_size or learning_rate"):
         meta_step(state, problem.tasks, problem.meta_gradient)
     assert state.history == []
     assert torch.isfinite(load(tmp_path)[1].phi["logits"]).all()
+
+
+def test_every_method_can_be_configured():
+    assert set(get_args(Method)) == set(META_GRADIENTS) <= set(plots.PRIORS)
 
 
 def test_streams_of_one_seed_differ():

@@ -9,7 +9,7 @@ from conftest import random_logits
 
 import bomrl_lite as bl
 from bomrl_lite.course import plots, widgets
-from bomrl_lite.course.setup_check import check_versions, environment, setup_check
+from bomrl_lite.course.setup_check import check_device, check_versions, environment, setup_check
 from bomrl_lite.course.show import source_without_docstring
 from bomrl_lite.tasks import frozen_lake as lakes
 
@@ -113,3 +113,10 @@ def test_source_is_shown_without_its_docstring():
     assert text.startswith("def maml(")
     assert "hessian_vector_product" in text
     assert '"""' not in text
+
+
+def test_the_setup_check_sees_a_gpu_that_torch_does_not(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for found, ok in ((None, True), ("/usr/bin/nvidia-smi", False)):
+        monkeypatch.setattr("shutil.which", lambda name, found=found: found)
+        assert check_device().ok is ok

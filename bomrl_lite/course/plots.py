@@ -151,7 +151,7 @@ def gap_bars(gaps: pd.DataFrame) -> Figure:
     """Draw the mean gap to each task's optimum after 0, 1, ... adaptations, per prior and split.
 
     Args:
-        gaps: columns prior, split, seed, step, gap; bars are means, whiskers 95 % over seeds.
+        gaps: columns prior, split, seed, step, gap; bars are means, whiskers span all seeds.
     """
     keys = ["split", "prior", "seed", "step"]
     means = gaps.groupby(keys, sort=False, as_index=False).agg({"gap": "mean"})
@@ -262,13 +262,13 @@ def gap_over_steps(gaps: pd.DataFrame) -> Figure:
     """Draw the mean gap over the number of inner steps, one line per kind of data.
 
     Args:
-        gaps: columns steps, gap, data, prior.
+        gaps: columns steps, gap, data, prior, seed; lines are means, bands span all seeds.
     """
     parts = list(gaps.groupby("prior", sort=False))
     figure, axes = plt.subplots(1, len(parts), figsize=(8.4, 3), sharey=True, squeeze=False)
     dials = {"hue": "data", "style": "data", "markers": True, "dashes": False}
     for ax, (prior, part) in zip(axes[0], parts, strict=True):
-        sns.lineplot(part, x="steps", y="gap", ax=ax, **dials)
+        sns.lineplot(part, x="steps", y="gap", errorbar=("pi", 100), ax=ax, **dials)
         name = LABELS.get(str(prior), prior)
         ax.set(title=f"{name} prior", xlabel="inner gradient steps", yscale="log")
         ax.set_ylabel("gap to each task's optimum")
@@ -278,16 +278,33 @@ def gap_over_steps(gaps: pd.DataFrame) -> Figure:
     return figure
 
 
+def gap_against_stationarity(runs: pd.DataFrame, standstill: float) -> Figure:
+    """Draw every training run by the norm of its meta-gradient and its gap.
+
+    Args:
+        runs: columns stationarity, gap, step size.
+        standstill: gap of a policy that earns nothing, drawn as a line.
+    """
+    figure, ax = plt.subplots(figsize=(5, 3))
+    dials = {"hue": "step size", "style": "step size", "s": 70}
+    sns.scatterplot(runs, x="stationarity", y="gap", ax=ax, **dials)
+    ax.axhline(standstill, color=INK, lw=1, ls=":")
+    ax.set(xscale="log", xlabel="norm of the meta-gradient (stationarity)", ylim=(0, None))
+    ax.set_ylabel("gap after one step")
+    _relabel(ax, r"step size $\alpha$")
+    return figure
+
+
 def _figure(ax: Axes) -> Figure:
     figure = ax.get_figure()
     assert isinstance(figure, Figure)
     return figure
 
 
-def _relabel(ax: Axes) -> None:
+def _relabel(ax: Axes, title: str = "") -> None:
     legend = ax.get_legend()
     if legend is not None:
-        legend.set_title("")
+        legend.set_title(title)
         for text in legend.get_texts():
             text.set_text(LABELS.get(text.get_text(), text.get_text()))
 

@@ -123,7 +123,9 @@ def widened(values: Sequence[float]) -> list[float]:
     if size < _ROUNDING:
         return [-_ROUNDING, _ROUNDING]
     margin = 0.5 * (high - low) + 0.1 * size
-    return [float(f"{low - margin:.6g}"), float(f"{high + margin:.6g}")]
+    # What was never negative is a gap, a norm or an error: its range ends at 0.
+    lower = max(0.0, low - margin) if low >= 0 else low - margin
+    return [float(f"{lower:.6g}"), float(f"{high + margin:.6g}")]
 
 
 def _new_folder(root: Path, stamp: str) -> Path:

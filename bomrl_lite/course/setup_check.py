@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+import shutil
 import sys
 from typing import NamedTuple
 
@@ -49,9 +50,12 @@ def check_versions() -> list[Finding]:
 
 
 def check_device() -> Finding:
-    """Name the device that ``device = "auto"`` would take; the CPU is always enough."""
-    found = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    return Finding("device", "cpu or a CUDA GPU", found, ok=True)
+    """Name the device; a CPU is enough, but a GPU that torch cannot see is worth a word."""
+    if torch.cuda.is_available():
+        return Finding("device", "any", torch.cuda.get_device_name(), ok=True)
+    unseen = shutil.which("nvidia-smi") is not None
+    wanted = "a CUDA build of torch, for the GPU here (pytorch.org)" if unseen else "any"
+    return Finding("device", wanted, "cpu", ok=not unseen)
 
 
 def environment() -> dict[str, str]:

@@ -18,9 +18,6 @@ LakeMap = tuple[str, ...]
 MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))
 """(rows, columns) of left, down, right, up."""
 
-SUCCESS_RATE = 1 / 3
-"""Chance that a step on slippery ice goes where it was meant to (gymnasium's default)."""
-
 HELD_OUT_SHARE = 5
 """One map in this many belongs to the test split."""
 
@@ -34,14 +31,15 @@ class LakeRules(NamedTuple):
     """Letters of the tiles that are never left."""
     pays_forever: bool
     """Whether an absorbing tile pays its reward at every later step too."""
-    slippery: bool
+    success_rate: float
+    """Chance that a step goes where it was meant to, else to either side; 1 is firm ice."""
 
 
-GYMNASIUM = LakeRules(1.0, 0.0, absorbing="GH", pays_forever=False, slippery=True)
-"""gymnasium's FrozenLake-v1."""
-HOLES = LakeRules(1.0, -1.0, absorbing="GH", pays_forever=True, slippery=False)
+GYMNASIUM = LakeRules(1.0, 0.0, absorbing="GH", pays_forever=False, success_rate=1 / 3)
+"""gymnasium's FrozenLake-v1 on slippery ice, its default."""
+HOLES = LakeRules(1.0, -1.0, absorbing="GH", pays_forever=True, success_rate=1.0)
 """High-variance lakes of Xu and Zhu (2410.09728): a hole costs 1 at every later step."""
-COSTS = LakeRules(1.0, -0.5, absorbing="G", pays_forever=True, slippery=False)
+COSTS = LakeRules(1.0, -0.5, absorbing="G", pays_forever=True, success_rate=1.0)
 """Low-variance lakes of Xu and Zhu (2410.09728): a hole is walkable and costs 0.5 when entered."""
 
 
@@ -51,9 +49,12 @@ def lake_task(
     """Return the Markov decision process of one map.
 
     Raises:
-        ValueError: ragged rows, unknown letters, no start, no goal, or a goal out of reach.
+        ValueError: ragged rows, unknown letters, no start, no goal, a goal out of reach, or a
+            success rate that is no probability.
     """
     check_map(lake_map, rules)
+    if not 0 <= rules.success_rate <= 1:
+        raise ValueError(f"success_rate must be in [0, 1], got {rules.success_rate}")
     letters = "".join(lake_map)
     size = len(letters)
     transition = torch.zeros(size, 4, size, dtype=dtype)
@@ -221,12 +222,10 @@ def _reachable(lake_map: Sequence[str], rules: LakeRules) -> set[int]:
 
 def _outcomes(action: int, rules: LakeRules) -> list[tuple[float, int]]:
     """List (chance, direction really taken) in gymnasium's order."""
-    if not rules.slippery:
-        return [(1.0, action)]
-    sideways = (1.0 - SUCCESS_RATE) / 2.0
+    sideways = (1.0 - rules.success_rate) / 2.0
     return [
         (sideways, (action - 1) % 4),
-        (SUCCESS_RATE, action),
+        (rules.success_rate, action),
         (sideways, (action + 1) % 4),
     ]
 

@@ -15,8 +15,6 @@ seed = 0
 unsolved = "raise"  # "reference": go on with the package's function where yours is missing
 
 # %%
-import itertools
-
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -112,8 +110,8 @@ for probs, name, ax in zip((uniform, policies[-1]), ("uniform", "improved"), axe
     state_values = (probs * q_values(probs, lake, lake_gamma)).sum(-1)
     title = f"{name}: V(S) = {state_values[0]:.3f}"
     plots.draw_lake(lake_map, state_values, probs, ax=ax, title=title)
-changes = sum(not a.equal(b) for a, b in itertools.pairwise(policies))
-print(f"{changes} of {len(policies) - 1} improvements changed the policy")
+start_values = [(p * q_values(p, lake, lake_gamma)).sum(-1)[0].item() for p in policies]
+print("V(S) after 0, 1, 2, ... improvements:", " ".join(f"{v:.6f}" for v in start_values))
 
 # %% [markdown]
 # *State values (colour and number, each lake has its own scale) and policy (arrows), before and after improvement with your Q. On this lake the very first improvement ends at the optimum; next to holes it walks into walls, for there slipping cannot kill it.*
@@ -317,7 +315,7 @@ for ax, table, name in zip(axes, (untrained, adapted), ("before", "after one ste
 #
 # <details><summary>Hint 3: almost code</summary>
 #
-# Define an inner function of one argument that calls `adapt`, then `policy_return` on its result, and pass it to `torch.func.grad(...)`, which returns a function. (If your `policy_gradient` uses `torch.autograd.grad`, use that here as well: the two do not nest in this order.)
+# Define an inner function of one argument that calls `adapt`, then `policy_return` on its result, and pass it to `torch.func.grad(...)`, which returns a function.
 #
 # </details></details></details>
 
@@ -509,13 +507,13 @@ gaps = pd.DataFrame(
 colours = [plots.PRIORS[name] for name in priors]
 fig, ax = plt.subplots(figsize=(5, 3))
 by_prior = {"x": "gap", "y": "prior", "hue": "prior", "palette": colours, "legend": False, "ax": ax}
-sns.stripplot(gaps, alpha=0.6, jitter=0.2, **by_prior)
+sns.stripplot(gaps, alpha=0.5, jitter=False, **by_prior)
 sns.pointplot(gaps, errorbar=None, linestyle="none", marker="|", markersize=30, **by_prior)
 ax.set(xlabel="gap to the lake's own optimum after one step (return)", ylabel="", xlim=(0, None))
 print(gaps.groupby("prior", sort=False)["gap"].mean().round(3).to_string())
 
 # %% [markdown]
-# *Gap of every held-out lake, one dot each; the bar is the mean. Zero would be perfect, and 1.64 is what a policy that earns nothing has. On most of these unseen lakes the single step from a trained prior comes close to the optimum; a dot beyond the untrained ones is a lake where it ends in a hole. What keeps the gap open is the subject of lessons 03 to 05.*
+# *Gap of every held-out lake, one dot each; the bar is the mean. Zero would be perfect, and 1.64 is what a policy that earns nothing has. From MAML's prior the single step comes close to the optimum on most of these unseen lakes; a dot beyond the untrained ones is a lake where it ends in a hole. What keeps the gap open is the subject of lessons 03 to 05.*
 #
 # ## How far did you come?
 

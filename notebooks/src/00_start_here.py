@@ -12,7 +12,7 @@ seed = 0
 # %% [markdown]
 # ## 1. Is this machine ready?
 #
-# The check compares *versions* with what the course was tested with. A line that begins with `!!` says what to do.
+# The check compares *versions* with what the course needs. A line that begins with `!!` names a difference; what to do about it stands below the list.
 
 # %%
 from functools import partial
@@ -40,7 +40,7 @@ fig = plots.meta_learning_picture()
 # %% [markdown]
 # *Left: three tasks learned separately, three long ways. Right: one learned starting point, the meta-parameters $\phi$, and three short adaptations. A drawing, not data.*
 #
-# Our first family is **Frozen Lake**. You start at S and want to reach G; black discs are holes. In this family a hole swallows you and costs 1 at every later step, while the goal pays 1 at every later step. Each *task* is another lake.
+# Our first family is **Frozen Lake**. You start at S and want to reach G; black discs are holes. In this family a hole swallows you and costs 1 at every later step, while the goal pays 1 at every later step. The *return* is the sum of all rewards, each later one worth 0.8 of the one before. Each *task* is another lake.
 
 # %%
 family = "frozen_lake/holes-4x4"
@@ -99,7 +99,7 @@ fig = plots.draw_lakes(
 )
 
 # %% [markdown]
-# *Top: the meta-policy $\pi_\phi$, the same on every lake; an arrow is as long as its action is likely, colours and numbers are state values. Bottom: the same policy after ONE step in each lake. Look at the tiles beside the holes: that is where it changed its mind.*
+# *Top: the meta-policy $\pi_\phi$, the same on every lake; an arrow is as long as its action is likely, colours and numbers are state values. Bottom: the same policy after ONE step in each lake. Look at S: it now takes the free way. A tile that the meta-policy seldom visits, or where it is already sure of itself, stays nearly as it was, even beside a hole: a gradient step moves a tile in proportion to both.*
 
 # %%
 batch = lakes.stack_tasks(tasks)
@@ -118,7 +118,7 @@ record("return_after", returns[:, 1].mean().item(), "return")
 record("untrained_return_after", untrained[:, 1].mean().item(), "return")
 
 # %% [markdown]
-# The last column is what an untrained policy makes of the same single step. **Every table of this course shows the untrained policy**, for a method may look good on a problem that is easy.
+# In brackets: what an untrained policy makes of the same single step, and the best possible return. **Every comparison of this course shows the untrained policy**, for a method may look good on a problem that is easy. (Lines such as `return_after = ...` are figures that `make course` compares with their usual range.)
 #
 # ## 4. The map of the course
 #

@@ -209,8 +209,8 @@ def error_of(got: np.ndarray, expected: np.ndarray) -> float:
 
 def likely_cause(questions: Sequence[Question], answers: Sequence[np.ndarray]) -> str | None:
     """Name the first known slip that gives these answers."""
-    if any(np.isnan(answer).any() for answer in answers):
-        return "a logarithm of 0, a division by 0 or a sum that diverges makes nan"
+    if not all(np.isfinite(answer).all() for answer in answers):
+        return "a logarithm of 0, a division by 0 or a sum that diverges makes nan or infinity"
     every = [question.slips() for question in questions[:EXPLAINED]]
     for cause in every[-1]:
         if all(_agrees(got, slips[cause]) for got, slips in zip(answers, every, strict=False)):
@@ -228,11 +228,14 @@ def _agrees(got: np.ndarray, slip: np.ndarray, tolerance: float = SLIP_TOLERANCE
 def _known_cause(error: Exception) -> str | None:
     stub = re.fullmatch(r"exercise (\d+\.\d+)", str(error))
     if stub and isinstance(error, NotImplementedError):
-        return (
-            f"it calls the function of exercise {stub[1]}, which is not solved yet: go there first"
-        )
+        return f"it calls the function of exercise {stub[1]}, which is still to be solved"
     if "does not require grad" in str(error):
-        return "what is differentiated was cut off from its input (.detach(), no_grad, .item())"
+        return (
+            "what is differentiated records no gradient: its input is without requires_grad_(), or "
+            "a .detach(), no_grad, .item() cuts it off; torch.func.grad(f)(x) needs no preparation"
+        )
+    if "numpy() on Tensor that requires grad" in str(error):
+        return "stay in torch: .numpy() cuts the gradient off, and so would .detach()"
     if re.search(r"same dtype|scalar type|dtype", str(error)):
         return "torch.eye, zeros, tensor make float32 unless you pass dtype=task.reward.dtype"
     return None

@@ -40,7 +40,7 @@ def print_progress(names: Mapping[str, str]) -> None:
     begun = {exercise.split(".")[0] for exercise in SESSION.states}
     shown = {e: name for e, name in names.items() if not begun or e.split(".")[0] in begun}
     states = [SESSION.states.get(exercise, "open") for exercise in shown]
-    width = max(map(len, shown.values())) + 2
+    width = max(map(len, ["function", *shown.values()])) + 2
     print(f"{'exercise':<10}{'function':<{width}}state")
     for (exercise, name), state in zip(shown.items(), states, strict=True):
         print(f"{exercise:<10}{name:<{width}}{state}")

@@ -160,9 +160,8 @@ def _compare(attempt: Attempt, *, by_hand: bool) -> None:
         error = error_of(answer, question.expected)
         if not error <= attempt.tolerance:
             difference = _difference(question, answer, attempt.tolerance)
-            raise Wrong(
-                f"{difference}\n  The arguments are those of .example({index}) of this check."
-            )
+            call = f"{attempt.name}(*checks.{attempt.name}.example({index}))"
+            raise Wrong(f"{difference}\n  To look at it: {call}")
         attempt.largest_error = max(attempt.largest_error, error)
 
 
@@ -201,8 +200,9 @@ def _same(again: Any, first: np.ndarray) -> bool:
     if not isinstance(again, Tensor) or again.shape != first.shape:
         return False
     values = again.detach().numpy()
-    both_nan = np.isnan(values) & np.isnan(first)  # nan is judged with the values
-    return error_of(values[~both_nan], first[~both_nan]) <= REPEAT_TOLERANCE
+    # nan and infinity are judged with the values; here they only have to come again
+    other = (values != first) & ~(np.isnan(values) & np.isnan(first))
+    return error_of(values[other], first[other]) <= REPEAT_TOLERANCE
 
 
 def _leaves(args: Any) -> Iterator[Tensor]:
