@@ -82,7 +82,7 @@ def run(
         seed: seed of every lesson.
         lessons: names of lessons; none means all.
     """
-    from bomrl_lite.course.runner import run_course
+    from bomrl_lite.course.running.runner import run_course
 
     return run_course(ROOT, profile=profile, seed=seed, lessons=lessons)
 
@@ -95,7 +95,7 @@ def build(check: bool = False, force: bool = False) -> int:
         check: only compare; exit code 1 if a committed notebook is not what its source makes.
         force: execute every notebook anew.
     """
-    from bomrl_lite.course.build import build as build_notebooks
+    from bomrl_lite.course.building.build import build as build_notebooks
 
     return build_notebooks(ROOT, check=check, force=force)
 
@@ -106,11 +106,12 @@ def calibrate(profile: str = "class", seeds: int = 5) -> int:
 
     Args:
         profile: smoke, class or full.
-        seeds: how many seeds, counted from 0.
+        seeds: how many seeds: 0, 10, 20 and so on.
     """
-    from bomrl_lite.course.runner import calibrate as calibrate_ranges
+    from bomrl_lite.course.running.runner import calibrate as calibrate_ranges
 
-    return calibrate_ranges(ROOT, profile=profile, seeds=range(seeds))
+    # In tens: a lesson may use the seeds after its own.
+    return calibrate_ranges(ROOT, profile=profile, seeds=range(0, 10 * seeds, 10))
 
 
 @app.command

@@ -1,7 +1,7 @@
 """``make bench``: the project's bars, measured on this machine.
 
-Times are CPU seconds of one thread, and ratios are taken within one run: machines are shared and
-noisy, and only these two survive that.
+Times are CPU seconds of one thread where that is the bar, and ratios are taken within one run:
+machines are shared and noisy, and only these two survive that.
 """
 
 import json
@@ -9,8 +9,9 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -46,8 +47,9 @@ def main(out: Path) -> int:
     figures = []
     print(f"{'name':<58}{'figure':>11}  {'unit':<10}{'bar':>9}  holds")
     for measure in MEASUREMENTS:
-        figures.append(measure())
-        print(_line(figures[-1]), flush=True)
+        for figure in measure():
+            figures.append(figure)
+            print(_line(figure), flush=True)
     rows = [{**figure._asdict(), "holds": figure.holds} for figure in figures]
     machine = {"python": platform.python_version(), "torch": torch.__version__}
     report = {"machine": {**machine, "processor": platform.machine()}, "figures": rows}
@@ -56,13 +58,13 @@ def main(out: Path) -> int:
     return 0 if all(figure.holds for figure in figures) else 1
 
 
-def exact_training() -> Figure:
+def exact_training() -> Iterator[Figure]:
     """Train MAML exactly: 10 tasks, 150 iterations."""
     name = "exact MAML on Frozen Lake, 10 tasks, 150 iterations"
-    return Figure(name, _cpu_seconds(lambda: meta_train(MetaConfig())), "CPU-s", 5.0)
+    yield Figure(name, _cpu_seconds(lambda: meta_train(MetaConfig())), "CPU-s", 5.0)
 
 
-def meta_gradient_error() -> Figure:
+def meta_gradient_error() -> Iterator[Figure]:
     """Compare MAML's directional derivative with central differences on a training task."""
     config = MetaConfig()
     problem = make_problem(config)
@@ -81,10 +83,10 @@ def meta_gradient_error() -> Figure:
     expected = (8 * near - far) / (12 * h)
     got = dot(maml(phi, task, step_size=config.step_size, **exact)[0], direction)
     error = abs((got - expected) / expected).item()
-    return Figure("MAML meta-gradient against central differences", error, "relative", 1e-8)
+    yield Figure("MAML meta-gradient against central differences", error, "relative", 1e-8)
 
 
-def batching_gain() -> Figure:
+def batching_gain() -> Iterator[Figure]:
     """Divide the time of a vmapped meta-gradient over 20 tasks by that of a loop."""
     problem = make_problem(MetaConfig(num_tasks=20))
     phi = problem.policy.init(seeded(0, stream=1))
@@ -94,10 +96,10 @@ def batching_gain() -> Figure:
         partial(batched, phi, problem.tasks),
         lambda: [problem.meta_gradient(phi, task) for task in singles],
     )
-    return Figure("vmapped over 20 tasks, against a loop", ratio, "ratio", 0.25)
+    yield Figure("vmapped over 20 tasks, against a loop", ratio, "ratio", 0.25)
 
 
-def overhead_over_solves() -> Figure:
+def overhead_over_solves() -> Iterator[Figure]:
     """Divide a meta-iteration by the eight batched linear solves that it cannot do without.
 
     J and its gradient at phi and at theta take two solves each, the Hessian-vector product four.
@@ -111,14 +113,31 @@ def overhead_over_solves() -> Figure:
         lambda: meta_step(state, problem.tasks, problem.meta_gradient),
         lambda: [torch.linalg.solve(matrices, right) for _ in range(8)],
     )
-    return Figure("meta-iteration, against its linear solves alone", ratio, "ratio", None)
+    yield Figure("meta-iteration, against its linear solves alone", ratio, "ratio", None)
 
 
-def import_cost() -> Figure:
+def import_cost() -> Iterator[Figure]:
     """Divide the CPU seconds of ``import bomrl_lite`` by those of ``import torch``."""
     pairs = [(_import_seconds("bomrl_lite"), _import_seconds("torch")) for _ in range(7)]
     ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return Figure("import bomrl_lite, against import torch", ours / theirs, "ratio", 1.1)
+    yield Figure("import bomrl_lite, against import torch", ours / theirs, "ratio", 1.1)
+
+
+def lesson_times() -> Iterator[Figure]:
+    """Execute lesson 01 at profile class through papermill: wall seconds, as a reader waits."""
+    from bomrl_lite.course.building.plan import lesson
+    from bomrl_lite.course.running.execute import Job, Limits, execute, kernel_environment
+
+    root, name = Path(__file__).resolve().parents[1], "01_maml_baseline"
+    notebook = lesson(root, Path("notebooks", "src", f"{name}.py"))
+    with tempfile.TemporaryDirectory() as folder, kernel_environment() as environment:
+        job = Job(notebook, Path(folder, f"{name}.ipynb"), root / "notebooks", {"profile": "class"})
+        outcome = execute(job, Limits(cell=600, wall=1200), environment)
+    if outcome.failure or outcome.notebook is None:
+        raise ValueError(f"{name} did not run to its end: {outcome.failure}")
+    slowest = max(cell.metadata.papermill.duration or 0 for cell in outcome.notebook.cells)
+    yield Figure("lesson 01 at profile class", outcome.seconds, "s", 150.0)
+    yield Figure("its slowest cell", slowest, "s", 60.0)
 
 
 MEASUREMENTS = (
@@ -127,6 +146,7 @@ MEASUREMENTS = (
     batching_gain,
     overhead_over_solves,
     import_cost,
+    lesson_times,
 )
 
 

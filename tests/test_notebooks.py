@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from bomrl_lite.course.build import find_problems
-from bomrl_lite.course.in_process import run_in_process
-from bomrl_lite.course.plan import exercise_set, exercise_sources, lesson_sources
-from bomrl_lite.course.runner import run_course
-from bomrl_lite.course.states import run_states
+from bomrl_lite.course.building.build import find_problems
+from bomrl_lite.course.building.plan import exercise_set, exercise_sources, lesson_sources
+from bomrl_lite.course.running.in_process import run_in_process
+from bomrl_lite.course.running.runner import run_course
+from bomrl_lite.course.running.states import run_states
 
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE = {"profile": "smoke", "seed": 0}

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from bomrl_lite.course import record as record_module
-from bomrl_lite.course.in_process import run_in_process
+from bomrl_lite.course.building.sources import Cell, make_notebook
 from bomrl_lite.course.record import MIME, read_records, record
-from bomrl_lite.course.sources import Cell, make_notebook
+from bomrl_lite.course.running.in_process import run_in_process
 
 
 @pytest.fixture(autouse=True)

@@ -18,16 +18,31 @@ import pytest
 import torch
 from tiny_course import EXERCISES, LESSON, lesson, write_course
 
-from bomrl_lite.course import batch, runner, states
-from bomrl_lite.course.batch import execute_all, limits_for
-from bomrl_lite.course.execute import Failure, Job, Limits, Outcome, execute, kernel_environment
-from bomrl_lite.course.in_process import run_in_process
-from bomrl_lite.course.plan import lesson as make_lesson
-from bomrl_lite.course.report import pictures, position, title, write_report
-from bomrl_lite.course.results import Figure, Lesson, Run, describe, judge, to_junit, to_metrics
-from bomrl_lite.course.runner import calibrate, run_course, widened
-from bomrl_lite.course.sources import Cell, make_notebook
-from bomrl_lite.course.states import run_states
+from bomrl_lite.course.building.plan import lesson as make_lesson
+from bomrl_lite.course.building.sources import Cell, make_notebook
+from bomrl_lite.course.running import batch, runner, states
+from bomrl_lite.course.running.batch import execute_all, limits_for
+from bomrl_lite.course.running.execute import (
+    Failure,
+    Job,
+    Limits,
+    Outcome,
+    execute,
+    kernel_environment,
+)
+from bomrl_lite.course.running.in_process import run_in_process
+from bomrl_lite.course.running.report import pictures, position, title, write_report
+from bomrl_lite.course.running.results import (
+    Figure,
+    Lesson,
+    Run,
+    describe,
+    judge,
+    to_junit,
+    to_metrics,
+)
+from bomrl_lite.course.running.runner import calibrate, run_course, widened
+from bomrl_lite.course.running.states import run_states
 
 GAP = {"name": "gap", "value": 1.5, "unit": "return"}
 PIXEL = (
@@ -176,8 +191,8 @@ def test_this_process_is_left_as_it_was_found(tmp_path):
 
 def test_refuses_to_run_inside_ipython():
     text = (
-        "from bomrl_lite.course.in_process import run_in_process\n"
-        "from bomrl_lite.course.sources import make_notebook\n"
+        "from bomrl_lite.course.running.in_process import run_in_process\n"
+        "from bomrl_lite.course.building.sources import make_notebook\n"
         "run_in_process(make_notebook([]), {})"
     )
     with pytest.raises(RuntimeError, match="called inside IPython: call it from plain Python"):
@@ -238,7 +253,9 @@ def test_a_figure_is_described_in_words():
 
 
 def test_the_range_of_calibration():
-    assert widened([1.0, 3.0]) == [1.0 - 1.0 - 0.3, 3.0 + 1.0 + 0.3]
+    assert widened([-1.0, 1.0]) == [-1.0 - 1.0 - 0.1, 1.0 + 1.0 + 0.1]
+    assert widened([1.0, 3.0]) == [0.0, 3.0 + 1.0 + 0.3]
+    assert widened([2.0, 3.0]) == [2.0 - 0.5 - 0.3, 3.0 + 0.5 + 0.3]
     assert widened([-2.0]) == [-2.2, -1.8]
     assert widened([1e-16, 3e-12]) == [-1e-9, 1e-9]
     assert widened([0.0, 0.0]) == [-1e-9, 1e-9]
@@ -251,10 +268,10 @@ def test_calibration_measures_keeps_and_merges(tmp_path, capsys):
     assert calibrate(root, profile="smoke", seeds=range(3)) == 1
     text = (root / "notebooks/ranges.json").read_text()
     assert json.loads(text) == {
-        "00_start": {"class": {"gap": [0, 9]}, "smoke": {"gap": [-0.3, 4.3]}},
+        "00_start": {"class": {"gap": [0, 9]}, "smoke": {"gap": [0.0, 4.3]}},
         "01_broken": {"smoke": {"x": [0, 1]}},
     }
-    assert '"gap": [-0.3, 4.3]' in text
+    assert '"gap": [0.0, 4.3]' in text
     shown = capsys.readouterr().out
     assert "01_broken: ZeroDivisionError" in shown
     assert "in cell 4" in shown
@@ -489,7 +506,7 @@ def test_ctrl_c_kills_the_child_and_reports_what_ran(tmp_path, signal_sent):
         tmp_path, lesson_00_start=LESSON, lesson_01_hang=lesson(hang), lesson_02_later=LESSON
     )
     code = (
-        "import sys, pathlib; from bomrl_lite.course.runner import run_course\n"
+        "import sys, pathlib; from bomrl_lite.course.running.runner import run_course\n"
         f"root = pathlib.Path({str(root)!r})\n"
         "sys.exit(run_course(root, profile='smoke', out=root / 'out'))"
     )

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from nbformat import NotebookNode
 
-from bomrl_lite.course import results
-from bomrl_lite.course.outputs import own_cells
+from bomrl_lite.course.building.outputs import own_cells
+from bomrl_lite.course.running import results
 from bomrl_lite.files import write_atomically
 
 _BAND = (25.0, 75.0)  # where on the bar, in percent, the range begins and ends
@@ -26,7 +26,7 @@ class Picture(NamedTuple):
 
 def write_report(path: Path, run: results.Run) -> None:
     """Write the report; it needs no other file and no network."""
-    loader = PackageLoader("bomrl_lite.course", ".")
+    loader = PackageLoader("bomrl_lite.course.running", ".")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.globals.update(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from bomrl_lite.course.execute import Job, Limits, Outcome, execute, kernel_environment
+from bomrl_lite.course.running.execute import Job, Limits, Outcome, execute, kernel_environment
 
 LIMITS = {
     "smoke": Limits(cell=60, wall=180),

@@ -7,14 +7,20 @@ from typing import NamedTuple
 
 from nbformat import NotebookNode
 
-from bomrl_lite.course.exercise_sets import (
+from bomrl_lite.course.building.exercise_sets import (
     duplicate_numbers,
     exercise_problems,
     lesson_problems,
     solved,
     unsolved,
 )
-from bomrl_lite.course.sources import BuildError, Problem, Source, make_notebook, read_source
+from bomrl_lite.course.building.sources import (
+    BuildError,
+    Problem,
+    Source,
+    make_notebook,
+    read_source,
+)
 
 LESSONS, EXERCISES, SOLUTIONS = Path("notebooks"), Path("exercises"), Path("solutions")
 _SOURCE_NAME = re.compile(r"\d\d_[a-z0-9_]+\.py")

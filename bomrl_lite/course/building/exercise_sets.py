@@ -11,7 +11,13 @@ from collections.abc import Iterator
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
-from bomrl_lite.course.sources import Cell, Problem, Source, common_problems, syntax_problems
+from bomrl_lite.course.building.sources import (
+    Cell,
+    Problem,
+    Source,
+    common_problems,
+    syntax_problems,
+)
 
 BEGIN, END = "# BEGIN SOLUTION", "# END SOLUTION"
 _LEAK_LENGTH = 15  # shorter lines (`return theta`) say nothing about an answer

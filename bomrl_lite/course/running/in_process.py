@@ -25,8 +25,8 @@ from matplotlib_inline.backend_inline import configure_inline_support
 from nbformat import NotebookNode
 from traitlets.config import Config
 
+from bomrl_lite.course.building.sources import make_notebook, read_source
 from bomrl_lite.course.record import MIME
-from bomrl_lite.course.sources import make_notebook, read_source
 
 _INLINE = "module://matplotlib_inline.backend_inline"  # what a kernel draws with
 _TAIL = 8

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bomrl_lite.course.batch import choose, execute_all, limits_for
-from bomrl_lite.course.execute import Failure, Job, Outcome, last_line
-from bomrl_lite.course.exercise_sets import exercise_numbers
-from bomrl_lite.course.plan import (
+from bomrl_lite.course.building.exercise_sets import exercise_numbers
+from bomrl_lite.course.building.plan import (
     EXERCISES,
     SOLUTIONS,
     ExerciseSet,
     exercise_set,
     exercise_sources,
 )
+from bomrl_lite.course.running.batch import choose, execute_all, limits_for
+from bomrl_lite.course.running.execute import Failure, Job, Outcome, last_line
 
 STATES = ("unsolved", "reference", "solved")
 _MARK = "--"

@@ -7,12 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bomrl_lite.course.batch import choose, execute_all, limits_for
-from bomrl_lite.course.execute import Failure, Job, Outcome
-from bomrl_lite.course.in_process import run_in_process
-from bomrl_lite.course.plan import lesson, lesson_sources
-from bomrl_lite.course.report import write_report
-from bomrl_lite.course.results import (
+from bomrl_lite.course.building.plan import lesson, lesson_sources
+from bomrl_lite.course.building.sources import BuildError
+from bomrl_lite.course.running.batch import choose, execute_all, limits_for
+from bomrl_lite.course.running.execute import Failure, Job, Outcome
+from bomrl_lite.course.running.in_process import run_in_process
+from bomrl_lite.course.running.report import write_report
+from bomrl_lite.course.running.results import (
     RANGES,
     Ranges,
     Run,
@@ -23,7 +24,6 @@ from bomrl_lite.course.results import (
     to_metrics,
     versions,
 )
-from bomrl_lite.course.sources import BuildError
 from bomrl_lite.files import write_atomically
 
 INTERRUPTED = 130
@@ -116,6 +116,7 @@ def calibrate(
 def widened(values: Sequence[float]) -> list[float]:
     """Return [min, max], wider by half the spread plus 10 % of the largest magnitude.
 
+    What was never negative is a gap, a norm or an error: its range ends at 0.
     Values below 1e-9 are rounding errors, which differ between machines: they get +-1e-9.
     """
     low, high = min(values), max(values)
@@ -123,7 +124,6 @@ def widened(values: Sequence[float]) -> list[float]:
     if size < _ROUNDING:
         return [-_ROUNDING, _ROUNDING]
     margin = 0.5 * (high - low) + 0.1 * size
-    # What was never negative is a gap, a norm or an error: its range ends at 0.
     lower = max(0.0, low - margin) if low >= 0 else low - margin
     return [float(f"{lower:.6g}"), float(f"{high + margin:.6g}")]
 

@@ -1,0 +1,1 @@
+"""From py:percent sources to notebooks: ``build.build`` is the entry."""
