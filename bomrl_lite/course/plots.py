@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
+from matplotlib.ticker import NullFormatter
 
 from bomrl_lite.tasks.frozen_lake import MOVES, LakeMap
 
@@ -291,6 +292,7 @@ def gap_against_stationarity(runs: pd.DataFrame, standstill: float) -> Figure:
     ax.axhline(standstill, color=INK, lw=1, ls=":")
     ax.set(xscale="log", xlabel="norm of the meta-gradient (stationarity)", ylim=(0, None))
     ax.set_ylabel("gap after one step")
+    ax.xaxis.set_minor_formatter(NullFormatter())
     _relabel(ax, r"step size $\alpha$")
     return figure
 
