@@ -65,6 +65,7 @@ for field, tensor in lake._asdict().items():
 # <details><summary>Hint 2: the equations</summary>
 #
 # With $P_\pi(s,s')=\sum_a\pi(a\mid s)P(s'\mid s,a)$ and $r_\pi(s)=\sum_a\pi(a\mid s)\,r(s,a)$:
+#
 # $$(I-\gamma P_\pi)\,V = r_\pi,\qquad Q(s,a) = r(s,a)+\gamma\sum_{s'}P(s'\mid s,a)\,V(s').$$
 #
 # <details><summary>Hint 3: almost code</summary>
@@ -119,6 +120,7 @@ print("V(S) after 0, 1, 2, ... improvements:", " ".join(f"{v:.6f}" for v in star
 # ## 1.2 Occupancy
 #
 # Where does a policy spend its discounted time? Normalised, the answer is a distribution over states:
+#
 # $$\nu(s) = (1-\gamma)\sum_{t\ge 0}\gamma^t\,\Pr(s_t=s).$$
 #
 # <details><summary>Hint 1: the idea</summary>
@@ -175,6 +177,7 @@ for ax, probs, name in zip(axes, (uniform, policies[-1]), ("uniform", "optimal")
 # <details><summary>Hint 2: the equations</summary>
 #
 # $$\nabla J=\frac1{1-\gamma}\sum_s\nu(s)\sum_a\nabla\pi_\phi(a\mid s)\,Q(s,a),\qquad \frac{\partial\pi(a\mid s)}{\partial\phi(s,b)}=\pi(a\mid s)\big(\mathbb 1[a=b]-\pi(b\mid s)\big).$$
+#
 # Put the second into the first, and the sum over $a$ leaves $\pi(b\mid s)\,\big(Q(s,b)-V(s)\big)$.
 #
 # <details><summary>Hint 3: almost code</summary>
@@ -235,6 +238,7 @@ fig.get_layout_engine().set(rect=(0, 0, 0.98, 1))
 # ## 1.4 The adaptation step
 #
 # MAML's $\mathrm{Alg}$ is a single policy-gradient step from the meta-parameters:
+#
 # $$\theta = \phi + \alpha\,\nabla J_\tau(\phi).$$
 #
 # <details><summary>Hint 1: the idea</summary>
@@ -302,7 +306,9 @@ for ax, table, name in zip(axes, (untrained, adapted), ("before", "after one ste
 # ## 1.5 The meta-gradient of MAML
 #
 # We want the gradient of the return *after* adaptation, in the parameters *before* it. By the chain rule
+#
 # $$\nabla_\phi\,J_\tau(\theta(\phi)) = \nabla J_\tau(\theta) + \alpha\,\nabla^2 J_\tau(\phi)\,\nabla J_\tau(\theta).$$
+#
 # The first term is of first order, the second of second order.
 #
 # <details><summary>Hint 1: the idea</summary>
@@ -456,6 +462,7 @@ optimal_return = checks.optimal_return(optimal_return)
 # ## 1.8 The gap to every task's own optimum
 #
 # The strongest of the lesson's three metrics compares each task with *its own* best policy:
+#
 # $$\Delta_\tau(\phi) = J_\tau(\pi^*_\tau) - J_\tau\big(\theta_\tau(\phi)\big).$$
 #
 # <details><summary>Hint 1: the idea</summary>

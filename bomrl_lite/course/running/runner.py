@@ -116,7 +116,6 @@ def calibrate(
 def widened(values: Sequence[float]) -> list[float]:
     """Return [min, max], wider by half the spread plus 10 % of the largest magnitude.
 
-    What was never negative is a gap, a norm or an error: its range ends at 0.
     Values below 1e-9 are rounding errors, which differ between machines: they get +-1e-9.
     """
     low, high = min(values), max(values)
@@ -124,8 +123,7 @@ def widened(values: Sequence[float]) -> list[float]:
     if size < _ROUNDING:
         return [-_ROUNDING, _ROUNDING]
     margin = 0.5 * (high - low) + 0.1 * size
-    lower = max(0.0, low - margin) if low >= 0 else low - margin
-    return [float(f"{lower:.6g}"), float(f"{high + margin:.6g}")]
+    return [float(f"{low - margin:.6g}"), float(f"{high + margin:.6g}")]
 
 
 def _new_folder(root: Path, stamp: str) -> Path:
