@@ -148,7 +148,7 @@ def _bellman_matrix(
 
 
 def _check_table(policy_probs: Tensor, task: TabularTask, gamma: float) -> None:
-    """Check what ``vmap`` lets one see: kinds and shapes. Values are the caller's: see policies."""
+    """Check kinds and shapes; ``vmap`` hides values, so pass probabilities, never logits."""
     _check_gamma(gamma)
     if policy_probs.shape != task.reward.shape or policy_probs.ndim != 2:
         raise ValueError(

@@ -68,6 +68,14 @@ def test_the_landscape_holds_the_step_and_the_start():
             assert abs(plane.returns[middle, k] - return_after(0, step_size)) < 1e-10
 
 
+def test_a_landscape_without_a_slope_is_refused():
+    nothing_to_earn = type(TASKS)(*(field[0] for field in TASKS))._replace(
+        reward=torch.zeros(16, 4, dtype=torch.float64)
+    )
+    with pytest.raises(ValueError, match="gradient of J is 0 at phi"):
+        widgets.one_step_landscape(PHI, nothing_to_earn, 8.0, **EXACT)
+
+
 def test_the_curve_over_step_sizes_is_the_return_after_each():
     curve = widgets.return_after_step(PHI, TASKS, [0.5, 4.0], **EXACT)
     for row in curve.itertuples():

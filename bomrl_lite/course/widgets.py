@@ -94,11 +94,14 @@ def one_step_landscape(
     exact = {"policy": policy, "gamma": gamma}
     first = policy_gradient(phi, task, **exact)
     slope = norm(first)
+    if slope == 0:
+        raise ValueError("the gradient of J is 0 at phi: no step leaves it, choose another phi")
     ahead = add_scaled(phi, largest_step, first)
     second = policy_gradient(ahead, task, **exact)
     along = {name: leaf / slope for name, leaf in first.items()}
     side = add_scaled(second, -dot(second, along), along)
-    across = {name: leaf / norm(side) for name, leaf in side.items()}
+    # Parallel gradients leave no second direction: the plane is then drawn flat across.
+    across = {name: leaf / norm(side).clamp_min(1e-300) for name, leaf in side.items()}
     reach = largest_step * slope.item()
     xs = torch.linspace(-0.1 * reach, 1.1 * reach, resolution, dtype=slope.dtype)
     ys = torch.linspace(-0.5 * reach, 0.5 * reach, resolution, dtype=slope.dtype)

@@ -118,7 +118,7 @@ record("return_after", returns[:, 1].mean().item(), "return")
 record("untrained_return_after", untrained[:, 1].mean().item(), "return")
 
 # %% [markdown]
-# In brackets: what an untrained policy makes of the same single step, and the best possible return. **Every comparison of this course shows the untrained policy**, for a method may look good on a problem that is easy. (Lines such as `return_after = ...` are figures that `make course` compares with their usual range.)
+# In brackets: what an untrained policy makes of the same single step, and the best possible return. **Wherever this course compares priors, the untrained one is shown too**, for a method may look good on a problem that is easy. (Lines such as `return_after = ...` are figures that `make course` compares with their usual range.)
 #
 # ## 4. The map of the course
 #
