@@ -1,11 +1,28 @@
 """Bilevel-optimisation meta-RL (BO-MRL): a reference implementation that a course is built on.
 
-Names in the order of the data flow: tasks, exact quantities, policies, adaptation, meta-gradients,
-training, evaluation.
+Names in the order of the data flow: tasks, exact quantities, policies, one-time data, adaptation,
+hypergradients, meta-gradients, training, evaluation, theory.
 """
 
-from bomrl_lite.adaptation import gradient_step, policy_gradient, policy_return
+from bomrl_lite.adaptation import (
+    adapt,
+    adapt_to_task,
+    adaptation_objective,
+    gradient_step,
+    policy_gradient,
+    policy_return,
+    surrogate_objective,
+)
+from bomrl_lite.distances import DISTANCES, d1, d2, d3
 from bomrl_lite.evaluate import adapted_returns, optimal_returns, optimality_gap, stationarity
+from bomrl_lite.hypergradient import (
+    UnsolvedInnerProblem,
+    constrained_vjp,
+    implicit_vjp,
+    policywise_hypergradient,
+    require_solved,
+    unrolled_hypergradient,
+)
 from bomrl_lite.linalg import (
     conjugate_gradient,
     dense_solve,
@@ -21,45 +38,117 @@ from bomrl_lite.mdp import (
     state_values,
     tabular_task,
 )
-from bomrl_lite.meta_gradients import META_GRADIENTS, first_order_maml, joint, maml
-from bomrl_lite.policies import tabular_softmax
+from bomrl_lite.meta_gradients import (
+    META_GRADIENTS,
+    bomrl,
+    bomrl_trust_region,
+    first_order_bomrl,
+    first_order_maml,
+    joint,
+    maml,
+)
+from bomrl_lite.one_time_data import (
+    DATA_FUNCTIONS,
+    OneTimeData,
+    data_with_q_gradient,
+    frozen_data,
+    full_data,
+    naive_data,
+)
+from bomrl_lite.policies import linear_softmax, tabular_softmax
+from bomrl_lite.policywise import closed_form_d1, closed_form_d2
+from bomrl_lite.reductions import (
+    natural_gradient_step,
+    policy_gradient_step,
+    ppo_penalty_objective,
+    smooth_clip_objective,
+)
 from bomrl_lite.tasks import make_tasks, task_names
+from bomrl_lite.theory import (
+    distance_to_optimum,
+    illustrative_gap_bound,
+    lower_bound,
+    rigorous_gap_bound,
+    rigorous_lambda,
+    task_variance,
+    theorem_lambda,
+)
 from bomrl_lite.train import MetaConfig, MetaState, load, make_problem, meta_train
+from bomrl_lite.trust_region import adapt_in_trust_region, adapt_to_task_in_trust_region
 from bomrl_lite.types import Params, TabularPolicy, TabularTask, TaskDistribution
 
 __all__ = [
+    "DATA_FUNCTIONS",
+    "DISTANCES",
     "META_GRADIENTS",
     "MetaConfig",
     "MetaState",
+    "OneTimeData",
     "Params",
     "TabularPolicy",
     "TabularTask",
     "TaskDistribution",
+    "UnsolvedInnerProblem",
+    "adapt",
+    "adapt_in_trust_region",
+    "adapt_to_task",
+    "adapt_to_task_in_trust_region",
+    "adaptation_objective",
     "adapted_returns",
     "advantages",
+    "bomrl",
+    "bomrl_trust_region",
+    "closed_form_d1",
+    "closed_form_d2",
     "conjugate_gradient",
+    "constrained_vjp",
+    "d1",
+    "d2",
+    "d3",
+    "data_with_q_gradient",
     "dense_solve",
+    "distance_to_optimum",
     "expected_return",
+    "first_order_bomrl",
     "first_order_maml",
+    "frozen_data",
+    "full_data",
     "gradient_step",
     "hessian_vector_product",
+    "illustrative_gap_bound",
+    "implicit_vjp",
     "joint",
+    "linear_softmax",
     "load",
+    "lower_bound",
     "make_problem",
     "make_tasks",
     "maml",
     "meta_train",
+    "naive_data",
+    "natural_gradient_step",
     "null_space_safe_solve",
     "occupancy",
     "optimal_policy",
     "optimal_returns",
     "optimality_gap",
     "policy_gradient",
+    "policy_gradient_step",
     "policy_return",
+    "policywise_hypergradient",
+    "ppo_penalty_objective",
     "q_values",
+    "require_solved",
+    "rigorous_gap_bound",
+    "rigorous_lambda",
+    "smooth_clip_objective",
     "state_values",
     "stationarity",
+    "surrogate_objective",
     "tabular_softmax",
     "tabular_task",
     "task_names",
+    "task_variance",
+    "theorem_lambda",
+    "unrolled_hypergradient",
 ]

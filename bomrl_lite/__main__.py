@@ -3,13 +3,11 @@
 import csv
 import io
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from bomrl_lite.adaptation import gradient_step
 from bomrl_lite.evaluate import gap_rows
 from bomrl_lite.files import write_atomically
 from bomrl_lite.train import MetaConfig, Row, load, make_problem, meta_train, seeded, start_state
@@ -54,14 +52,15 @@ def evaluate(
     config, state = load(run)
     problem = make_problem(config)
     exact = {"policy": problem.policy, "gamma": problem.distribution.gamma}
-    adapt = partial(gradient_step, step_size=config.step_size, **exact)
     held_out = problem.distribution.sample(num_test_tasks, seeded(config.seed, stream=2), "test")
     priors = {"untrained": start_state(config, problem).phi, config.method: state.phi}
     rows = []
     for split, tasks in (("train", problem.tasks), ("test", held_out)):
         for prior, phi in priors.items():
             labels = {"split": split, "prior": prior}
-            rows += gap_rows(phi, tasks, adapt, num_steps=num_steps, labels=labels, **exact)
+            rows += gap_rows(
+                phi, tasks, problem.adaptation, num_steps=num_steps, labels=labels, **exact
+            )
     write_atomically(run / "evaluation.csv", _csv(rows).encode())
     print(_gap_table(rows, num_steps))
     return 0
@@ -126,7 +125,7 @@ def main() -> int:
     """Run the command line; expected mistakes end in one plain line and exit code 2."""
     try:
         return app.cli(prog="python -m bomrl_lite", description=__doc__) or 0
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, ArithmeticError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

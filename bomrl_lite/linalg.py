@@ -14,6 +14,9 @@ from bomrl_lite.types import Params, SolveInfo
 
 Matvec = Callable[[Params], Params]
 
+BORDER = "border"
+"""Name of the entry that a bordered system adds to the parameters."""
+
 
 def dot(x: Params, y: Params) -> Tensor:
     """Return the inner product <x, y> over all leaves."""
@@ -93,7 +96,7 @@ def dense_solve(matvec: Matvec, b: Params) -> tuple[Params, SolveInfo]:
             :func:`null_space_safe_solve`.
     """
     matrix = dense_matrix(matvec, b)
-    x = _unflatten(torch.linalg.solve(matrix, _flatten(b).unsqueeze(-1)).squeeze(-1), b)
+    x = unflatten(torch.linalg.solve(matrix, flatten(b).unsqueeze(-1)).squeeze(-1), b)
     curvature = torch.linalg.eigvalsh((matrix + matrix.mT) / 2)[0]
     return x, _direct_info(matvec, x, b, curvature)
 
@@ -109,25 +112,59 @@ def null_space_safe_solve(
     """
     values, vectors = torch.linalg.eigh(dense_matrix(matvec, b))
     kept = values.abs() > rtol * values.abs().max()
-    coordinates = vectors.mT @ _flatten(b)
+    coordinates = vectors.mT @ flatten(b)
     inverse = torch.where(kept, 1.0 / torch.where(kept, values, 1.0), 0.0)
-    x = _unflatten(vectors @ (inverse * coordinates), b)
+    x = unflatten(vectors @ (inverse * coordinates), b)
     curvature = torch.where(kept, values, torch.inf).min()
     return x, _direct_info(matvec, x, b, curvature)
 
 
+def bordered_solve(
+    matvec: Matvec, normal: Params, b: Params, last: Tensor, *, binds: bool | Tensor = True
+) -> tuple[Params, Tensor, SolveInfo]:
+    """Solve the symmetric system of a constrained problem; null space left alone.
+
+        ( A    n ) (x )     (b   )
+        ( n^T  0 ) (xi)  =  (last)
+
+    A constraint that does not bind is left out: then A x = b and xi = last.
+
+    Args:
+        matvec: v -> A v, A symmetric.
+        normal: n, the gradient of the constraint.
+        b: right-hand side.
+        last: right-hand side of the last row, a scalar.
+        binds: whether the constraint binds.
+
+    Returns:
+        x, xi, and the info of :func:`null_space_safe_solve`; its curvature is that of the bordered
+        matrix, which is negative wherever a constraint binds.
+    """
+    border = torch.as_tensor(binds, dtype=last.dtype, device=last.device)
+
+    def bordered(v: Params) -> Params:
+        inner, xi = {name: v[name] for name in b}, v[BORDER]
+        top = add_scaled(matvec(inner), border * xi, normal)
+        return {**top, BORDER: border * dot(normal, inner) + (1 - border) * xi}
+
+    z, info = null_space_safe_solve(bordered, {**b, BORDER: last})
+    return {name: z[name] for name in b}, z[BORDER], info
+
+
 def dense_matrix(matvec: Matvec, like: Params) -> Tensor:
     """Return A as a [P, P] matrix, leaves in the order of ``like``."""
-    flat = _flatten(like)
+    flat = flatten(like)
     eye = torch.eye(flat.numel(), dtype=flat.dtype, device=flat.device)
-    return vmap(lambda v: _flatten(matvec(_unflatten(v, like))))(eye).mT
+    return vmap(lambda v: flatten(matvec(unflatten(v, like))))(eye).mT
 
 
-def _flatten(x: Params) -> Tensor:
+def flatten(x: Params) -> Tensor:
+    """Return all leaves as one vector [P]."""
     return torch.cat([leaf.reshape(-1) for leaf in x.values()])
 
 
-def _unflatten(flat: Tensor, like: Params) -> Params:
+def unflatten(flat: Tensor, like: Params) -> Params:
+    """Cut a vector [P] into leaves of the names and shapes of ``like``."""
     pieces = flat.split([leaf.numel() for leaf in like.values()])
     return {k: piece.reshape(like[k].shape) for k, piece in zip(like, pieces, strict=True)}
 

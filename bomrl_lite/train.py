@@ -7,26 +7,51 @@ executing code.
 
 import csv
 import dataclasses
+import inspect
 import io
 import json
+import math
 import pickle
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import torch
 from torch.func import vmap
 
+from bomrl_lite.distances import DISTANCES
 from bomrl_lite.files import write_atomically
+from bomrl_lite.hypergradient import TOLERANCE, is_solved, require_solved
 from bomrl_lite.linalg import norm
-from bomrl_lite.meta_gradients import META_GRADIENTS
+from bomrl_lite.meta_gradients import ADAPTATIONS, META_GRADIENTS
+from bomrl_lite.one_time_data import DATA_FUNCTIONS
 from bomrl_lite.policies import tabular_softmax
 from bomrl_lite.tasks import make_tasks
-from bomrl_lite.types import MetaGradient, Params, TabularPolicy, TabularTask, TaskDistribution
+from bomrl_lite.types import (
+    Adaptation,
+    MetaGradient,
+    Params,
+    TabularPolicy,
+    TabularTask,
+    TaskDistribution,
+)
 
-Method = Literal["maml", "first_order_maml", "joint"]
+Method = Literal[
+    "maml", "first_order_maml", "joint", "bomrl", "bomrl_trust_region", "first_order_bomrl"
+]
 Row = dict[str, float]
+HISTORY: tuple[str, ...] = (
+    "iteration",
+    "return_before",
+    "return_after",
+    "gradient_norm",
+    "stationarity",
+    "residual",
+    "unsolved",
+)
+"""Columns of the history: means over tasks, then the worst inner stationarity and linear residual,
+and how many inner problems were not solved."""
 Progress = Callable[[int, int, Row], None]
 """(iterations done, iterations in all, the newest history row)."""
 
@@ -46,7 +71,17 @@ class MetaConfig:
     iterations: int = 150
     """Updates of phi."""
     step_size: float = 10.0
-    """alpha of the inner policy-gradient step, in parameters^2 per return."""
+    """MAML and joint: alpha of the inner policy-gradient step, in parameters^2 per return."""
+    distance: Literal["d1", "d2", "d3"] = "d2"
+    """BO-MRL: D^2 of the adaptation; KL(phi||theta), KL(theta||phi) or Euclidean."""
+    lam: float = 1.0
+    """BO-MRL: weight of D^2, in units of return."""
+    delta: float = 0.5
+    """bomrl_trust_region: largest D^2 allowed, in nats (d3: parameters^2)."""
+    data: Literal["naive", "frozen", "q_gradient", "full"] = "full"
+    """BO-MRL: what of the data's dependence on phi the hypergradient keeps; full is exact."""
+    unsolved: Literal["raise", "approximate"] = "raise"
+    """BO-MRL: what to do about an inner problem that was not solved; the history marks it."""
     learning_rate: float = 0.03
     """Step of the outer optimiser, Adam."""
     seed: int = 0
@@ -60,12 +95,16 @@ class MetaConfig:
         Raises:
             ValueError: says which field, what it must be and what it is.
         """
-        if self.method not in get_args(Method):
-            raise ValueError(f"method must be one of {get_args(Method)}, got {self.method!r}")
+        for field in dataclasses.fields(self):
+            allowed = get_args(field.type) if get_origin(field.type) is Literal else ()
+            if allowed and getattr(self, field.name) not in allowed:
+                raise ValueError(
+                    f"{field.name} must be one of {allowed}, got {getattr(self, field.name)!r}"
+                )
         for name in ("num_tasks", "iterations", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("step_size", "learning_rate"):
+        for name in ("step_size", "lam", "delta", "learning_rate"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
         if self.batch_tasks is not None and not 1 <= self.batch_tasks <= self.num_tasks:
@@ -98,6 +137,8 @@ class Problem:
     tasks: TabularTask
     policy: TabularPolicy
     meta_gradient: MetaGradient
+    adaptation: Adaptation
+    """The Alg that ``meta_gradient`` differentiates."""
 
 
 def make_problem(config: MetaConfig) -> Problem:
@@ -105,8 +146,25 @@ def make_problem(config: MetaConfig) -> Problem:
     distribution = make_tasks(config.tasks)
     tasks = distribution.sample(config.num_tasks, seeded(config.seed, stream=0), "train")
     policy = tabular_softmax(*tasks.reward.shape[-2:])
-    dials = {"policy": policy, "gamma": distribution.gamma, "step_size": config.step_size}
-    return Problem(distribution, tasks, policy, partial(META_GRADIENTS[config.method], **dials))
+    dials = {
+        "policy": policy,
+        "gamma": distribution.gamma,
+        "step_size": config.step_size,
+        "distance": DISTANCES[config.distance],
+        "lam": config.lam,
+        "delta": config.delta,
+        "data": DATA_FUNCTIONS[config.data],
+        "tolerance": TOLERANCE if config.unsolved == "raise" else math.inf,
+    }
+    meta_gradient = _bind(META_GRADIENTS[config.method], dials)
+    adaptation = _bind(ADAPTATIONS[config.method], dials)
+    return Problem(distribution, tasks, policy, meta_gradient, adaptation)
+
+
+def _bind(function: Callable[..., Any], dials: dict[str, Any]) -> Callable[..., Any]:
+    """Give a method those of the dials that it has."""
+    names = inspect.signature(function).parameters
+    return partial(function, **{name: dial for name, dial in dials.items() if name in names})
 
 
 def seeded(seed: int, *, stream: int) -> torch.Generator:
@@ -122,19 +180,34 @@ def start_state(config: MetaConfig, problem: Problem) -> MetaState:
     return MetaState(phi, optimizer, generator)
 
 
-def meta_step(state: MetaState, tasks: TabularTask, meta_gradient: MetaGradient) -> Row:
+def meta_step(
+    state: MetaState, tasks: TabularTask, meta_gradient: MetaGradient, *, approximate: bool = False
+) -> Row:
     r"""Update phi once, in place, along mean_tau \nabla_phi J_tau(Alg(phi)).
 
+    Args:
+        state: changed in place.
+        tasks: batch of N tasks.
+        meta_gradient: of one task.
+        approximate: go on although some inner problems are not solved; ``meta_gradient`` must have
+            been told so too. The row's ``unsolved`` counts them.
+
     Raises:
-        FloatingPointError: the meta-gradient is not finite; phi is left as it was.
+        UnsolvedInnerProblem: an inner problem is not solved, and ``approximate`` is off.
+        FloatingPointError: the meta-gradient is not finite. Both leave phi as it was.
     """
     per_task, info = vmap(meta_gradient, in_dims=(None, 0))(state.phi, tasks)
+    if not approximate:
+        require_solved(info.inner)
     gradient = {name: leaf.mean(0) for name, leaf in per_task.items()}
     row = {
         "iteration": float(state.iteration),
         "return_before": info.return_before.mean().item(),
         "return_after": info.return_after.mean().item(),
         "gradient_norm": norm(gradient).item(),
+        "stationarity": info.inner.stationarity.max().item(),
+        "residual": info.inner.residual.max().item(),
+        "unsolved": float((~is_solved(info.inner)).sum()),
     }
     if not all(map(torch.isfinite, map(torch.tensor, row.values()))):
         raise FloatingPointError(
@@ -183,8 +256,9 @@ def meta_train(
     problem = make_problem(config)
     state = start_state(config, problem) if out is None else _open_run(config, problem, out, resume)
     supply = batches(config, problem.tasks, state.generator)
+    approximate = config.unsolved == "approximate"
     while state.iteration < config.iterations:
-        row = meta_step(state, next(supply), problem.meta_gradient)
+        row = meta_step(state, next(supply), problem.meta_gradient, approximate=approximate)
         last = state.iteration == config.iterations
         if out is not None and (last or state.iteration % config.checkpoint_every == 0):
             save(config, state, out)
@@ -280,8 +354,8 @@ def _open_run(config: MetaConfig, problem: Problem, out: Path, resume: bool) -> 
 
 def _history_csv(history: list[Row]) -> str:
     text = io.StringIO()
-    columns = ["iteration", "return_before", "return_after", "gradient_norm"]
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv.DictWriter(text, HISTORY, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({**row, "iteration": int(row["iteration"])} for row in history)
+    whole = ("iteration", "unsolved")
+    writer.writerows({**row, **{name: int(row[name]) for name in whole}} for row in history)
     return text.getvalue()

@@ -54,6 +54,9 @@ class TabularPolicy(NamedTuple):
     init: Callable[[torch.Generator], Params]
     log_probs: Callable[[Params], Float[Tensor, "S A"]]
     """log pi(a | s) of every state and action."""
+    free_logits: bool = False
+    """Whether the parameters are ``{"logits": [S, A]}``, free in every state: then the adaptation
+    falls apart into one small problem per state, with a closed form for the KL distances."""
 
 
 class SolveInfo(NamedTuple):
@@ -78,11 +81,39 @@ class ControlInfo(NamedTuple):
     """max_s |max_a Q(s, a) - V(s)|: 0 exactly when the policy is optimal."""
 
 
+class InnerInfo(NamedTuple):
+    """What the solver of an inner problem knows about its own answer theta."""
+
+    stationarity: Float[Tensor, ""]
+    r"""||\nabla_theta (L / lam - D^2)|| at theta, without unit; 0 where theta solves the problem.
+
+    From a closed form: the largest slope in a probability instead, which is stricter."""
+    iterations: Tensor
+    """Iterations that changed the answer (0 for a closed form)."""
+    curvature: Float[Tensor, ""]
+    """Smallest curvature of D^2 - L / lam at theta, null space left out; a maximum has > 0."""
+    distance: Float[Tensor, ""]
+    """D^2(pi_phi, pi_theta)."""
+
+
+class HypergradientInfo(NamedTuple):
+    """Whether a hypergradient may be believed; one value per task under ``vmap``."""
+
+    stationarity: Float[Tensor, ""]
+    r"""||\nabla_theta (L / lam - D^2)|| at the theta that was differentiated."""
+    curvature: Float[Tensor, ""]
+    """Smallest curvature of D^2 - L / lam that the linear solver met; must be positive."""
+    residual: Float[Tensor, ""]
+    """Relative residual of the linear system."""
+
+
 class AdaptInfo(NamedTuple):
-    """Exact returns of one task around its adaptation."""
+    """What is known about one task's adaptation: exact returns, and the state of its solution."""
 
     return_before: Float[Tensor, ""]
     return_after: Float[Tensor, ""]
+    inner: HypergradientInfo
+    """Of an implicit hypergradient; that of an explicit step has nothing to solve (0, inf, 0)."""
 
 
 MetaGradient = Callable[[Params, TabularTask], tuple[Params, AdaptInfo]]

@@ -3,9 +3,12 @@
 They are probes: each isolates one thing, so that a failure tells WHICH part of a method is wrong.
 """
 
+from functools import partial
+
 import torch
 
 from bomrl_lite.mdp import tabular_task
+from bomrl_lite.tasks.frozen_lake import HOLES, lake_tasks, random_map
 from bomrl_lite.types import Split, TabularTask, TaskDistribution
 
 
@@ -52,6 +55,26 @@ def delayed_reward() -> TaskDistribution:
     return TaskDistribution("probe/delayed", "a reward one step late", sample, gamma=0.5, horizon=2)
 
 
+def variance_dial(ice: float) -> TaskDistribution:
+    """Lakes whose variance is a dial: random 4x4 maps with this share of ice, holes for ever.
+
+    At ice = 1 every lake is the same open one; the less ice, the further apart are the optimal
+    policies. Both splits draw from the same maps, of which there may be only one.
+
+    Args:
+        ice: chance that a tile is ice, in (0, 1].
+    """
+    if not 0 < ice <= 1:
+        raise ValueError(f"ice must be in (0, 1], got {ice}")
+
+    def sample(num_tasks: int, generator: torch.Generator, split: Split = "train") -> TabularTask:
+        maps = [random_map(4, generator, ice=ice) for _ in range(num_tasks)]
+        return lake_tasks(maps, HOLES)
+
+    summary = f"lakes with a share of {ice:g} ice; holes absorb and cost 1 a step"
+    return TaskDistribution(f"probe/ice-{ice:g}", summary, sample, gamma=0.8, horizon=49)
+
+
 def _cycle(name: str, summary: str, arms: torch.Tensor, gamma: float) -> TaskDistribution:
     """Return the distribution that deals the rows of ``arms`` in turn, the same in both splits."""
 
@@ -65,5 +88,6 @@ PROBES = {
     "probe/opposite": opposite_bandits,
     "probe/identical": identical_bandits,
     "probe/delayed": delayed_reward,
+    **{f"probe/ice-{ice:g}": partial(variance_dial, ice) for ice in (1.0, 0.95, 0.9, 0.8, 0.7)},
 }
 """Makers of the probes, by name."""

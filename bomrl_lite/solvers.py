@@ -1,0 +1,126 @@
+"""Solvers of smooth nonlinear problems: they return ``(solution, info)`` and run under ``vmap``.
+
+``vmap`` forbids loops that end when they are done, so each runs a fixed number of iterations and
+leaves a problem alone once it is solved.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import grad, hessian, vmap
+
+from bomrl_lite.linalg import add_scaled, flatten, norm, unflatten
+from bomrl_lite.types import Params
+
+NULL_SPACE = 1e-10
+"""Eigenvalues below this share of the largest count as 0."""
+
+
+class MaximizeInfo(NamedTuple):
+    """What a maximiser knows about its own answer."""
+
+    stationarity: Float[Tensor, ""]
+    """Norm of the gradient."""
+    iterations: Tensor
+    """Iterations that changed the answer."""
+    curvature: Float[Tensor, ""]
+    """Smallest eigenvalue of minus the Hessian, null space left out; a maximum has > 0."""
+
+
+def maximize(
+    objective: Callable[[Params], Tensor],
+    start: Params,
+    *,
+    tolerance: float = 1e-10,
+    max_iterations: int = 20,
+    halvings: int = 12,
+) -> tuple[Params, MaximizeInfo]:
+    r"""Climb from ``start`` to a local maximum by saddle-free Newton steps with a line search.
+
+    x <- x + t |H|^{-1} \nabla f(x), t the largest of 1, 1/2, 1/4, ... that gains the most
+
+    |H| takes the absolute eigenvalues of the Hessian (Dauphin et al., 1406.2572): every step climbs
+    where f is not concave, and is Newton's near a maximum. It costs one dense Hessian an iteration,
+    so it is meant for at most some hundred parameters.
+
+    Args:
+        objective: smooth scalar f.
+        start: where to begin.
+        tolerance: norm of the gradient at which to stop, > 0.
+        max_iterations: >= 1.
+        halvings: how often t may be halved, >= 0.
+    """
+    if tolerance <= 0 or max_iterations < 1 or halvings < 0:
+        raise ValueError(
+            "maximize needs tolerance > 0, max_iterations >= 1 and halvings >= 0, got "
+            f"{tolerance}, {max_iterations} and {halvings}"
+        )
+    x, (value, scale) = start, (flatten(start), 0.5 ** torch.arange(halvings + 1))
+    lengths = scale.to(value)
+    iterations = torch.zeros((), dtype=torch.int64, device=value.device)
+    for _ in range(max_iterations):
+        slope = grad(objective)(x)
+        active = norm(slope) > tolerance
+        direction = unflatten(_saddle_free_step(objective, x, flatten(slope)), x)
+        values = vmap(lambda t, x=x, d=direction: objective(add_scaled(x, t, d)))(lengths)
+        step = torch.where(active, _first_of_the_best(values, lengths), 0.0)
+        x = add_scaled(x, step, direction)
+        iterations = iterations + active
+    return x, MaximizeInfo(norm(grad(objective)(x)), iterations, curvature(objective, x))
+
+
+def ascend(
+    objective: Callable[[Params], Tensor], start: Params, *, step_size: float, num_steps: int
+) -> Params:
+    r"""Take ``num_steps`` gradient steps x <- x + step_size \nabla f(x): a solver stopped early.
+
+    It can be differentiated through: that is the unrolled hypergradient.
+    """
+    x = start
+    for _ in range(num_steps):
+        x = add_scaled(x, step_size, grad(objective)(x))
+    return x
+
+
+def bisect(
+    function: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, *, iterations: int = 60
+) -> Tensor:
+    """Find where a decreasing function crosses 0 between ``low`` and ``high``, entry by entry.
+
+    Each iteration halves the bracket: 60 of them leave nothing of it in double precision.
+    """
+    for _ in range(iterations):
+        middle = (low + high) / 2
+        above = function(middle) > 0
+        low, high = torch.where(above, middle, low), torch.where(above, high, middle)
+    return (low + high) / 2
+
+
+def negative_hessian(objective: Callable[[Params], Tensor], x: Params) -> Float[Tensor, "P P"]:
+    """Return minus the Hessian of a scalar function of parameters, written out."""
+    return -hessian(lambda flat: objective(unflatten(flat, x)))(flatten(x))
+
+
+def curvature(objective: Callable[[Params], Tensor], x: Params) -> Float[Tensor, ""]:
+    """Return the smallest eigenvalue of minus the Hessian, its null space left out."""
+    values = torch.linalg.eigvalsh(negative_hessian(objective, x))
+    kept = values.abs() > NULL_SPACE * values.abs().max()
+    return torch.where(kept, values, torch.inf).min()
+
+
+def _saddle_free_step(objective: Callable[[Params], Tensor], x: Params, slope: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(negative_hessian(objective, x))
+    size = values.abs()
+    floor = (NULL_SPACE * size.max()).clamp(min=torch.finfo(slope.dtype).tiny)
+    return vectors @ ((vectors.mT @ slope) / torch.maximum(size, floor))
+
+
+def _first_of_the_best(values: Tensor, lengths: Tensor) -> Tensor:
+    """Return the first length whose value is the largest, up to the rounding of values."""
+    values = torch.where(values.isfinite(), values, -torch.inf)
+    best = values.max()
+    near = values >= best - 1e-13 * (1 + best.abs())
+    return (lengths * (near & (near.cumsum(0) == 1))).sum()

@@ -1,0 +1,214 @@
+r"""What is proved about universal policy adaptation, as functions to compute it with.
+
+Sources: S. Xu and M. Zhu (2410.09728) for the statements; the rigorous constants come from the
+proof in lesson 05, after Kakade and Langford (2002) and Achiam et al. (1705.10528).
+
+An optimal policy is rarely unique: where several actions are optimal, so is every mixture of them.
+Distances to "the" optimum below are to the nearest one of this kind where they can be.
+"""
+
+import itertools
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.func import vmap
+
+from bomrl_lite.adaptation import check_positive, policy_return, surrogate_objective
+from bomrl_lite.distances import Distance, d1, d2, d3, kl_divergence
+from bomrl_lite.mdp import advantages, occupancy, optimal_policy, q_values
+from bomrl_lite.one_time_data import full_data
+from bomrl_lite.solvers import MaximizeInfo, maximize
+from bomrl_lite.types import Params, TabularPolicy, TabularTask
+
+
+def theorem_lambda(a_max: float, smoothness: float, gamma: float) -> float:
+    r"""Return lam = A_max L / (1 - gamma)^2, the weight for which the theorem is stated.
+
+    A_max bounds the advantages; L is a constant that no public source of the paper spells out.
+    """
+    return a_max * smoothness / (1 - gamma) ** 2
+
+
+def rigorous_lambda(
+    phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float
+) -> Float[Tensor, ""]:
+    r"""Return lam_0 = 2 gamma A_max / ((1 - gamma) sqrt(nu_min)): from there on Alg's bound holds.
+
+    |(1 - gamma) (J(theta) - J(phi)) - (L(theta) - L(phi))| <= lam_0 D^2(phi, theta)
+
+    for D1 and D2 and every theta. A_max = max |A| and nu_min, the smallest occupancy, are those of
+    pi_phi; states that nobody reaches do not count. The proof is in lesson 05.
+    """
+    probs = policy.log_probs(phi).exp()
+    nu = occupancy(probs, task, gamma)
+    nu_min = torch.where(nu > 1e-12, nu, torch.inf).min()
+    a_max = advantages(probs, task, gamma).abs().max()
+    return 2 * gamma * a_max / ((1 - gamma) * nu_min.sqrt())
+
+
+def lower_bound(
+    theta: Params,
+    phi: Params,
+    task: TabularTask,
+    *,
+    policy: TabularPolicy,
+    gamma: float,
+    distance: Distance,
+    lam: float | Tensor,
+) -> Float[Tensor, ""]:
+    r"""Return J(phi) + (L(theta) - L(phi) - lam D^2(phi, theta)) / (1 - gamma).
+
+    With lam >= :func:`rigorous_lambda` it never exceeds J(theta), and it equals J at theta = phi:
+    who maximises it, as Alg does, cannot lose (monotone improvement).
+    """
+    data = full_data(phi, task, policy=policy, gamma=gamma)
+    gained = surrogate_objective(theta, data, policy=policy) - surrogate_objective(
+        phi, data, policy=policy
+    )
+    apart = distance(phi, theta, policy=policy, state_weights=data.state_weights)
+    before = policy_return(phi, task, policy=policy, gamma=gamma)
+    return before + (gained - lam * apart) / (1 - gamma)
+
+
+def optimal_actions(task: TabularTask, gamma: float) -> Bool[Tensor, "S A"]:
+    """Tell which actions are optimal in every state, up to rounding."""
+    probs, _ = optimal_policy(task, gamma)
+    q = q_values(probs, task, gamma)
+    best = q.max(-1, keepdim=True).values
+    return q >= best - 1e-9 * (1 + best.abs())
+
+
+def distance_to_optimum(
+    params: Params,
+    task: TabularTask,
+    *,
+    policy: TabularPolicy,
+    gamma: float,
+    distance: Distance = d2,
+    smoothing: float = 0.0,
+) -> Float[Tensor, ""]:
+    r"""Return D_tau^2(pi_params, pi*_tau), states weighed by the occupancy of pi_params.
+
+    D2: E_{s ~ nu}[-log sum_{a optimal} pi(a|s)], the distance to the nearest optimum; finite.
+    D1: KL(pi || pi*) is infinite for an optimum that is deterministic anywhere, so pi* is smoothed:
+        (1 - eps) (uniform over optimal actions) + eps / A.
+    D3: ||params - logits of that smoothed pi*||^2, both with mean 0 in every state.
+
+    Args:
+        params: parameters of the policy; D3 needs free logits.
+        task: one task.
+        policy: how parameters become a policy.
+        gamma: discount in [0, 1).
+        distance: d1, d2 or d3.
+        smoothing: eps in [0, 1); D1 and D3 need > 0, and their value depends on it.
+    """
+    if not 0 <= smoothing < 1 or (smoothing == 0 and distance is not d2):
+        raise ValueError(
+            "smoothing must be in [0, 1), and > 0 for d1 and d3, whose distance to a deterministic "
+            f"optimum is infinite; got {smoothing}"
+        )
+    best, log_probs = optimal_actions(task, gamma), policy.log_probs(params)
+    if distance is d3:
+        target = _smoothed(best, smoothing, log_probs).log()
+        return (_centred(params["logits"]) - _centred(target)).square().sum()
+    nu = occupancy(log_probs.exp(), task, gamma)
+    if distance is d1:
+        return nu @ kl_divergence(log_probs, _smoothed(best, smoothing, log_probs).log())
+    return -nu @ torch.where(best, log_probs, -torch.inf).logsumexp(-1)
+
+
+def task_variance(
+    tasks: TabularTask,
+    *,
+    policy: TabularPolicy,
+    gamma: float,
+    distance: Distance = d2,
+    smoothing: float = 0.0,
+    max_iterations: int = 30,
+) -> tuple[Float[Tensor, ""], Params, MaximizeInfo]:
+    r"""Return Var(P(Gamma)) = min_theta E_tau[D_tau^2(pi_theta, pi*_tau)] over a batch of tasks.
+
+    (Xu and Zhu, 2410.09728.) The minimum is local where the objective is not convex: the occupancy
+    inside D^2 depends on theta too. Arguments as for :func:`distance_to_optimum`.
+
+    Returns:
+        The variance, the parameters in the middle of the tasks' optima, and the solver's info.
+    """
+
+    def spread(params: Params) -> Tensor:
+        return -vmap(
+            lambda task: distance_to_optimum(
+                params, task, policy=policy, gamma=gamma, distance=distance, smoothing=smoothing
+            )
+        )(tasks).mean()
+
+    start = policy.init(torch.Generator(tasks.reward.device))
+    middle, info = maximize(spread, start, max_iterations=max_iterations, tolerance=1e-9)
+    return -spread(middle), middle, info
+
+
+def rigorous_gap_bound(
+    phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float, lam: float | Tensor
+) -> Float[Tensor, ""]:
+    r"""Return (lam + lam_0) / (1 - gamma) D2_tau^2(pi_phi, pi*_tau): above the gap of Alg with D2.
+
+    J(pi*) - J(Alg(pi_phi, lam)) is below it for every lam >= lam_0 (:func:`rigorous_lambda`);
+    infinite for a smaller lam, of which the proof says nothing. Averaged over tasks and minimised
+    over phi it is the variance term of the theorem.
+    """
+    apart = distance_to_optimum(phi, task, policy=policy, gamma=gamma)
+    least = rigorous_lambda(phi, task, policy=policy, gamma=gamma)
+    return torch.where(
+        torch.as_tensor(lam) >= least, (lam + least) / (1 - gamma) * apart, torch.inf
+    )
+
+
+def illustrative_gap_bound(apart: Tensor, *, lam: float, gamma: float) -> Tensor:
+    r"""Return lam (1 + gamma) / (1 - gamma) D^2: what published figures draw. No theorem says it.
+
+    It is the rigorous bound with lam_0 = gamma lam in place of its value.
+
+    Args:
+        apart: D^2 between the meta-policy and the tasks' optima.
+        lam: weight of the adaptation, > 0.
+        gamma: discount in [0, 1).
+    """
+    check_positive("lam", lam)
+    return lam * (1 + gamma) / (1 - gamma) * apart
+
+
+def running_mean(values: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
+    """Return (1/T) sum_{t <= T} values_t for every T: the left side of the theorem."""
+    return values.cumsum(0) / torch.arange(1, len(values) + 1).to(values)
+
+
+def fit_convergence(averages: Float[Tensor, " T"]) -> tuple[float, float, float]:
+    r"""Fit averages_T = K / T + M / sqrt(T) + floor by least squares with K, M, floor >= 0.
+
+    The three terms of the theorem; of the 8 sets of terms that may be 0, the best feasible one.
+
+    Returns:
+        K, M and the floor.
+    """
+    steps = torch.arange(1, len(averages) + 1).to(averages)
+    columns = torch.stack([1 / steps, steps.rsqrt(), torch.ones_like(steps)], -1)
+    best, answer = torch.inf, torch.zeros(3).to(averages)
+    for size in (1, 2, 3):
+        for chosen in map(list, itertools.combinations(range(3), size)):
+            part = torch.linalg.lstsq(columns[:, chosen], averages.unsqueeze(-1)).solution[:, 0]
+            error = (columns[:, chosen] @ part - averages).square().sum().item()
+            if bool((part >= 0).all()) and error < best:
+                best, answer = error, torch.zeros_like(answer)
+                answer[chosen] = part
+    k, m, floor = answer.tolist()
+    return k, m, floor
+
+
+def _smoothed(best: Tensor, smoothing: float, like: Tensor) -> Tensor:
+    uniform = best.to(like.dtype) / best.sum(-1, keepdim=True)
+    return (1 - smoothing) * uniform + smoothing / best.shape[-1]
+
+
+def _centred(logits: Tensor) -> Tensor:
+    return logits - logits.mean(-1, keepdim=True)
