@@ -1,9 +1,5 @@
-"""Sliders of the lessons: a pure ``compute`` function, a figure of its result, a thin view.
+"""Sliders of lessons 00 and 01: held-out lakes, and the step size of MAML."""
 
-Static pages lose widgets, so every lesson draws the same figure once more below its widget.
-"""
-
-import io
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -17,12 +13,11 @@ from torch.func import vmap
 
 from bomrl_lite.adaptation import policy_gradient, policy_return
 from bomrl_lite.course import plots
+from bomrl_lite.course.widgets.explorer import explorer
 from bomrl_lite.linalg import add_scaled, dot, norm
 from bomrl_lite.mdp import state_values
 from bomrl_lite.tasks.frozen_lake import LakeMap
 from bomrl_lite.types import Adaptation, Params, TabularPolicy, TabularTask
-
-Slider = ipywidgets.FloatSlider | ipywidgets.IntSlider
 
 
 class Landscape(NamedTuple):
@@ -36,21 +31,6 @@ class Landscape(NamedTuple):
     """[K, K] J at (across, along)."""
     slope: float
     """||grad J(phi)||: a step of size alpha goes alpha * slope along."""
-
-
-def explorer(
-    slider: Slider, draw: Callable[[float], Figure], describe: Callable[[float], str]
-) -> ipywidgets.VBox:
-    """Join a slider, the figure that it controls and one line of text that says what is seen."""
-    image, line = ipywidgets.Image(format="png"), ipywidgets.Label()
-
-    def show(value: float) -> None:
-        image.value = _png(draw(value))
-        line.value = describe(value)
-
-    slider.observe(lambda change: show(change["new"]), names="value")
-    show(slider.value)
-    return ipywidgets.VBox([slider, line, image])
 
 
 def return_after_step(
@@ -215,10 +195,3 @@ def lake_explorer(
         0, min=0, max=len(lake_maps) - 1, description="lake", continuous_update=False
     )
     return explorer(slider, draw, describe), draw
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    plt.close(figure)
-    return buffer.getvalue()
