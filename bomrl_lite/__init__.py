@@ -27,6 +27,7 @@ from bomrl_lite.linalg import (
     conjugate_gradient,
     dense_solve,
     hessian_vector_product,
+    neumann_series,
     null_space_safe_solve,
 )
 from bomrl_lite.mdp import (
@@ -127,6 +128,7 @@ __all__ = [
     "meta_train",
     "naive_data",
     "natural_gradient_step",
+    "neumann_series",
     "null_space_safe_solve",
     "occupancy",
     "optimal_policy",

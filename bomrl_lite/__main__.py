@@ -114,6 +114,35 @@ def calibrate(profile: str = "class", seeds: int = 5) -> int:
 
 
 @app.command
+def experiment(
+    name: Annotated[str, tyro.conf.Positional],
+    seeds: int = 5,
+    iterations: int = 150,
+    out: Path = ROOT / "notebooks" / "results",
+) -> int:
+    """Run one of the near-optimality experiments: a table, the record of its origin, a figure.
+
+    Example: python -m bomrl_lite experiment returns
+
+    Args:
+        name: returns, bounds, variance, consistency, condition or sensitivity.
+        seeds: how many seeds, 0, 1, 2 and so on; each draws other lakes.
+        iterations: of every meta-training.
+        out: folder of the table; the figure goes to runs/experiments.
+    """
+    from bomrl_lite.course.plots.experiments import draw
+    from bomrl_lite.experiments import Scale, run
+
+    runs = ROOT / "runs" / "experiments"
+    scale = Scale(seeds=seeds, iterations=iterations)
+    table = run(name, scale=scale, out=out, runs=runs, progress=print)
+    picture = runs / f"{name}.png"
+    draw(name, table).savefig(picture)
+    print(f"table {table}, figure {picture}")
+    return 0
+
+
+@app.command
 def bench() -> int:
     """Measure the project's bars, print them and write runs/bench.json."""
     from bomrl_lite.bench import main as run_bench

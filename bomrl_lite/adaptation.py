@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
-from bomrl_lite.distances import STATE_DISTANCES, Distance
+from bomrl_lite.distances import STATE_DISTANCES, Distance, d3
 from bomrl_lite.linalg import add_scaled
 from bomrl_lite.mdp import expected_return
 from bomrl_lite.one_time_data import OneTimeData, full_data
-from bomrl_lite.policywise import CLOSED_FORMS, policywise_curvature, policywise_slope
+from bomrl_lite.policywise import CLOSED_FORMS, climb_d3, policywise_curvature, policywise_slope
 from bomrl_lite.solvers import MaximizeInfo, maximize
 from bomrl_lite.types import InnerInfo, Params, TabularPolicy, TabularTask
 
@@ -107,9 +107,10 @@ def adapt(
 
     theta = argmax_theta L(theta) - lam D^2(pi_phi, pi_theta)
 
-    With free logits, D1 and D2 have closed forms (:mod:`bomrl_lite.policywise`). Anything else is
-    climbed from phi by :func:`bomrl_lite.solvers.maximize`, to a maximum that is a local one where
-    the objective is not concave in theta.
+    With free logits, D1 and D2 have closed forms and D3 is climbed state by state
+    (:mod:`bomrl_lite.policywise`). Anything else is climbed as a whole, from phi by
+    :func:`bomrl_lite.solvers.maximize`, to a maximum that is a local one where the objective is not
+    concave in theta.
 
     Args:
         phi: meta-parameters, which collected the data.
@@ -130,11 +131,15 @@ def adapt(
         dials = {"policy": policy, "distance": distance, "lam": lam, "surrogate": surrogate}
         return adaptation_objective(theta, phi, data, **dials) / lam
 
-    if has_closed_form(policy, distance) and surrogate is surrogate_objective:
+    effort = {"tolerance": tolerance, "max_iterations": max_iterations}
+    separable = policy.free_logits and surrogate is surrogate_objective
+    if separable and has_closed_form(policy, distance):
         theta = CLOSED_FORMS[distance](phi, data, lam=lam)
         solved = _policywise_info(phi, theta, data, policy, distance, lam)
+    elif separable and distance is d3:
+        theta, solved = climb_d3(phi, data, lam=lam, **effort)
     else:
-        theta, solved = maximize(scaled, phi, tolerance=tolerance, max_iterations=max_iterations)
+        theta, solved = maximize(scaled, phi, **effort)
     apart = distance(phi, theta, policy=policy, state_weights=data.state_weights)
     return theta, InnerInfo(*solved, distance=apart)
 

@@ -28,7 +28,14 @@ from bomrl_lite.linalg import (
     null_space_safe_solve,
 )
 from bomrl_lite.one_time_data import OneTimeData
-from bomrl_lite.policywise import policywise_curvature, policywise_slope, state_slope, weighted_q
+from bomrl_lite.policywise import (
+    policywise_curvature,
+    policywise_slope,
+    simplex_solve,
+    smallest_curvature,
+    state_slope,
+    weighted_q,
+)
 from bomrl_lite.solvers import ascend
 from bomrl_lite.types import HypergradientInfo, Params, SolveInfo, TabularPolicy
 
@@ -181,7 +188,7 @@ def policywise_hypergradient(
         )
     log_theta, log_phi = policy.log_probs(theta), policy.log_probs(phi)
     m = lam * policywise_curvature(log_phi, log_theta, state_distance=state_distance)
-    x = _simplex_solve(m, cotangent)
+    x = simplex_solve(m, cotangent)
 
     def slopes(p: Params) -> Tensor:
         return weighted_q(data_of(p)) - lam * state_slope(
@@ -196,8 +203,7 @@ def policywise_hypergradient(
     missing = missing - missing.mean(-1, keepdim=True)
     size = cotangent.abs().max()
     residual = missing.abs().max() / torch.where(size > 0, size, 1.0)
-    curvature = torch.linalg.eigvalsh(m / lam).min()
-    info = HypergradientInfo(slope.abs().max(), curvature, residual)
+    info = HypergradientInfo(slope.abs().max(), smallest_curvature(m) / lam, residual)
     return _refuse(pulled, info, tolerance), info
 
 
@@ -269,14 +275,6 @@ def _refuse(pulled: Params, info: HypergradientInfo, tolerance: float) -> Params
         solved = is_solved(info, tolerance)
         return {name: torch.where(solved, leaf, torch.nan) for name, leaf in pulled.items()}
     return pulled
-
-
-def _simplex_solve(m: Tensor, cotangent: Tensor) -> Tensor:
-    """Return W c of Proposition 1 in every state: shortest in the metric M, summing to 0."""
-    ones = torch.ones_like(cotangent)
-    solved = torch.linalg.solve(m, torch.stack([cotangent, ones], -1))
-    raw, uniform = solved[..., 0], solved[..., 1]
-    return raw - uniform * (raw.sum(-1, keepdim=True) / uniform.sum(-1, keepdim=True))
 
 
 def _tangent_curvature(matvec: Matvec, normal: Tensor, like: Params) -> Tensor:

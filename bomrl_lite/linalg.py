@@ -88,6 +88,51 @@ def conjugate_gradient(
     return x, SolveInfo(_relative_residual(matvec, x, b), iterations, curvature)
 
 
+def neumann_series(
+    matvec: Matvec,
+    b: Params,
+    *,
+    step_size: float,
+    tolerance: float = 1e-10,
+    max_iterations: int = 1000,
+) -> tuple[Params, SolveInfo]:
+    r"""Solve A x = b by x <- x + step_size (b - A x): A^{-1} = step_size sum_k (I - step_size A)^k.
+
+    Converges for a symmetric positive definite A if step_size < 2 / (largest eigenvalue), at a rate
+    of its condition number, where conjugate gradients need the square root of it. Truncated after K
+    terms it is the unrolled hypergradient of K gradient steps at the solution (Lorraine et al.,
+    1911.02590). Stops, for each system under ``vmap`` by itself, once the residual is below
+    ``tolerance`` times ||b||.
+
+    Args:
+        matvec: v -> A v.
+        b: right-hand side.
+        step_size: > 0.
+        tolerance: relative residual at which to stop, > 0.
+        max_iterations: >= 1. Each costs one product with A.
+    """
+    if not (step_size > 0 and tolerance > 0 and max_iterations >= 1):
+        raise ValueError(
+            "neumann_series needs step_size > 0, tolerance > 0 and max_iterations >= 1, got "
+            f"{step_size}, {tolerance} and {max_iterations}"
+        )
+    x, residual = add_scaled(b, -1.0, b), b
+    squared = dot(b, b)
+    goal = tolerance**2 * squared
+    iterations = torch.zeros_like(squared, dtype=torch.int64)
+    curvature = torch.full_like(squared, torch.inf)
+    for _ in range(max_iterations):
+        active = squared > goal
+        image = matvec(residual)
+        bend = dot(residual, image) / torch.where(active, squared, 1.0)
+        curvature = torch.where(active, torch.minimum(curvature, bend), curvature)
+        step = torch.where(active, step_size, 0.0)
+        x, residual = add_scaled(x, step, residual), add_scaled(residual, -step, image)
+        squared = dot(residual, residual)
+        iterations = iterations + active
+    return x, SolveInfo(_relative_residual(matvec, x, b), iterations, curvature)
+
+
 def dense_solve(matvec: Matvec, b: Params) -> tuple[Params, SolveInfo]:
     """Solve A x = b by writing A out and factorising it: for small systems and for tests.
 

@@ -14,7 +14,7 @@ from torch.func import grad, hessian, vmap
 
 from bomrl_lite.distances import Distance, StateDistance, d1, d2
 from bomrl_lite.one_time_data import OneTimeData
-from bomrl_lite.solvers import bisect
+from bomrl_lite.solvers import MaximizeInfo, bisect, maximize
 from bomrl_lite.types import Params
 
 
@@ -49,6 +49,38 @@ def closed_form_d2(phi: Params, data: OneTimeData, *, lam: float | Tensor) -> Pa
     In logits, theta = phi + Q / lam. Arguments as for :func:`closed_form_d1`.
     """
     return {"logits": phi["logits"] + weighted_q(data) / lam}
+
+
+def climb_d3(
+    phi: Params,
+    data: OneTimeData,
+    *,
+    lam: float | Tensor,
+    tolerance: float = 1e-10,
+    max_iterations: int = 20,
+) -> tuple[Params, MaximizeInfo]:
+    r"""Solve Alg with D3, which has no closed form but falls apart into states all the same.
+
+    max over the logits x of each state of nu(s) <softmax(x), Q(s, .)> / lam - ||x - phi(s, .)||^2
+
+    Arguments as for :func:`closed_form_d1`; ``tolerance`` and ``max_iterations`` as for
+    :func:`bomrl_lite.solvers.maximize`.
+    """
+
+    def of_one_state(logits: Tensor, weight: Tensor, value: Tensor) -> tuple[Params, MaximizeInfo]:
+        def objective(x: Params) -> Tensor:
+            gained = weight * (torch.softmax(x["logits"], -1) @ value) / lam
+            return gained - (x["logits"] - logits).square().sum()
+
+        share = tolerance / len(phi["logits"]) ** 0.5  # of the norm over all states
+        return maximize(
+            objective, {"logits": logits}, tolerance=share, max_iterations=max_iterations
+        )
+
+    theta, info = vmap(of_one_state)(phi["logits"], data.state_weights, weighted_q(data))
+    return theta, MaximizeInfo(
+        info.stationarity.norm(), info.iterations.max(), info.curvature.min()
+    )
 
 
 CLOSED_FORMS: dict[Distance, Callable[..., Params]] = {d1: closed_form_d1, d2: closed_form_d2}
@@ -98,10 +130,33 @@ def policywise_curvature(
 def condition_numbers(matrices: Float[Tensor, "S A A"]) -> Float[Tensor, " S"]:
     """Return the condition number of each symmetric matrix: largest over smallest |eigenvalue|.
 
-    For D2 it is max_a pi_theta(a) / min_a pi_theta(a); infinite where M(s) is singular.
+    For D2 it is max_a pi_theta(a) / min_a pi_theta(a); infinite where an entry is, because a
+    probability has become 0.
     """
+    finite, matrices = _finite_or_identity(matrices)
     size = torch.linalg.eigvalsh(matrices).abs()
-    return size.max(-1).values / size.min(-1).values
+    return torch.where(finite, size.max(-1).values / size.min(-1).values, torch.inf)
+
+
+def smallest_curvature(matrices: Float[Tensor, "S A A"]) -> Float[Tensor, ""]:
+    """Return the smallest eigenvalue of all matrices; 0 if an entry is not finite."""
+    finite, matrices = _finite_or_identity(matrices)
+    return torch.where(finite, torch.linalg.eigvalsh(matrices).min(-1).values, 0.0).min()
+
+
+def simplex_solve(
+    matrices: Float[Tensor, "S A A"], cotangent: Float[Tensor, "S A"]
+) -> Float[Tensor, "S A"]:
+    r"""Return W c of Proposition 1 in every state: M x = c - mu 1 with mu such that sum(x) = 0.
+
+    W = M^{-1} - M^{-1} 1 1^T M^{-1} / (1^T M^{-1} 1). Where an entry of M is not finite, M counts
+    as the identity: :func:`smallest_curvature` tells.
+    """
+    _, matrices = _finite_or_identity(matrices)
+    right = torch.stack([cotangent, torch.ones_like(cotangent)], -1)
+    solved = torch.linalg.solve(matrices, right)
+    raw, uniform = solved[..., 0], solved[..., 1]
+    return raw - uniform * (raw.sum(-1, keepdim=True) / uniform.sum(-1, keepdim=True))
 
 
 def state_slope(
@@ -113,3 +168,10 @@ def state_slope(
         return state_distance(log_phi, probs.log()).sum()
 
     return grad(total)(log_theta.exp())
+
+
+def _finite_or_identity(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """Tell which matrices are finite, and put the identity, which factorises, for the others."""
+    finite = matrices.isfinite().all(-1).all(-1)
+    eye = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
+    return finite, torch.where(finite[..., None, None], matrices, eye)

@@ -10,13 +10,23 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import grad, hessian, vmap
+from torch.func import grad, vmap
 
-from bomrl_lite.linalg import add_scaled, flatten, norm, unflatten
+from bomrl_lite.linalg import (
+    add_scaled,
+    dense_matrix,
+    flatten,
+    hessian_vector_product,
+    norm,
+    unflatten,
+)
 from bomrl_lite.types import Params
 
 NULL_SPACE = 1e-10
 """Eigenvalues below this share of the largest count as 0."""
+
+SADDLE_PUSH = 1e-2
+"""Length of the push that leaves a saddle."""
 
 
 class MaximizeInfo(NamedTuple):
@@ -37,6 +47,7 @@ def maximize(
     tolerance: float = 1e-10,
     max_iterations: int = 20,
     halvings: int = 12,
+    max_change: float = 4.0,
 ) -> tuple[Params, MaximizeInfo]:
     r"""Climb from ``start`` to a local maximum by saddle-free Newton steps with a line search.
 
@@ -52,22 +63,25 @@ def maximize(
         tolerance: norm of the gradient at which to stop, > 0.
         max_iterations: >= 1.
         halvings: how often t may be halved, >= 0.
+        max_change: largest change of one parameter in one step, > 0: in one leap a softmax could
+            saturate, where its gradient vanishes for no good reason.
     """
-    if tolerance <= 0 or max_iterations < 1 or halvings < 0:
+    if tolerance <= 0 or max_iterations < 1 or halvings < 0 or max_change <= 0:
         raise ValueError(
-            "maximize needs tolerance > 0, max_iterations >= 1 and halvings >= 0, got "
-            f"{tolerance}, {max_iterations} and {halvings}"
+            "maximize needs tolerance > 0, max_iterations >= 1, halvings >= 0 and max_change > 0, "
+            f"got {tolerance}, {max_iterations}, {halvings} and {max_change}"
         )
     x, (value, scale) = start, (flatten(start), 0.5 ** torch.arange(halvings + 1))
     lengths = scale.to(value)
     iterations = torch.zeros((), dtype=torch.int64, device=value.device)
     for _ in range(max_iterations):
         slope = grad(objective)(x)
-        active = norm(slope) > tolerance
-        direction = unflatten(_saddle_free_step(objective, x, flatten(slope)), x)
+        step, convex = _saddle_free_step(objective, x, flatten(slope))
+        active = (norm(slope) > tolerance) | convex
+        direction = unflatten(step * (max_change / step.abs().max()).clamp(max=1.0), x)
         values = vmap(lambda t, x=x, d=direction: objective(add_scaled(x, t, d)))(lengths)
-        step = torch.where(active, _first_of_the_best(values, lengths), 0.0)
-        x = add_scaled(x, step, direction)
+        length = torch.where(active, _first_of_the_best(values, lengths), 0.0)
+        x = add_scaled(x, length, direction)
         iterations = iterations + active
     return x, MaximizeInfo(norm(grad(objective)(x)), iterations, curvature(objective, x))
 
@@ -101,7 +115,7 @@ def bisect(
 
 def negative_hessian(objective: Callable[[Params], Tensor], x: Params) -> Float[Tensor, "P P"]:
     """Return minus the Hessian of a scalar function of parameters, written out."""
-    return -hessian(lambda flat: objective(unflatten(flat, x)))(flatten(x))
+    return -dense_matrix(hessian_vector_product(objective, x), x)
 
 
 def curvature(objective: Callable[[Params], Tensor], x: Params) -> Float[Tensor, ""]:
@@ -111,11 +125,18 @@ def curvature(objective: Callable[[Params], Tensor], x: Params) -> Float[Tensor,
     return torch.where(kept, values, torch.inf).min()
 
 
-def _saddle_free_step(objective: Callable[[Params], Tensor], x: Params, slope: Tensor) -> Tensor:
+def _saddle_free_step(
+    objective: Callable[[Params], Tensor], x: Params, slope: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the step, and whether the function curves upwards somewhere."""
     values, vectors = torch.linalg.eigh(negative_hessian(objective, x))
     size = values.abs()
     floor = (NULL_SPACE * size.max()).clamp(min=torch.finfo(slope.dtype).tiny)
-    return vectors @ ((vectors.mT @ slope) / torch.maximum(size, floor))
+    step = vectors @ ((vectors.mT @ slope) / torch.maximum(size, floor))
+    # At a saddle the slope vanishes, by symmetry for instance: leave it along the worst direction.
+    worst = vectors[:, 0] * torch.where(vectors[:, 0] @ slope < 0, -1.0, 1.0)
+    convex = values[0] < -1e-6 * size.max()
+    return step + torch.where(convex, SADDLE_PUSH, 0.0) * worst, convex
 
 
 def _first_of_the_best(values: Tensor, lengths: Tensor) -> Tensor:

@@ -69,7 +69,8 @@ class SolveInfo(NamedTuple):
     curvature: Float[Tensor, ""]
     """Smallest curvature of A met; not positive means that A is not positive definite.
 
-    Conjugate gradient: smallest <p, A p> / <p, p>, infinite if it never had to move. Dense solve:
+    Conjugate gradient and Neumann series: smallest <p, A p> / <p, p> of a direction or residual p,
+    infinite if it never had to move. Dense solve:
     smallest eigenvalue of (A + A^T) / 2. Null-space-safe solve: smallest eigenvalue that was kept.
     """
 

@@ -13,11 +13,29 @@ from bomrl_lite.course.plots.curves import (
     return_over_step_size,
     training_curves,
 )
+from bomrl_lite.course.plots.geometry import (
+    DISTANCE_COLOURS,
+    adaptation_paths,
+    adapted_lake,
+    bound_along_line,
+    distance_balls,
+    reduction_errors,
+    returns_over_steps,
+)
+from bomrl_lite.course.plots.hypergradients import (
+    condition_over_lam,
+    cost_of_inner_steps,
+    errors_over_iterations,
+    hypergradient_error,
+    implicit_function_picture,
+    ladder_errors,
+)
 from bomrl_lite.course.plots.lakes import draw_lake, draw_lakes
 from bomrl_lite.course.plots.pictures import bilevel_picture, meta_learning_picture
 from bomrl_lite.course.plots.style import GOLD, ICE, INK, LABELS, PRIORS, VALUES, WATER, use_style
 
 __all__ = [
+    "DISTANCE_COLOURS",
     "GOLD",
     "ICE",
     "INK",
@@ -25,16 +43,28 @@ __all__ = [
     "PRIORS",
     "VALUES",
     "WATER",
+    "adaptation_paths",
+    "adapted_lake",
     "bilevel_picture",
+    "bound_along_line",
+    "condition_over_lam",
+    "cost_of_inner_steps",
+    "distance_balls",
     "draw_lake",
     "draw_lakes",
+    "errors_over_iterations",
     "gap_against_stationarity",
     "gap_bars",
     "gap_over_steps",
     "gap_over_tasks",
+    "hypergradient_error",
+    "implicit_function_picture",
+    "ladder_errors",
     "meta_learning_picture",
     "plt",
+    "reduction_errors",
     "return_over_step_size",
+    "returns_over_steps",
     "training_curves",
     "use_style",
 ]

@@ -3,6 +3,12 @@
 Static pages lose widgets, so every lesson draws the same figure once more below its widget.
 """
 
+from bomrl_lite.course.widgets.adaptation import (
+    adaptation_explorer,
+    repeated_adaptation,
+    simplex_explorer,
+    three_paths,
+)
 from bomrl_lite.course.widgets.baseline import (
     Landscape,
     draw_landscape,
@@ -12,13 +18,23 @@ from bomrl_lite.course.widgets.baseline import (
     step_size_explorer,
 )
 from bomrl_lite.course.widgets.explorer import explorer
+from bomrl_lite.course.widgets.hypergradients import (
+    hypergradient_errors,
+    hypergradient_explorer,
+)
 
 __all__ = [
     "Landscape",
+    "adaptation_explorer",
     "draw_landscape",
     "explorer",
+    "hypergradient_errors",
+    "hypergradient_explorer",
     "lake_explorer",
     "one_step_landscape",
+    "repeated_adaptation",
     "return_after_step",
+    "simplex_explorer",
     "step_size_explorer",
+    "three_paths",
 ]

@@ -1,0 +1,188 @@
+"""Figures of the stored experiments, one per table; ``python -m bomrl_lite experiment`` draws them.
+
+Lines and bars are means over seeds; bands and whiskers are 95 % confidence intervals of that mean.
+"""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from bomrl_lite.course.plots.style import INK, LABELS, PRIORS, relabel
+
+INTERVAL = ("ci", 95)
+RUNGS = {"naive": "#949494", "frozen": "#d55e00", "q_gradient": "#de8f05", "full": "#0173b2"}
+"""One colour per rung of the ladder."""
+
+
+def draw(name: str, table: Path | pd.DataFrame) -> Figure:
+    """Draw the table of an experiment.
+
+    Raises:
+        ValueError: no such experiment.
+    """
+    if name not in FIGURES:
+        raise ValueError(f"no figure is called {name!r}; known are {', '.join(FIGURES)}")
+    frame = pd.read_csv(table, dtype={"seed": str}) if isinstance(table, Path) else table
+    return FIGURES[name](frame)
+
+
+def returns_figure(frame: pd.DataFrame, setting: str = "matched", split: str = "test") -> Figure:
+    """Draw returns over adaptation steps: one panel per family, one line per prior and its Alg."""
+    chosen = _where(frame, setting=setting, split=split)
+    chosen = chosen.assign(
+        line=[_line(p, a) for p, a in zip(chosen.prior, chosen.alg, strict=True)]
+    )
+    parts = list(chosen.groupby("family", sort=False))
+    figure, axes = plt.subplots(1, len(parts), figsize=(9.2, 3.7), sharey=True, squeeze=False)
+    lines = list(dict.fromkeys(chosen["line"]))
+    first = chosen.drop_duplicates("line").set_index("line")["prior"]
+    colours = {line: PRIORS[str(first[line])] for line in lines}
+    dashes = {line: (2, 1) if line.endswith("MAML step") else "" for line in lines}
+    for ax, (family, part) in zip(axes[0], parts, strict=True):
+        dials = {"hue": "line", "style": "line", "palette": colours, "dashes": dashes}
+        dials |= {"hue_order": lines, "style_order": lines}
+        sns.lineplot(part, x="step", y="return", errorbar=INTERVAL, ax=ax, **dials)
+        ax.axhline((part["return"] + part["gap"]).mean(), color=INK, lw=1, ls=":")
+        ax.set(title=str(family), xlabel="adaptations, each on fresh data", ylabel="mean return J")
+        ax.set_xticks(sorted(set(part["step"])))
+        ax.get_legend().remove()
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right center", fontsize=8)
+    return figure
+
+
+def bounds_figure(frame: pd.DataFrame) -> Figure:
+    """Draw the gap before and after one step beside the illustrative bound, per distance."""
+    shown = ["gap without adaptation", "gap after one step", "illustrative bound"]
+    chosen = _where(frame, split="test")
+    chosen = pd.DataFrame(chosen[chosen["quantity"].isin(shown)])
+    parts = list(chosen.groupby("family", sort=False))
+    figure, axes = plt.subplots(1, len(parts), figsize=(8.6, 3.1), sharey=True, squeeze=False)
+    colours = dict(zip(shown, ("#949494", "#0173b2", "#de8f05"), strict=True))
+    for ax, (family, part) in zip(axes[0], parts, strict=True):
+        dials = {"hue": "quantity", "palette": colours, "hue_order": shown}
+        whiskers = {"errorbar": INTERVAL, "err_kws": {"linewidth": 1.2, "color": INK}}
+        sns.barplot(part, x="prior", y="value", ax=ax, **dials, **whiskers)
+        ax.set(title=str(family), xlabel="", ylabel="gap to each task's optimum", yscale="log")
+        ax.set_xticks(ax.get_xticks(), [LABELS[t.get_text()] for t in ax.get_xticklabels()])
+        relabel(ax)
+    for ax in axes[0, :-1]:
+        ax.get_legend().remove()
+    return figure
+
+
+def variance_figure(frame: pd.DataFrame, split: str = "test") -> Figure:
+    """Draw the gap after one step against the task variance, one dot per seed and share of ice."""
+    chosen = _where(frame, split=split)
+    figure, ax = plt.subplots(figsize=(6.0, 3.4))
+    dials = {"hue": "prior", "style": "prior", "palette": PRIORS, "s": 55}
+    sns.scatterplot(chosen, x="variance", y="gap", ax=ax, **dials)
+    means = chosen.groupby(["prior", "ice"], as_index=False).agg(
+        {"variance": "mean", "gap": "mean"}
+    )
+    for prior, part in means.groupby("prior"):
+        ordered = part.sort_values(by="variance")
+        ax.plot(ordered["variance"], ordered["gap"], color=PRIORS[str(prior)], lw=1)
+    ax.set(xlabel=r"task variance Var(P($\Gamma$)), nats", ylabel="gap after one step")
+    relabel(ax)
+    return figure
+
+
+def consistency_figure(frame: pd.DataFrame) -> Figure:
+    """Draw the error of each rung's hypergradient over lam, and how large the hypergradient is."""
+    parts = list(frame.groupby("prior", sort=False))
+    figure, axes = plt.subplots(
+        2,
+        len(parts),
+        figsize=(9, 4.6),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+        height_ratios=(2, 1),
+    )
+    for (top, bottom), (prior, part) in zip(axes.T, parts, strict=True):
+        dials = {"hue": "rung", "palette": RUNGS, "errorbar": ("pi", 100)}
+        sns.lineplot(part, x="lam", y="error", ax=top, **dials)
+        top.set(title=LABELS[str(prior)], yscale="log", xscale="log", ylim=(1e-13, 30))
+        top.set_ylabel("relative error")
+        full = _where(part, rung="full")
+        sns.lineplot(full, x="lam", y="gradient norm", ax=bottom, color=INK, errorbar=("pi", 100))
+        bottom.set(yscale="log", ylim=(1e-12, 10), xlabel=r"$\lambda$", ylabel="its norm")
+        relabel(top)
+    for ax in axes[0, 1:]:
+        ax.get_legend().remove()
+    return figure
+
+
+def condition_figure(frame: pd.DataFrame) -> Figure:
+    """Draw the condition numbers of M(s) over meta-training: median and largest over states."""
+    parts = list(frame.groupby("prior", sort=False))
+    figure, axes = plt.subplots(1, len(parts), figsize=(8.6, 3.1), sharey=True, squeeze=False)
+    for ax, (prior, part) in zip(axes[0], parts, strict=True):
+        long = part.melt(["iteration", "lam", "seed"], ["median", "largest"], "over states")
+        dials = {
+            "hue": "lam",
+            "style": "over states",
+            "palette": "viridis",
+            "hue_norm": LogNorm(*_ends(long["lam"].tolist())),
+        }
+        sns.lineplot(long, x="iteration", y="value", errorbar=("pi", 100), ax=ax, **dials)
+        ax.set(title=LABELS[str(prior)], yscale="log", xlabel="meta-iteration")
+        ax.set_ylabel("condition number of M(s)")
+        relabel(ax)
+    axes[0, 0].get_legend().remove()
+    sns.move_legend(axes[0, 1], "center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def sensitivity_figure(frame: pd.DataFrame, split: str = "test") -> Figure:
+    """Draw the gap after one step over lam (MAML: alpha), trained and untrained."""
+    chosen = _where(frame, split=split)
+    families, algs = list(dict.fromkeys(chosen["family"])), list(dict.fromkeys(chosen["alg"]))
+    figure, axes = plt.subplots(
+        len(families), len(algs), figsize=(9.4, 4.6), sharey="row", sharex="col", squeeze=False
+    )
+    for row, family in zip(axes, families, strict=True):
+        for ax, alg in zip(row, algs, strict=True):
+            part = _where(chosen, family=family, alg=alg)
+            dials = {"hue": "prior", "palette": PRIORS, "marker": "o", "legend": False}
+            sns.lineplot(part, x="dial", y="gap", errorbar=INTERVAL, ax=ax, **dials)
+            ax.set(xscale="log", yscale="log", ylabel=f"{family}\ngap after one step")
+            ax.set_xlabel(r"$\alpha$" if alg == "maml" else r"$\lambda$")
+    for ax, alg in zip(axes[0], algs, strict=True):
+        ax.set_title(LABELS[alg])
+    axes[0, 0].text(0.05, 0.92, "gray: untrained", transform=axes[0, 0].transAxes, fontsize=8)
+    return figure
+
+
+FIGURES = {
+    "returns": returns_figure,
+    "bounds": bounds_figure,
+    "variance": variance_figure,
+    "consistency": consistency_figure,
+    "condition": condition_figure,
+    "sensitivity": sensitivity_figure,
+}
+"""The figure of each experiment."""
+
+
+def _line(prior: str, alg: str) -> str:
+    """Name a prior and the Alg that adapts it."""
+    adapted = "MAML step" if alg == "maml" else f"Alg with {alg[-2:].upper()}"
+    name = LABELS.get(prior, prior)
+    return name if alg == prior else f"{name} + {adapted}"
+
+
+def _where(frame: pd.DataFrame, **values: str) -> pd.DataFrame:
+    """Return the rows whose columns have these values."""
+    for column, value in values.items():
+        frame = pd.DataFrame(frame[frame[column] == value])
+    return frame
+
+
+def _ends(values: list[float]) -> tuple[float, float]:
+    return min(values), max(values)
