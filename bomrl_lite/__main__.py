@@ -131,7 +131,8 @@ def experiment(
         out: folder of the table; the figure goes to runs/experiments.
     """
     from bomrl_lite.course.plots.experiments import draw
-    from bomrl_lite.experiments import Scale, run
+    from bomrl_lite.experiments import run
+    from bomrl_lite.experiments.setting import Scale
 
     runs = ROOT / "runs" / "experiments"
     scale = Scale(seeds=seeds, iterations=iterations)

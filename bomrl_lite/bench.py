@@ -14,17 +14,30 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch.func import vmap
+from torch.func import grad, vmap
 
-from bomrl_lite.adaptation import gradient_step, policy_return
+from bomrl_lite.adaptation import (
+    adapt_to_task,
+    adaptation_objective,
+    gradient_step,
+    policy_gradient,
+    policy_return,
+)
+from bomrl_lite.distances import DISTANCES, d2
 from bomrl_lite.files import write_atomically
-from bomrl_lite.linalg import add_scaled, dot
-from bomrl_lite.meta_gradients import maml
+from bomrl_lite.hypergradient import implicit_vjp, unrolled_hypergradient
+from bomrl_lite.linalg import add_scaled, dot, norm
+from bomrl_lite.meta_gradients import bomrl, bomrl_trust_region, maml
+from bomrl_lite.one_time_data import full_data
+from bomrl_lite.policies import linear_softmax, tabular_softmax
+from bomrl_lite.policywise import CLOSED_FORMS
+from bomrl_lite.solvers import ascend
 from bomrl_lite.train import MetaConfig, make_problem, meta_step, meta_train, seeded, start_state
-from bomrl_lite.types import TabularTask
+from bomrl_lite.trust_region import adapt_to_task_in_trust_region
+from bomrl_lite.types import Adaptation, MetaGradient, Params, TabularPolicy, TabularTask
 
 
 class Figure(NamedTuple):
@@ -59,9 +72,14 @@ def main(out: Path) -> int:
 
 
 def exact_training() -> Iterator[Figure]:
-    """Train MAML exactly: 10 tasks, 150 iterations."""
-    name = "exact MAML on Frozen Lake, 10 tasks, 150 iterations"
-    yield Figure(name, _cpu_seconds(lambda: meta_train(MetaConfig())), "CPU-s", 5.0)
+    """Train MAML and BO-MRL exactly: 10 tasks, 150 iterations."""
+    for name, config in {
+        "MAML": MetaConfig(),
+        "BO-MRL with D1": MetaConfig(method="bomrl", distance="d1"),
+        "BO-MRL with D2": MetaConfig(method="bomrl", distance="d2"),
+    }.items():
+        seconds = _cpu_seconds(partial(meta_train, config))
+        yield Figure(f"exact {name} on Frozen Lake, 10 tasks, 150 it.", seconds, "CPU-s", 5.0)
 
 
 def meta_gradient_error() -> Iterator[Figure]:
@@ -84,6 +102,81 @@ def meta_gradient_error() -> Iterator[Figure]:
     got = dot(maml(phi, task, step_size=config.step_size, **exact)[0], direction)
     error = abs((got - expected) / expected).item()
     yield Figure("MAML meta-gradient against central differences", error, "relative", 1e-8)
+
+
+def hypergradient_errors() -> Iterator[Figure]:
+    """Compare BO-MRL's hypergradients with central differences and with closed-form autodiff.
+
+    Along a random direction, on a lake, for every distance: free logits, shared weights, and the
+    trust region.
+    """
+    task, _ = _lake()
+    draw = {"dtype": torch.float64, "generator": seeded(0, stream=9)}
+    features = torch.randn(16, 4, 8, **draw)
+    for kind, policy in {
+        "tabular": tabular_softmax(16, 4),
+        "linear": linear_softmax(features),
+    }.items():
+        (name, leaf), *_ = policy.init(torch.Generator()).items()
+        phi, direction = ({name: torch.randn(leaf.shape, **draw)} for _ in range(2))
+        for key, distance in DISTANCES.items():
+            dials = {"policy": policy, "gamma": 0.8, "distance": distance}
+            exact = kind == "tabular" and distance in CLOSED_FORMS
+            forms = (
+                ("lam = 1", bomrl, adapt_to_task, {"lam": 1.0}),
+                (
+                    "delta = 0.05",
+                    bomrl_trust_region,
+                    adapt_to_task_in_trust_region,
+                    {"delta": 0.05},
+                ),
+            )
+            for label, meta_gradient, adaptation, dial in forms:
+                error = _directional_error(
+                    partial(meta_gradient, **dials, **dial),
+                    partial(adaptation, **dials, **dial),
+                    phi,
+                    direction,
+                    task,
+                    policy,
+                )
+                bar = 1e-8 if exact and label.startswith("lam") else 1e-6
+                figure = f"hypergradient, {kind} {key}, {label}, against differences"
+                yield Figure(figure, error, "relative", bar)
+            if exact:
+                figure = f"hypergradient, {kind} {key}, against closed-form autodiff"
+                yield Figure(figure, _autodiff_error(phi, task, dials), "relative", 1e-10)
+
+
+def hypergradient_memory() -> Iterator[Figure]:
+    """Divide the peak memory of a hypergradient at 100 inner steps by that at 1.
+
+    Implicit: the steps are taken, then forgotten. Unrolled: every step is kept.
+    """
+    from bomrl_lite.course.memory import peak_bytes
+
+    task, policy = _lake()
+    phi = policy.init(torch.Generator())
+    data = full_data(phi, task, policy=policy, gamma=0.8)
+    dials = {"policy": policy, "distance": d2, "lam": 1.0}
+
+    def objective(theta: Params, p: Params) -> torch.Tensor:
+        batch = full_data(p, task, policy=policy, gamma=0.8)
+        return adaptation_objective(theta, p, batch, **dials)
+
+    def implicit(num_steps: int) -> None:
+        at_phi = partial(adaptation_objective, phi=phi, data=data, **dials)
+        theta = ascend(at_phi, phi, step_size=1.0, num_steps=num_steps)
+        cotangent = policy_gradient(theta, task, policy=policy, gamma=0.8)
+        implicit_vjp(objective, theta, phi, cotangent, tolerance=float("inf"))
+
+    def unrolled(num_steps: int) -> None:
+        outer = partial(policy_return, task=task, policy=policy, gamma=0.8)
+        unrolled_hypergradient(objective, outer, phi, step_size=1.0, num_steps=num_steps)
+
+    for name, work, bar in (("implicit", implicit, 1.1), ("unrolled", unrolled, None)):
+        ratio = peak_bytes(partial(work, 100)) / peak_bytes(partial(work, 1))
+        yield Figure(f"{name} hypergradient, peak memory, 100 steps to 1", ratio, "ratio", bar)
 
 
 def batching_gain() -> Iterator[Figure]:
@@ -124,30 +217,75 @@ def import_cost() -> Iterator[Figure]:
 
 
 def lesson_times() -> Iterator[Figure]:
-    """Execute lesson 01 at profile class through papermill: wall seconds, as a reader waits."""
+    """Execute each long lesson at profile class through papermill: wall seconds, as one waits."""
     from bomrl_lite.course.building.plan import lesson
     from bomrl_lite.course.running.execute import Job, Limits, execute, kernel_environment
 
-    root, name = Path(__file__).resolve().parents[1], "01_maml_baseline"
-    notebook = lesson(root, Path("notebooks", "src", f"{name}.py"))
-    with tempfile.TemporaryDirectory() as folder, kernel_environment() as environment:
-        job = Job(notebook, Path(folder, f"{name}.ipynb"), root / "notebooks", {"profile": "class"})
-        outcome = execute(job, Limits(cell=600, wall=1200), environment)
-    if outcome.failure or outcome.notebook is None:
-        raise ValueError(f"{name} did not run to its end: {outcome.failure}")
-    slowest = max(cell.metadata.papermill.duration or 0 for cell in outcome.notebook.cells)
-    yield Figure("lesson 01 at profile class", outcome.seconds, "s", 150.0)
-    yield Figure("its slowest cell", slowest, "s", 60.0)
+    root = Path(__file__).resolve().parents[1]
+    for source in sorted(Path(root, "notebooks", "src").glob("0[1-9]*.py")):
+        notebook = lesson(root, source.relative_to(root))
+        with tempfile.TemporaryDirectory() as folder, kernel_environment() as environment:
+            target = Path(folder, f"{source.stem}.ipynb")
+            job = Job(notebook, target, root / "notebooks", {"profile": "class"})
+            outcome = execute(job, Limits(cell=600, wall=1200), environment)
+        if outcome.failure or outcome.notebook is None:
+            raise ValueError(f"{source.stem} did not run to its end: {outcome.failure}")
+        slowest = max(cell.metadata.papermill.duration or 0 for cell in outcome.notebook.cells)
+        number = source.stem[:2]
+        yield Figure(f"lesson {number} at profile class", outcome.seconds, "s", 150.0)
+        yield Figure(f"lesson {number}, its slowest cell", slowest, "s", 60.0)
 
 
 MEASUREMENTS = (
     exact_training,
     meta_gradient_error,
+    hypergradient_errors,
+    hypergradient_memory,
     batching_gain,
     overhead_over_solves,
     import_cost,
     lesson_times,
 )
+
+
+def _lake() -> tuple[TabularTask, TabularPolicy]:
+    """Return one training task of the high-variance lakes and a policy with free logits."""
+    problem = make_problem(MetaConfig(num_tasks=1))
+    return TabularTask(*(field[0] for field in problem.tasks)), problem.policy
+
+
+def _directional_error(
+    meta_gradient: MetaGradient,
+    adaptation: Adaptation,
+    phi: Params,
+    direction: Params,
+    task: TabularTask,
+    policy: TabularPolicy,
+) -> float:
+    """Compare the slope along a direction with a fourth-order central difference."""
+
+    def objective(t: float) -> torch.Tensor:
+        theta = adaptation(add_scaled(phi, t, direction), task)
+        return policy_return(theta, task, policy=policy, gamma=0.8)
+
+    h = 1e-3
+    near, far = objective(h) - objective(-h), objective(2 * h) - objective(-2 * h)
+    expected = (8 * near - far) / (12 * h)
+    return abs((dot(meta_gradient(phi, task)[0], direction) - expected) / expected).item()
+
+
+def _autodiff_error(phi: Params, task: TabularTask, dials: dict[str, Any]) -> float:
+    """Compare the hypergradient with automatic differentiation through the closed form."""
+    exact = {"policy": dials["policy"], "gamma": dials["gamma"]}
+
+    def objective(p: Params) -> torch.Tensor:
+        data = full_data(p, task, **exact)
+        theta = CLOSED_FORMS[dials["distance"]](p, data, lam=1.0)
+        return policy_return(theta, task, **exact)
+
+    expected = grad(objective)(phi)
+    difference = add_scaled(bomrl(phi, task, lam=1.0, **dials)[0], -1.0, expected)
+    return (norm(difference) / norm(expected)).item()
 
 
 def _line(figure: Figure) -> str:

@@ -90,9 +90,12 @@ CLOSED_FORMS: dict[Distance, Callable[..., Params]] = {d1: closed_form_d1, d2: c
 def weighted_q(data: OneTimeData) -> Float[Tensor, "S A"]:
     """Return Q times (share of samples) / pi_phi: the slope of L in pi_theta(a | s), over nu(s).
 
-    The factor is 1; what the naive rung gets wrong is that it differentiates half of it.
+    The factor is 1, also where a probability has underflowed; what the naive rung gets wrong is
+    that it differentiates half of it.
     """
-    return data.action_probs * (-data.log_probs).exp() * data.q_values
+    taken = data.action_probs > 0
+    share = data.action_probs * (-torch.where(taken, data.log_probs, 0.0)).exp()
+    return torch.where(taken, share, 1.0) * data.q_values
 
 
 def policywise_slope(

@@ -28,6 +28,17 @@ def random_logits(seed: int, num_states: int = 5, num_actions: int = 3) -> torch
     return torch.randn(num_states, num_actions, dtype=torch.float64, generator=generator)
 
 
+def random_features(seed: int, size: int = 4) -> torch.Tensor:
+    """Features [5, 3, size] of a linear softmax policy."""
+    generator = torch.Generator().manual_seed(2000 + seed)
+    return torch.randn(5, 3, size, dtype=torch.float64, generator=generator)
+
+
+def random_weights(seed: int, size: int = 4) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(3000 + seed)
+    return torch.randn(size, dtype=torch.float64, generator=generator)
+
+
 def stack(tasks: list[TabularTask]) -> TabularTask:
     return TabularTask(*(torch.stack(field) for field in zip(*tasks, strict=True)))
 
@@ -66,6 +77,76 @@ def central_difference(function, x: torch.Tensor, h: float = 1e-3) -> torch.Tens
         far = function(x + 2 * step) - function(x - 2 * step)
         result[index] = (8 * near - far) / (12 * h)
     return result
+
+
+def central_difference_at_once(function, x: torch.Tensor, h: float = 1e-3) -> torch.Tensor:
+    """The same, of a function that ``vmap`` takes: all points in one batch."""
+    steps = h * torch.eye(x.numel(), dtype=x.dtype).reshape(-1, *x.shape)
+    points = torch.cat([x + k * steps for k in (1, -1, 2, -2)])
+    ahead, behind, far_ahead, far_behind = torch.func.vmap(function)(points).chunk(4)
+    return ((8 * (ahead - behind) - (far_ahead - far_behind)) / (12 * h)).reshape(x.shape)
+
+
+def solve_task(probs: torch.Tensor, task: TabularTask, gamma: float):
+    """(nu, Q, J) of a policy through one inverse matrix: differentiable, no package code."""
+    moves = (probs[:, :, None] * task.transition).sum(1)
+    visits = torch.linalg.inv(torch.eye(len(moves), dtype=probs.dtype) - gamma * moves)
+    values = visits @ (probs * task.reward).sum(1)
+    occupancy = (1 - gamma) * task.start @ visits
+    return occupancy, task.reward + gamma * task.transition @ values, task.start @ values
+
+
+class StateProblem:
+    """argmax over a simplex of <pi, value> - lam d(prior, pi), by Newton's method in numpy.
+
+    d is given by hand: its value, gradient and (diagonal) Hessian in pi.
+    """
+
+    KINDS = {  # noqa: RUF012
+        "d1": (
+            lambda p, x: (p * np.log(p / x)).sum(),
+            lambda p, x: -p / x,
+            lambda p, x: p / x**2,
+        ),
+        "d2": (
+            lambda p, x: (x * np.log(x / p)).sum(),
+            lambda p, x: np.log(x / p) + 1,
+            lambda p, x: 1 / x,
+        ),
+        "hellinger": (
+            lambda p, x: ((np.sqrt(p) - np.sqrt(x)) ** 2).sum(),
+            lambda p, x: 1 - np.sqrt(p / x),
+            lambda p, x: 0.5 * np.sqrt(p) * x**-1.5,
+        ),
+    }
+
+    def __init__(self, kind: str, lam: float):
+        self.distance, self.slope, self.bend = self.KINDS[kind]
+        self.lam = lam
+
+    def solve(self, value: np.ndarray, prior: np.ndarray) -> np.ndarray:
+        x = prior.copy()
+        for _ in range(100):
+            gradient = value - self.lam * self.slope(prior, x)
+            inverse = 1 / (self.lam * self.bend(prior, x))
+            step = inverse * (gradient - (inverse @ gradient) / inverse.sum())
+            length = 1.0
+            while (x + length * step <= 0).any() or (
+                abs(gradient @ step) > 1e-6  # nearer, rounding decides and the full step is right
+                and self.gain(value, prior, x + length * step) < self.gain(value, prior, x)
+            ):
+                length /= 2
+            x = x + length * step
+            if abs(step).max() < 1e-15:
+                break
+        return x / x.sum()
+
+    def gain(self, value: np.ndarray, prior: np.ndarray, x: np.ndarray) -> float:
+        return value @ x - self.lam * self.distance(prior, x)
+
+    def solve_all(self, values, priors) -> torch.Tensor:
+        rows = zip(np.asarray(values), np.asarray(priors), strict=True)
+        return torch.tensor(np.stack([self.solve(*row) for row in rows]))
 
 
 def relative_error(got: torch.Tensor, expected: torch.Tensor) -> float:

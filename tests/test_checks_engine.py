@@ -10,7 +10,7 @@ import torch
 
 from bomrl_lite.course import checks
 from bomrl_lite.course.checks import CheckFailed, NotSolved
-from bomrl_lite.course.checks._engine import Check, Question, error_of
+from bomrl_lite.course.checks._engine import Attempt, Check, Question, error_of
 from bomrl_lite.course.checks._session import SESSION, print_progress
 from bomrl_lite.course.checks._steps import (
     OPENING,
@@ -42,6 +42,26 @@ DOUBLE = Check(
     (*OPENING, *VALUES, differentiable(lambda: [PULLBACK], 1e-9)),
 )
 OTHER = Check("7.2", "other", reference, lambda: QUESTIONS, (*OPENING, *VALUES))
+
+
+def centred(x):
+    return x - x.mean(-1, keepdims=True) if x.ndim else x
+
+
+def ask_up_to_constants(label, x, by_hand=False):
+    slips = {"that is the square": centred(x**2)}
+    return Question(label, (torch.tensor(x),), centred(2 * x), lambda: slips, by_hand)
+
+
+UP_TO_CONSTANTS = Check(
+    "7.3",
+    "up_to_constants",
+    reference,
+    lambda: (ask_up_to_constants("by hand", X, by_hand=True), ask_up_to_constants("random 1", -X)),
+    (*OPENING, *VALUES),
+    gauge=centred,
+)
+SHIFT = torch.tensor([[3.0], [-20.0]], dtype=torch.float64)
 
 
 @pytest.fixture(autouse=True)
@@ -273,7 +293,8 @@ def test_progress_of_the_course_lists_every_exercise(capsys):
     checks.progress()
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["1.1", "q_values", "open"]
-    assert lines[-1] == "0 of 8 solved"
+    assert lines[-1] == f"0 of {len(lines) - 2} solved"
+    assert {line.split(".")[0] for line in lines[1:-1]} >= {"1", "3"}
 
 
 def test_errors_are_relative_to_large_values_only():
@@ -309,3 +330,30 @@ def test_ipython_shows_the_message_and_no_stack():
         "  NameError: name 'oops' is not defined\n"
         "  in line 2 of your cell: return oops(p)"
     ]
+
+
+def test_a_gauge_compares_answers_up_to_what_means_nothing():
+    assert UP_TO_CONSTANTS(lambda x: 2 * x + SHIFT)
+    wrong = failure(lambda x: x**2 + SHIFT, UP_TO_CONSTANTS)
+    assert (wrong.step, wrong.cause) == ("by hand", "that is the square")
+    assert failure(lambda x: 2 * x + SHIFT[: len(x)], DOUBLE).step == "by hand"
+
+
+def test_an_answer_that_stops_at_a_later_question_is_told_why_it_stopped():
+    calls = []
+
+    def second_time_unlucky(x):
+        calls.append(1)
+        if len(calls) > 1:
+            raise ValueError("not today")
+        return 2 * x
+
+    error = failure(second_time_unlucky, OTHER)
+    assert error.step == "runs"
+    assert "ValueError: not today" in str(error)
+
+
+def test_right_values_name_no_slip_of_values():
+    attempt = Attempt(reference, "7.2", "other", QUESTIONS, 1e-9)
+    attempt.ask()
+    assert attempt.cause is None

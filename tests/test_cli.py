@@ -38,11 +38,27 @@ def test_train_then_evaluate(tmp_path):
     assert f"{gap['maml']:.4f}" in evaluated.stdout
 
 
+def test_train_then_evaluate_bilevel(tmp_path):
+    run = tmp_path / "run"
+    dials = ["--method", "bomrl", "--distance", "d1", "--lam", "2", "--data", "q_gradient"]
+    trained = command("train", *dials, "--num-tasks", 2, "--iterations", 5, "--out", run)
+    assert trained.returncode == 0, trained.stderr
+    rows = list(csv.DictReader((run / "history.csv").read_text().splitlines()))
+    assert [row["unsolved"] for row in rows] == ["0"] * 5
+    evaluated = command("evaluate", run, "--num-test-tasks", 2, "--num-steps", 1)
+    assert evaluated.returncode == 0, evaluated.stderr
+    rows = list(csv.DictReader((run / "evaluation.csv").read_text().splitlines()))
+    trained = [row for row in rows if (row["split"], row["prior"]) == ("train", "bomrl")]
+    gaps = {row["step"]: float(row["gap"]) for row in trained if row["task"] == "0"}
+    assert gaps["1"] < gaps["0"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["train", "--tasks", "frozen_lake/hole"], "did you mean frozen_lake/holes"),
         (["train", "--iterations", "-3"], "iterations must be at least 1, got -3"),
+        (["train", "--method", "bomrl", "--lam", "0"], "lam must be positive and finite, got 0.0"),
         (["evaluate", "no_such_run"], "train first"),
     ],
 )
@@ -61,3 +77,13 @@ def test_help_teaches_every_command():
     training = command("train", "--help").stdout
     assert "alpha of the inner policy-gradient step" in training
     assert "Example:" in training
+
+
+def test_an_unsolved_inner_problem_is_one_line_too_and_the_run_can_be_looked_at(tmp_path):
+    """delta = 50 lets every policy become deterministic: there is no best theta."""
+    dials = ["--method", "bomrl_trust_region", "--delta", "50", "--num-tasks", "2"]
+    result = command("train", *dials, "--out", tmp_path / "run")
+    assert result.returncode == 2
+    assert "2 of 2 inner problems are not solved" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert (tmp_path / "run" / "history.csv").read_text().count("\n") == 1

@@ -5,13 +5,16 @@ import torch
 from conftest import random_logits, random_task
 
 import bomrl_lite as bl
+from bomrl_lite.distances import visit_shares
 from bomrl_lite.evaluate import optimality_gap
 from bomrl_lite.tasks import frozen_lake as lakes
+from bomrl_lite.tasks.probes import variance_dial
 
 TASK = random_task(0)
 PROBS = random_logits(0).softmax(-1)
 POLICY = bl.tabular_softmax(5, 3)
 PHI = {"logits": random_logits(0)}
+DATA = bl.full_data(PHI, TASK, policy=POLICY, gamma=0.9)
 
 
 def with_field(**changed):
@@ -119,6 +122,57 @@ CASES = {
     ),
     "gap of other shapes": (lambda: optimality_gap(torch.ones(3), torch.ones(3)), r"\[N, K\]"),
     "policy of no actions": (lambda: bl.tabular_softmax(3, 0), "at least 1 state and 1 action"),
+    "a lam of 0": (
+        lambda: bl.adapt_to_task(PHI, TASK, policy=POLICY, gamma=0.9, distance=bl.d2, lam=0.0),
+        "lam must be positive, got 0.0",
+    ),
+    "a lam that is not a number": (
+        lambda: bl.adapt_to_task(
+            PHI, TASK, policy=POLICY, gamma=0.9, distance=bl.d2, lam=float("nan")
+        ),
+        "lam must be positive, got nan",
+    ),
+    "a region without room": (
+        lambda: bl.adapt_to_task_in_trust_region(
+            PHI, TASK, policy=POLICY, gamma=0.9, distance=bl.d1, delta=-0.1
+        ),
+        "delta must be positive, got -0.1",
+    ),
+    "lam of 0 in a policy-gradient step": (
+        lambda: bl.policy_gradient_step(PHI, DATA, policy=POLICY, lam=0.0),
+        "lam must be positive, got 0.0",
+    ),
+    "negative lam in a natural-gradient step": (
+        lambda: bl.natural_gradient_step(PHI, DATA, policy=POLICY, distance=bl.d1, lam=-1.0),
+        "lam must be positive, got -1.0",
+    ),
+    "features of two axes": (lambda: bl.linear_softmax(torch.ones(5, 3)), r"\[S, A, d\].*\(5, 3\)"),
+    "features that are not finite": (
+        lambda: bl.linear_softmax(torch.full((5, 3, 2), torch.nan)),
+        "must be finite",
+    ),
+    "no features": (lambda: bl.linear_softmax(torch.ones(5, 3, 0)), "none of the three 0"),
+    "weights of another policy": (
+        lambda: bl.linear_softmax(torch.ones(5, 3, 2)).log_probs(PHI),
+        r"one tensor 'weights' of shape \(2,\), got {'logits': \(5, 3\)}",
+    ),
+    "visits without a weight": (
+        lambda: visit_shares(torch.zeros(3, dtype=torch.int64), torch.zeros(3), 5),
+        "not all 0.*sum 0",
+    ),
+    "a series without a step": (
+        lambda: bl.neumann_series(lambda v: v, PHI, step_size=0.0),
+        "step_size > 0.*got 0.0",
+    ),
+    "ice of 0": (lambda: variance_dial(0.0), r"ice must be in \(0, 1\], got 0.0"),
+    "unknown distance": (lambda: bl.MetaConfig(distance="d4"), "distance must be one of.*'d4'"),
+    "unknown data": (lambda: bl.MetaConfig(data="none"), "data must be one of.*'none'"),
+    "unknown answer to unsolved": (
+        lambda: bl.MetaConfig(unsolved="ignore"),
+        "unsolved must be one of.*'ignore'",
+    ),
+    "no lam": (lambda: bl.MetaConfig(lam=0.0), "lam must be positive and finite, got 0.0"),
+    "no delta": (lambda: bl.MetaConfig(delta=-1.0), "delta must be positive and finite, got -1"),
     "unknown method": (lambda: bl.MetaConfig(method="mamml"), "method must be one of.*'mamml'"),
     "no iterations": (lambda: bl.MetaConfig(iterations=0), "iterations must be at least 1, got 0"),
     "infinite step": (

@@ -4,10 +4,12 @@ from conftest import central_difference, relative_error
 from torch.func import hessian, vmap
 
 from bomrl_lite.linalg import (
+    bordered_solve,
     conjugate_gradient,
     dense_matrix,
     dense_solve,
     hessian_vector_product,
+    neumann_series,
     null_space_safe_solve,
 )
 
@@ -125,6 +127,108 @@ def test_null_space_safe_solve_shows_what_it_cannot_reach():
     x, info = null_space_safe_solve(product_with(matrix), vector(3.0, 4.0))
     torch.testing.assert_close(x["x"], vector(3.0, 0.0)["x"])
     torch.testing.assert_close(info.residual, torch.tensor(0.8, dtype=torch.float64))
+
+
+def test_bordered_solve_equals_the_dense_system():
+    matrix, normal = symmetric([-1.0, 0.5, 2.0, 3.0]), vector(1.0, -1.0, 2.0, 0.5)
+    b, last = vector(1.0, 2.0, 3.0, 4.0), torch.tensor(0.7, dtype=torch.float64)
+    whole = torch.zeros(5, 5, dtype=torch.float64)
+    whole[:4, :4], whole[4, :4], whole[:4, 4] = matrix, normal["x"], normal["x"]
+    expected = torch.linalg.solve(whole, torch.cat([b["x"], last[None]]))
+    x, xi, info = bordered_solve(product_with(matrix), normal, b, last)
+    assert relative_error(x["x"], expected[:4]) < 1e-12
+    assert abs(xi - expected[4]) < 1e-12
+    assert abs(normal["x"] @ x["x"] - last) < 1e-12
+    assert info.residual < 1e-12
+    assert abs(info.curvature - torch.linalg.eigvalsh(whole)[0]) < 1e-12
+
+
+def test_bordered_solve_leaves_out_a_constraint_that_does_not_bind():
+    matrix, b = symmetric([0.5, 2.0, 3.0]), vector(1.0, 2.0, 3.0)
+    last = torch.tensor(0.7, dtype=torch.float64)
+    for binds in (False, torch.tensor(False)):
+        x, xi, info = bordered_solve(
+            product_with(matrix), vector(9.0, 9.0, 9.0), b, last, binds=binds
+        )
+        assert relative_error(x["x"], torch.linalg.solve(matrix, b["x"])) < 1e-12
+        assert xi == last
+        assert info.residual < 1e-12
+
+
+def test_bordered_solve_leaves_the_null_space_alone():
+    matrix, normal = torch.diag(torch.tensor([2.0, 3.0, 0.0]).double()), vector(1.0, 1.0, 0.0)
+    x, xi, info = bordered_solve(
+        product_with(matrix), normal, vector(2.0, 3.0, 0.0), torch.tensor(1.0).double()
+    )
+    torch.testing.assert_close(x["x"], vector(0.4, 0.6, 0.0)["x"])
+    torch.testing.assert_close(xi, torch.tensor(1.2, dtype=torch.float64))
+    assert info.residual < 1e-14
+
+
+def test_bordered_solve_over_a_batch_equals_a_loop():
+    """One system binds, the other does not."""
+    matrix, normal, b = symmetric([0.5, 2.0, 3.0]), vector(1.0, 0.0, 2.0), vector(1.0, 2.0, 3.0)
+    last = torch.tensor(0.3, dtype=torch.float64)
+
+    def solve(binds):
+        return bordered_solve(product_with(matrix), normal, b, last, binds=binds)
+
+    flags = torch.tensor([True, False])
+    batched, xis, _ = vmap(solve)(flags)
+    for i in range(2):
+        x, xi, _ = solve(flags[i])
+        torch.testing.assert_close(batched["x"][i], x["x"], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(xis[i], xi)
+
+
+def test_neumann_series_equals_a_dense_solve_and_counts_its_terms():
+    matrix, b = symmetric([0.4, 1.0, 1.9]), vector(1.0, -2.0, 0.5)
+    x, info = neumann_series(product_with(matrix), b, step_size=1.0, tolerance=1e-12)
+    assert relative_error(x["x"], torch.linalg.solve(matrix, b["x"])) < 1e-11
+    assert info.residual <= 1e-12
+    assert 0.4 - 1e-12 <= info.curvature <= 1.9
+    # The slowest part shrinks by 0.9 a term: log(1e-12) / log(0.9) is 262.
+    assert 200 < info.iterations <= 270
+
+
+def test_neumann_series_truncated_is_the_sum_of_its_terms():
+    matrix, b = symmetric([0.4, 1.0, 1.9]), vector(1.0, -2.0, 0.5)
+    x, info = neumann_series(product_with(matrix), b, step_size=0.5, max_iterations=3)
+    shrink = torch.eye(3, dtype=torch.float64) - 0.5 * matrix
+    expected = 0.5 * (b["x"] + shrink @ b["x"] + shrink @ shrink @ b["x"])
+    assert relative_error(x["x"], expected) < 1e-14
+    assert info.iterations == 3
+    missing = (b["x"] - matrix @ expected).norm() / b["x"].norm()
+    torch.testing.assert_close(info.residual, missing)
+
+
+def test_neumann_series_shows_that_a_step_is_too_long_or_a_matrix_indefinite():
+    b = vector(1.0, -2.0, 0.5)
+    _, info = neumann_series(
+        product_with(symmetric([0.4, 1.0, 1.9])), b, step_size=1.2, max_iterations=60
+    )
+    assert info.residual > 1
+    _, info = neumann_series(
+        product_with(symmetric([-0.4, 1.0, 1.5])), b, step_size=1.0, max_iterations=60
+    )
+    assert info.curvature < 0
+    assert info.residual > 1
+
+
+def test_neumann_series_over_a_batch_equals_a_loop():
+    b = torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]], dtype=torch.float64)
+    matrix = symmetric([0.5, 1.0, 1.5])
+
+    def solve(v):
+        return neumann_series(product_with(matrix), {"x": v}, step_size=1.0, max_iterations=60)
+
+    batched, info = vmap(solve)(b)
+    for i in range(3):
+        single, single_info = solve(b[i])
+        torch.testing.assert_close(batched["x"][i], single["x"], rtol=1e-12, atol=1e-12)
+        assert info.iterations[i] == single_info.iterations
+    assert info.iterations[1] == 0
+    assert info.residual[1] == 0
 
 
 def quartic(x: dict[str, torch.Tensor]) -> torch.Tensor:

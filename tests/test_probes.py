@@ -40,6 +40,40 @@ def test_maml_finds_the_prior_that_a_grid_finds_between_opposite_bandits(num_tas
     assert abs(train_from(config, first_logit=1.5) - best) < 1e-3
 
 
+def best_prior_of_alg(distance: str, lam: float) -> float:
+    """Three bandits, two for the first arm: try every prior, adapted by hand.
+
+    D2 adds 1 / lam to the logit of the arm that pays. D1: with q = (1, 0), its probability y solves
+    1 + lam p / y = lam (1 - p) / (1 - y), a quadratic.
+    """
+    x = torch.linspace(-4, 4, 8001, dtype=torch.float64)
+
+    def adapted(p):
+        if distance == "d2":
+            return torch.sigmoid((p / (1 - p)).log() + 1 / lam)
+        half = (1 - lam) / 2
+        return half + (half**2 + lam * p).sqrt()
+
+    p = torch.sigmoid(x)
+    return p[(2 * adapted(p) + adapted(1 - p)).argmax()].item()
+
+
+@pytest.mark.parametrize(("distance", "lam"), [("d1", 0.5), ("d2", 0.5)])
+def test_bomrl_finds_the_prior_that_a_grid_finds(distance, lam):
+    config = MetaConfig(
+        method="bomrl",
+        distance=distance,
+        lam=lam,
+        tasks="probe/opposite",
+        num_tasks=3,
+        iterations=200,
+        learning_rate=0.05,
+    )
+    best = best_prior_of_alg(distance, lam)
+    assert 0.51 < best < 0.95
+    assert abs(train_from(config, first_logit=1.5) - best) < 1e-3
+
+
 def test_first_order_maml_misses_it_where_the_parts_are_unequal():
     config = MetaConfig(
         method="first_order_maml",

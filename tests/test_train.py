@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from bomrl_lite import files
-from bomrl_lite.course import plots
-from bomrl_lite.meta_gradients import META_GRADIENTS
+from bomrl_lite.hypergradient import UnsolvedInnerProblem
+from bomrl_lite.meta_gradients import ADAPTATIONS, META_GRADIENTS
 from bomrl_lite.train import (
     MetaConfig,
     Method,
@@ -48,7 +48,7 @@ def test_training_raises_the_return_after_adaptation():
     assert [row["iteration"] for row in history] == list(range(60))
 
 
-@pytest.mark.parametrize("method", ["maml", "first_order_maml", "joint"])
+@pytest.mark.parametrize("method", ["maml", "first_order_maml", "joint", "bomrl"])
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, method):
     config = dataclasses.replace(SMALL, method=method)
     meta_train(dataclasses.replace(config, iterations=5), out=tmp_path)
@@ -128,7 +128,9 @@ def test_a_run_folder_is_readable_without_the_package(tmp_path):
     state = meta_train(SMALL, out=tmp_path)
     assert json.loads((tmp_path / "config.json").read_text()) == dataclasses.asdict(SMALL)
     header, *rows = (tmp_path / "history.csv").read_text().splitlines()
-    assert header == "iteration,return_before,return_after,gradient_norm"
+    assert header == (
+        "iteration,return_before,return_after,gradient_norm,stationarity,residual,unsolved"
+    )
     assert [float(row.split(",")[2]) for row in rows] == [r["return_after"] for r in state.history]
 
 
@@ -202,7 +204,114 @@ def test_a_step_out_of_range_stops_before_it_spoils_anything(tmp_path):
 
 
 def test_every_method_can_be_configured():
-    assert set(get_args(Method)) == set(META_GRADIENTS) <= set(plots.PRIORS)
+    assert set(get_args(Method)) == set(META_GRADIENTS) == set(ADAPTATIONS)
+
+
+BILEVEL = MetaConfig(method="bomrl", tasks="probe/opposite", num_tasks=3, iterations=6, lam=0.5)
+
+
+@pytest.mark.parametrize("distance", ["d1", "d2", "d3"])
+def test_bomrl_trains_with_every_distance(distance):
+    config = MetaConfig(
+        method="bomrl", distance=distance, num_tasks=3, iterations=8, learning_rate=0.3
+    )
+    history = meta_train(config).history
+    returns = [row["return_after"] for row in history]
+    assert returns[-1] > returns[0] + 0.1
+    assert all(row["return_after"] > row["return_before"] for row in history)
+    assert all(row["stationarity"] < 1e-6 and row["residual"] < 1e-6 for row in history)
+    assert all(row["unsolved"] == 0 for row in history)
+
+
+@pytest.mark.parametrize(
+    "dials",
+    [{"method": "bomrl_trust_region", "delta": 0.05}, {"method": "first_order_bomrl", "lam": 0.5}],
+    ids=lambda dials: dials["method"],
+)
+def test_the_other_bilevel_methods_train(dials):
+    config = MetaConfig(num_tasks=3, iterations=8, learning_rate=0.1, **dials)
+    history = meta_train(config).history
+    assert history[-1]["return_after"] > history[0]["return_after"] + 0.1
+    assert all(row["unsolved"] == 0 for row in history)
+    assert all(row["stationarity"] < 1e-6 for row in history)
+
+
+def test_an_unsolved_inner_problem_stops_and_leaves_phi_untouched():
+    """So large a region that every policy may become deterministic: there is no best theta."""
+    config = MetaConfig(method="bomrl_trust_region", delta=50.0, num_tasks=2, iterations=1)
+    problem = make_problem(config)
+    state = start_state(config, problem)
+    before = state.phi["logits"].clone()
+    with pytest.raises(UnsolvedInnerProblem, match="2 of 2 inner problems are not solved"):
+        meta_step(state, problem.tasks, problem.meta_gradient)
+    assert torch.equal(state.phi["logits"], before)
+    assert state.history == []
+    with pytest.raises(UnsolvedInnerProblem):
+        meta_train(config)
+
+
+def test_one_unsolved_problem_among_solved_ones_stops_too():
+    config = dataclasses.replace(BILEVEL, num_tasks=2)
+    problem = make_problem(config)
+    state = start_state(config, problem)
+
+    def half_solved(phi, task):
+        direction, info = problem.meta_gradient(phi, task)
+        residual = torch.where(task.reward[0, 0] > 0, 1e-3, 0.0)
+        return direction, info._replace(inner=info.inner._replace(residual=residual))
+
+    with pytest.raises(UnsolvedInnerProblem, match="1 of 2"):
+        meta_step(state, problem.tasks, half_solved)
+    assert meta_step(state, problem.tasks, half_solved, approximate=True)["unsolved"] == 1
+    assert state.history[0]["residual"] == pytest.approx(1e-3)
+
+
+def test_an_approximate_run_goes_on_and_marks_its_history(tmp_path, monkeypatch):
+    """A method whose linear systems are never solved; it must be told that this is accepted."""
+    bomrl = META_GRADIENTS["bomrl"]
+
+    def rough(phi, task, *, policy, gamma, distance, lam, data, tolerance):
+        assert tolerance == float("inf")
+        direction, info = bomrl(
+            phi, task, policy=policy, gamma=gamma, distance=distance, lam=lam, data=data
+        )
+        worse = info.inner._replace(residual=info.inner.residual + 0.01)
+        return direction, info._replace(inner=worse)
+
+    monkeypatch.setitem(META_GRADIENTS, "bomrl", rough)
+    config = dataclasses.replace(BILEVEL, unsolved="approximate", iterations=2)
+    state = meta_train(config, out=tmp_path)
+    assert [row["unsolved"] for row in state.history] == [3.0, 3.0]
+    rows = (tmp_path / "history.csv").read_text().splitlines()
+    assert [row.split(",")[-1] for row in rows] == ["unsolved", "3", "3"]
+    assert all(torch.isfinite(leaf).all() for leaf in state.phi.values())
+
+
+def test_every_dial_survives_the_checkpoint(tmp_path):
+    config = dataclasses.replace(
+        BILEVEL, distance="d1", data="frozen", unsolved="approximate", delta=0.7, iterations=2
+    )
+    meta_train(config, out=tmp_path)
+    loaded, _ = load(tmp_path)
+    assert loaded == config
+    with pytest.raises(ValueError, match="distance: 'd1' there, 'd2' now"):
+        meta_train(dataclasses.replace(config, distance="d2"), out=tmp_path, resume=True)
+
+
+def test_every_dial_reaches_the_method():
+    """Each of them changes the first step, or whether there is one."""
+    base = MetaConfig(method="bomrl", num_tasks=2, iterations=1, seed=3)
+    region = dataclasses.replace(base, method="bomrl_trust_region", delta=0.2)
+    first = meta_train(base).history[0]
+    for change in ({"distance": "d1"}, {"lam": 2.0}):
+        other = meta_train(dataclasses.replace(base, **change)).history[0]
+        assert other["return_after"] != first["return_after"], change
+    for rung in ("naive", "frozen"):
+        other = meta_train(dataclasses.replace(base, data=rung)).history[0]
+        assert other["return_after"] == first["return_after"]
+        assert other["gradient_norm"] != first["gradient_norm"], rung
+    smaller = meta_train(dataclasses.replace(region, delta=0.1)).history[0]
+    assert smaller["return_after"] < meta_train(region).history[0]["return_after"]
 
 
 def test_streams_of_one_seed_differ():

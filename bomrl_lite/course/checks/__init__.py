@@ -17,23 +17,78 @@ from bomrl_lite.course.checks.set01 import (
     policy_gradient,
     q_values,
 )
+from bomrl_lite.course.checks.set03 import CHECKS as CHECKS_03
+from bomrl_lite.course.checks.set03 import (
+    adapt_d1,
+    adapt_d2,
+    adapt_repeatedly,
+    kl_distance,
+    lower_bound,
+    natural_gradient_step,
+    surrogate,
+)
+from bomrl_lite.course.checks.set04 import CHECKS as CHECKS_04
+from bomrl_lite.course.checks.set04 import (
+    conjugate_gradient,
+    frozen_hypergradient,
+    hypergradient,
+    hypergradient_d1,
+    implicit_derivative,
+    implicit_vjp,
+    simplex_solve,
+    unrolled_hypergradient,
+)
+from bomrl_lite.course.checks.set05 import CHECKS as CHECKS_05
+from bomrl_lite.course.checks.set05 import (
+    distance_to_optimum,
+    fit_rate,
+    gain_by_state,
+    gap_bound,
+    middle_policy,
+    optimal_actions,
+    rigorous_lambda,
+)
 
 __all__ = [
     "CheckFailed",
     "NotSolved",
     "adapt",
+    "adapt_d1",
+    "adapt_d2",
+    "adapt_repeatedly",
+    "conjugate_gradient",
+    "distance_to_optimum",
     "first_order_gradient",
+    "fit_rate",
+    "frozen_hypergradient",
+    "gain_by_state",
+    "gap_bound",
+    "hypergradient",
+    "hypergradient_d1",
+    "implicit_derivative",
+    "implicit_vjp",
+    "kl_distance",
+    "lower_bound",
     "maml_gradient",
+    "middle_policy",
+    "natural_gradient_step",
     "occupancy",
+    "optimal_actions",
     "optimal_return",
     "optimality_gap",
     "policy_gradient",
     "progress",
     "q_values",
+    "rigorous_lambda",
+    "simplex_solve",
+    "surrogate",
+    "unrolled_hypergradient",
     "use",
 ]
 
 
 def progress() -> None:
     """Print the state of every exercise in the sets that this notebook has met."""
-    print_progress({check.exercise: check.name for check in CHECKS})
+    print_progress(
+        {check.exercise: check.name for check in (*CHECKS, *CHECKS_03, *CHECKS_04, *CHECKS_05)}
+    )

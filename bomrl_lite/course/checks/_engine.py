@@ -21,6 +21,9 @@ from bomrl_lite.course.checks._session import SESSION
 
 Function = Callable[..., Any]
 
+Gauge = Callable[[np.ndarray], np.ndarray]
+"""Brings an answer to the form in which it is compared: answers alike in it mean the same."""
+
 SLIP_TOLERANCE = 1e-6
 """How well a known slip must explain the answers to be named."""
 
@@ -60,6 +63,11 @@ Slips = Mapping[str, np.ndarray]
 """Likely cause -> the answer that a learner with this slip would give."""
 
 
+def as_it_is(answer: np.ndarray) -> np.ndarray:
+    """Compare an answer entry by entry: the gauge of most checks."""
+    return answer
+
+
 @dataclass(frozen=True)
 class Question:
     """Arguments for the learner's function and the answer of an independent oracle."""
@@ -84,6 +92,7 @@ class Attempt:
     """The arguments after the call: a function may have changed them."""
     returned: list[Any] = field(default_factory=list)
     largest_error: float = 0.0
+    gauge: Gauge = as_it_is
 
     def ask(self) -> None:
         """Call the function on a fresh copy of every question."""
@@ -109,6 +118,11 @@ class Attempt:
         for question, answer in zip(self.questions, self.returned, strict=True):
             yield question, answer.resolve_conj().cpu().numpy()
 
+    def compared(self) -> Iterator[tuple[Question, np.ndarray]]:
+        """Pair questions and answers, the latter in the form in which they are compared."""
+        for question, answer in self.answers():
+            yield question, self.gauge(answer)
+
     @property
     def _stub(self) -> str:
         return f"exercise {self.exercise}"
@@ -116,9 +130,14 @@ class Attempt:
     @cached_property
     def cause(self) -> str | None:
         """Name the slip that explains the answers, if one does."""
-        if not self.returned or not all(isinstance(answer, Tensor) for answer in self.returned):
+        complete = len(self.returned) == len(self.questions)
+        if not complete or not all(isinstance(answer, Tensor) for answer in self.returned):
             return None
-        questions, answers = zip(*self.answers(), strict=True)
+        questions, answers = zip(*self.compared(), strict=True)
+        if all(
+            _agrees(a, q.expected, self.tolerance) for q, a in zip(questions, answers, strict=True)
+        ):
+            return None  # the values are right: whatever is wrong, they do not tell
         return likely_cause(questions, answers)
 
 
@@ -140,6 +159,8 @@ class Check:
         make_questions: the questions with the oracle's answers; called when first needed.
         steps: in the order in which they run.
         tolerance: largest error of a right answer, relative to the largest entry if that is > 1.
+        gauge: what to do to an answer before it is compared; expected answers and slips are in that
+            form already. For logits, where a constant per state means nothing.
     """
 
     exercise: str
@@ -148,6 +169,7 @@ class Check:
     make_questions: Callable[[], Sequence[Question]]
     steps: Sequence[Step]
     tolerance: float = 1e-9
+    gauge: Gauge = as_it_is
 
     def __call__(self, function: Function) -> Function:
         """Check an answer and return the function to go on with.
@@ -158,7 +180,9 @@ class Check:
         """
         SESSION.states[self.exercise] = "open"
         questions = self.make_questions()
-        attempt = Attempt(function, self.exercise, self.name, questions, self.tolerance)
+        attempt = Attempt(
+            function, self.exercise, self.name, questions, self.tolerance, gauge=self.gauge
+        )
         try:
             self._run(attempt)
         except NotImplementedError:
@@ -237,7 +261,7 @@ def _known_cause(error: Exception) -> str | None:
     if "numpy() on Tensor that requires grad" in str(error):
         return "stay in torch: .numpy() cuts the gradient off, and so would .detach()"
     if re.search(r"same dtype|scalar type|dtype", str(error)):
-        return "torch.eye, zeros, tensor make float32 unless you pass dtype=task.reward.dtype"
+        return "torch.eye, zeros, tensor make float32 unless you pass the dtype of the input"
     return None
 
 

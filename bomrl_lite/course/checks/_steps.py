@@ -75,7 +75,7 @@ def _dtype(attempt: Attempt) -> None:
         if answer.dtype != torch.float64:
             raise Wrong(
                 f"{question.label}: expected torch.float64 like the input, got {answer.dtype}",
-                "torch.eye, zeros, tensor make float32 unless you pass dtype=task.reward.dtype",
+                "torch.eye, zeros, tensor make float32 unless you pass the dtype of the input",
             )
 
 
@@ -154,7 +154,7 @@ def differentiable(make_pullbacks: Callable[[], Sequence[Pullback]], tolerance: 
 
 
 def _compare(attempt: Attempt, *, by_hand: bool) -> None:
-    for index, (question, answer) in enumerate(attempt.answers()):
+    for index, (question, answer) in enumerate(attempt.compared()):
         if question.by_hand != by_hand:
             continue
         error = error_of(answer, question.expected)

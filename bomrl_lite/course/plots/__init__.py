@@ -13,6 +13,7 @@ from bomrl_lite.course.plots.curves import (
     return_over_step_size,
     training_curves,
 )
+from bomrl_lite.course.plots.experiments import draw as draw_experiment
 from bomrl_lite.course.plots.geometry import (
     DISTANCE_COLOURS,
     adaptation_paths,
@@ -33,6 +34,7 @@ from bomrl_lite.course.plots.hypergradients import (
 from bomrl_lite.course.plots.lakes import draw_lake, draw_lakes
 from bomrl_lite.course.plots.pictures import bilevel_picture, meta_learning_picture
 from bomrl_lite.course.plots.style import GOLD, ICE, INK, LABELS, PRIORS, VALUES, WATER, use_style
+from bomrl_lite.course.plots.theory import convergence, dial_setting, proof_steps, smoothing_caveat
 
 __all__ = [
     "DISTANCE_COLOURS",
@@ -48,8 +50,11 @@ __all__ = [
     "bilevel_picture",
     "bound_along_line",
     "condition_over_lam",
+    "convergence",
     "cost_of_inner_steps",
+    "dial_setting",
     "distance_balls",
+    "draw_experiment",
     "draw_lake",
     "draw_lakes",
     "errors_over_iterations",
@@ -62,9 +67,11 @@ __all__ = [
     "ladder_errors",
     "meta_learning_picture",
     "plt",
+    "proof_steps",
     "reduction_errors",
     "return_over_step_size",
     "returns_over_steps",
+    "smoothing_caveat",
     "training_curves",
     "use_style",
 ]

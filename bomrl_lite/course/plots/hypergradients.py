@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from bomrl_lite.course.plots.geometry import DISTANCE_COLOURS
 from bomrl_lite.course.plots.style import GOLD, INK, relabel
 
 FLOOR = 1e-16
@@ -25,7 +26,7 @@ def implicit_function_picture(shown: Sequence[float] = (-2.0, 0.5, 2.0)) -> Figu
     Args:
         shown: values of phi whose objective, maximum and tangent are drawn.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 2.6))
     theta = np.linspace(-1.7, 1.7, 300)
     right.plot(theta + theta**3, theta, color=INK, lw=1.5)
     for phi, colour in zip(shown, sns.color_palette("colorblind", len(shown)), strict=True):
@@ -71,9 +72,9 @@ def ladder_errors(errors: pd.DataFrame) -> Figure:
     parts = list(errors.groupby("policy", sort=False))
     figure, axes = plt.subplots(1, len(parts), figsize=(8.4, 3.1), sharey=True, squeeze=False)
     for ax, (policy, part) in zip(axes[0], parts, strict=True):
-        dials = {"hue": "distance", "dodge": True, "jitter": False, "size": 4.5, "alpha": 0.8}
+        dials = {"hue": "distance", "palette": DISTANCE_COLOURS, "dodge": True, "jitter": False}
         shown = part.assign(error=part["error"].clip(lower=FLOOR))
-        sns.stripplot(shown, x="rung", y="error", ax=ax, **dials)
+        sns.stripplot(shown, x="rung", y="error", ax=ax, size=4.5, alpha=0.8, **dials)
         ax.set(title=str(policy), xlabel="what of the data's dependence on phi is kept")
         _error_axis(ax, "relative error of the hypergradient")
         relabel(ax)
@@ -82,29 +83,25 @@ def ladder_errors(errors: pd.DataFrame) -> Figure:
     return figure
 
 
-def cost_of_inner_steps(costs: pd.DataFrame) -> Figure:
+def cost_of_inner_steps(errors: pd.DataFrame, costs: pd.DataFrame) -> Figure:
     """Draw error, time and memory over the number of inner steps, for every way to differentiate.
 
     Args:
-        costs: columns method, steps, task, error, seconds, bytes.
+        errors: columns method, steps, task, error; lines are medians, bands span all tasks.
+        costs: columns method, steps, seconds, bytes.
     """
     figure, axes = plt.subplots(1, 3, figsize=(9.4, 3))
-    quantities = {
-        "error": "relative error",
-        "seconds": "CPU seconds",
-        "bytes": "peak memory of tensors, kB",
-    }
-    costs = costs.assign(bytes=costs["bytes"] / 1e3)
-    for ax, (column, label) in zip(axes, quantities.items(), strict=True):
-        _bands(costs, x="steps", y=column, hue="method", ax=ax)
-        ax.set(xscale="log", xlabel="inner steps", ylabel=label, title=label.split(" of ")[0])
-        ax.set(yscale="log")
+    _bands(errors, x="steps", hue="method", ax=axes[0])
+    _error_axis(axes[0], "relative error of the hypergradient")
+    costs = costs.assign(kilobytes=costs["bytes"] / 1e3)
+    labels = {"seconds": "CPU seconds", "kilobytes": "peak memory of tensors, kB"}
+    for ax, (column, label) in zip(axes[1:], labels.items(), strict=True):
+        _bands(costs, x="steps", y=column, hue="method", ax=ax, bands=False)
+        ax.set(ylabel=label, yscale="log")
         ax.yaxis.set_minor_formatter(NullFormatter())
-    axes[0].set(title="error", ylabel="relative error of the hypergradient")
-    axes[1].set_title("time")
-    axes[2].set_title("memory")
-    for ax in axes[1:]:
         ax.get_legend().remove()
+    for ax, title in zip(axes, ("error", "time", "memory"), strict=True):
+        ax.set(xscale="log", xlabel="inner steps", title=title)
     return figure
 
 
@@ -116,17 +113,19 @@ def condition_over_lam(conditions: pd.DataFrame) -> Figure:
             ``error: <road>``; not finite where a road gave nothing.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.1))
-    _bands(conditions, x="lam", y="condition", hue="distance", ax=left)
-    left.set(xscale="log", yscale="log", xlabel=r"$\lambda$", title="largest condition number")
-    left.set_ylabel(r"condition number of $M(s)$")
-    relabel(left)
+    finite = pd.DataFrame(conditions[np.isfinite(conditions["condition"])])
+    digits = finite.assign(digits=np.log10(finite["condition"]))
+    _bands(digits, x="lam", y="digits", hue="distance", ax=left, palette=DISTANCE_COLOURS)
+    left.set(xscale="log", xlabel=r"$\lambda$", title="largest condition number")
+    left.set_ylabel(r"$\log_{10}$ condition number of $M(s)$")
     roads = [name for name in conditions.columns if name.startswith("error: ")]
     long = conditions.melt(["lam", "distance", "task"], roads, "road", "error")
     long["road"] = long["distance"] + ", " + long["road"].str.removeprefix("error: ")
     long = long.replace([np.inf, -np.inf], np.nan).dropna()
-    _bands(long, x="lam", hue="road", ax=right)
+    worst = long.groupby(["road", "lam"], sort=False, as_index=False).agg({"error": "max"})
+    _bands(worst, x="lam", hue="road", ax=right, bands=False)
     right.set(xscale="log", xlabel=r"$\lambda$", title="error of the hypergradient")
-    _error_axis(right, "relative error")
+    _error_axis(right, "relative error, worst task")
     return figure
 
 
@@ -142,11 +141,13 @@ def hypergradient_error(errors: pd.DataFrame, lam: float, steps: int, solver: st
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.3), sharey=True)
     views = (("steps", "lam", lam, steps), ("lam", "steps", steps, lam))
     for ax, (x, fixed, value, chosen) in zip(axes, views, strict=True):
-        part = errors[errors[fixed] == value]
+        part = pd.DataFrame(errors[errors[fixed] == value])
         _bands(part, x=x, hue="solver", ax=ax, bands=False)
-        for line, name in zip(ax.get_lines(), part["solver"].unique(), strict=False):
+        for line, name in zip(ax.get_lines(), dict.fromkeys(part["solver"]), strict=False):
             line.set(linewidth=3.5 if name == solver else 1.2, alpha=1 if name == solver else 0.7)
-        here = part[(part["solver"] == solver) & (part[x] == chosen)]["error"].median()
+        here = pd.DataFrame(part[(part["solver"] == solver) & (part[x] == chosen)])[
+            "error"
+        ].median()
         ax.plot(chosen, max(here, FLOOR), "*", ms=15, color=GOLD, mec=INK, zorder=5)
         ax.set_xscale("log")
         _error_axis(ax, "relative error, median over tasks")
@@ -163,13 +164,21 @@ def _root(phi: float) -> float:
 
 
 def _bands(
-    frame: pd.DataFrame, *, x: str, hue: str, ax: Axes, y: str = "error", bands: bool = True
+    frame: pd.DataFrame,
+    *,
+    x: str,
+    hue: str,
+    ax: Axes,
+    y: str = "error",
+    bands: bool = True,
+    palette: dict[str, str] | None = None,
 ) -> None:
     """Draw medians as lines with markers and, if asked for, the range over tasks as bands."""
     if y == "error":
         frame = frame.assign(error=frame["error"].clip(lower=FLOOR))
     spread = ("pi", 100) if bands else None
     look = {"style": hue, "markers": True, "dashes": False, "estimator": "median"}
+    look["palette"] = {name: palette[name] for name in frame[hue].unique()} if palette else None
     sns.lineplot(frame, x=x, y=y, hue=hue, errorbar=spread, ax=ax, **look)
     relabel(ax)
 

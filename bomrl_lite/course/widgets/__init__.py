@@ -21,15 +21,20 @@ from bomrl_lite.course.widgets.explorer import explorer
 from bomrl_lite.course.widgets.hypergradients import (
     hypergradient_errors,
     hypergradient_explorer,
+    inner_step_size,
 )
+from bomrl_lite.course.widgets.variance import DialPoint, dial_point, variance_explorer
 
 __all__ = [
+    "DialPoint",
     "Landscape",
     "adaptation_explorer",
+    "dial_point",
     "draw_landscape",
     "explorer",
     "hypergradient_errors",
     "hypergradient_explorer",
+    "inner_step_size",
     "lake_explorer",
     "one_step_landscape",
     "repeated_adaptation",
@@ -37,4 +42,5 @@ __all__ = [
     "simplex_explorer",
     "step_size_explorer",
     "three_paths",
+    "variance_explorer",
 ]

@@ -1,0 +1,257 @@
+"""Answers to exercise set 04: the solutions of the source, and wrong ones made from them."""
+
+from functools import cache
+from pathlib import Path
+
+import jupytext
+import torch
+from answers_01 import Mutant
+
+from bomrl_lite.mdp import expected_return, occupancy, q_values
+
+SOURCE = Path(__file__).parents[1] / "exercises" / "src" / "04_implicit_differentiation.py"
+
+
+@cache
+def _code() -> dict[str, str]:
+    """Return the code of every exercise cell by its function's name."""
+    cells = jupytext.read(SOURCE, fmt="py:percent").cells
+    exercises = [c.source for c in cells if "exercise" in c.metadata.get("tags", ())]
+    return {text.partition("def ")[2].partition("(")[0]: text for text in exercises}
+
+
+SOLUTIONS = _code()
+
+
+@cache
+def all_solutions() -> dict:
+    """Run every solution once and return the names that they define."""
+    namespace: dict = {"torch": torch, "q_values": q_values, "expected_return": expected_return}
+    namespace["occupancy"] = occupancy
+    for code in SOLUTIONS.values():
+        exec(code, namespace)
+    return namespace
+
+
+def solve(name: str, old: str = "", new: str = ""):
+    """Return the solution ``name`` with ``old`` replaced by ``new``; the others stay right."""
+    assert old in SOLUTIONS[name], f"{name} does not hold {old!r}"
+    if not old:
+        return all_solutions()[name]
+    exec(SOLUTIONS[name].replace(old, new), own := {**all_solutions()})
+    return own[name]
+
+
+IFT, CG, VJP, W = "implicit_derivative", "conjugate_gradient", "implicit_vjp", "simplex_solve"
+FULL, FROZEN, D1 = "hypergradient", "frozen_hypergradient", "hypergradient_d1"
+UNROLLED = "unrolled_hypergradient"
+
+ANSWER = "return -cross / bend"
+SOLVE = "conjugate_gradient(lambda v: -pull_back(v)[0], cotangent, 1e-12)"
+PULL = "torch.func.grad(lambda p: x @ slope(theta, p))(phi)"
+ON_SIMPLEX = "raw - uniform * raw.sum(-1, keepdim=True) / uniform.sum(-1, keepdim=True)"
+THETA = "theta = logits + q_values(logits.softmax(-1), task, gamma) / lam"
+TILT = "q_values(logits.softmax(-1), task, gamma) / lam"
+LAST = "return torch.func.grad(return_after)(phi)"
+GRAD_J = "torch.func.grad(lambda t: expected_return(t.softmax(-1), task, gamma))(theta)"
+SLOPE = "slope = q_values(probs, task, gamma) + lam * probs / adapted_probs"
+STEP = "theta = theta + step_size * torch.func.grad(objective)(theta, p)"
+VALUE = "return torch.func.grad(value)(phi)"
+
+DENSE = "torch.linalg.pinv(torch.stack([matvec(e) for e in torch.eye(len(b)).to(b)])) @ b"
+BOTH = "torch.func.grad(return_after)(phi)"
+J_AT_PHI = "torch.func.grad(lambda x: expected_return(x.softmax(-1), task, gamma))(phi)"
+PROMISE = """
+        old = logits.softmax(-1)
+        weights = occupancy(old, task, gamma)[:, None] / (1 - gamma)
+        return (weights * theta.softmax(-1) * q_values(old, task, gamma)).sum()"""
+D2_AGAIN = """
+    def by_d2(x):
+        theta = x + q_values(x.softmax(-1), task, gamma) / lam
+        return expected_return(theta.softmax(-1), task, gamma)
+
+    return torch.func.grad(by_d2)(phi)"""
+OF_THE_ARGMAX = """
+    theta = phi
+    for _ in range(8):
+        bend = torch.func.hessian(objective)(theta, phi)
+        theta = theta - torch.linalg.solve(bend, torch.func.grad(objective)(theta, phi))
+    return implicit_vjp(objective, theta, phi, torch.func.grad(outer)(theta))"""
+
+MUTANTS = (
+    Mutant(IFT, ANSWER, "return cross / bend", "by hand", "minus sign"),
+    Mutant(IFT, ANSWER, "return -bend / cross", "by hand", "upside down"),
+    Mutant(IFT, ANSWER, "return -cross", "by hand", "division by F_theta_theta"),
+    Mutant(IFT, ANSWER, "return bend", "by hand", "F_theta_theta alone"),
+    Mutant(IFT, ANSWER, "return cross", "by hand", "F_theta_phi alone"),
+    Mutant(
+        IFT,
+        "cross = torch.func.grad(slope, argnums=1)",
+        "cross = torch.func.grad(torch.func.grad(objective, argnums=1), argnums=1)",
+        "by hand",
+        "F_phi_phi stands where F_theta_phi",
+    ),
+    Mutant(
+        IFT,
+        ANSWER,
+        "return torch.func.grad(objective, argnums=1)(theta, phi)",
+        "by hand",
+        "the derivative of F in phi",
+    ),
+    Mutant(IFT, ANSWER, "return torch.ones_like(phi)", "by hand", "exactly as phi"),
+    Mutant(IFT, ANSWER, "return torch.zeros_like(phi)", "by hand", "not to depend on phi"),
+    Mutant(IFT, ANSWER, "return (-cross / bend).item()", "type", "stay in torch"),
+    Mutant(IFT, ANSWER, "return (-cross / bend).reshape(1)", "shape"),
+    Mutant(IFT, "(theta, phi)\n    return", "(phi, theta)\n    return", "by hand"),
+    Mutant(CG, "return x", "return -x", "by hand", "sign"),
+    Mutant(CG, "return x", "return residual", "by hand"),
+    Mutant(CG, "return x", "return matvec(b)", "by hand", "A b"),
+    Mutant(CG, "return x", "return b / 2", "by hand"),
+    Mutant(CG, "while squared > goal:", "for _ in range(1):", "by hand", "one step"),
+    Mutant(CG, "while squared > goal:", "for _ in range(0):", "by hand", "never moves"),
+    Mutant(CG, "while squared > goal:", "for _ in range(5):", "runs"),
+    Mutant(CG, "while squared > goal:", "for _ in range(len(b)):", "stops in time", "the loop"),
+    Mutant(CG, "goal = tolerance**2 * (b @ b)", "goal = tolerance**2", "stops in time"),
+    Mutant(CG, "goal = tolerance**2", "goal = tolerance", "stops in time", "tolerance"),
+    Mutant(
+        CG,
+        "direction = residual + squared / previous * direction",
+        "direction = residual",
+        "stops in time",
+    ),
+    Mutant(CG, "squared / previous", "previous / squared", "runs"),
+    Mutant(CG, "residual - step * image", "residual + step * image", "runs"),
+    Mutant(CG, "squared / bend", "squared", "by hand", "diverges"),
+    Mutant(
+        CG,
+        "x, residual, direction = torch.zeros_like(b), b, b",
+        f"return {DENSE}",
+        "stops in time",
+        "written out",
+    ),
+    Mutant(CG, "residual = residual - step", "residual -= step", "inputs untouched", "in place"),
+    Mutant(CG, "return x", "return x.float()", "dtype", "float32"),
+    Mutant(
+        CG,
+        'raise ValueError(f"A is not positive definite: <p, A p> = {bend}")',
+        "pass",
+        "indefinite matrix",
+        "is not tested",
+    ),
+    Mutant(CG, "if bend <= 0:", "if bend < 0:", "indefinite matrix"),
+    Mutant(CG, "raise ValueError", "raise RuntimeError", "indefinite matrix", "ValueError"),
+    Mutant(CG, "if bend <= 0:", "if bend <= 0 and squared < goal:", "indefinite matrix"),
+    Mutant(VJP, f"x = {SOLVE}", "x = cotangent", "by hand", "not solved"),
+    Mutant(VJP, "lambda v: -pull_back", "lambda v: pull_back", "runs"),
+    Mutant(
+        VJP,
+        f"x = {SOLVE}",
+        "x = torch.linalg.solve(torch.func.hessian(objective)(theta, phi), cotangent)",
+        "by hand",
+        "MINUS the Hessian",
+    ),
+    Mutant(VJP, f"x = {SOLVE}", "x = -pull_back(cotangent)[0]", "by hand", "multiplied by"),
+    Mutant(VJP, PULL, "x", "shape", "that is x"),
+    Mutant(VJP, PULL, "cotangent", "shape", "the identity"),
+    Mutant(VJP, "slope(theta, p))(phi)", "slope(theta, phi))(phi)", "by hand", "another phi"),
+    Mutant(
+        VJP,
+        f"x = {SOLVE}",
+        "x = -cotangent / torch.func.hessian(objective)(theta, phi).diagonal()",
+        "by hand",
+        "only the diagonal",
+    ),
+    Mutant(VJP, "> 1e-6", "> 1e6", "unsolved inner problem", "norm of the gradient"),
+    Mutant(VJP, "> 1e-6", "> 1e-1", "unsolved inner problem", "norm of the gradient"),
+    Mutant(VJP, "raise ValueError", "print", "unsolved inner problem"),
+    Mutant(VJP, ", 1e-12)", ", 1e-1)", "random values"),
+    Mutant(W, ON_SIMPLEX, "raw", "sums to 0", "simplex is left out"),
+    Mutant(W, ON_SIMPLEX, "raw - raw.mean(-1, keepdim=True)", "by hand", "Euclidean"),
+    Mutant(W, ON_SIMPLEX, f"-({ON_SIMPLEX})", "by hand", "sign"),
+    Mutant(W, " / uniform.sum(-1, keepdim=True)", "", "sums to 0", "division by 1^T"),
+    Mutant(W, "/ uniform.sum(-1, keepdim=True)", "/ c.shape[-1]", "sums to 0", "number of actions"),
+    Mutant(W, "raw - uniform", "raw + uniform", "sums to 0", "added"),
+    Mutant(W, "raw - uniform", "-uniform", "sums to 0", "only the correction"),
+    Mutant(W, "raw.sum(-1, keepdim=True)", "c.sum(-1, keepdim=True)", "sums to 0", "sum of c"),
+    Mutant(W, "raw.sum(-1, keepdim=True)", "raw.sum()", "sums to 0"),
+    Mutant(W, ON_SIMPLEX, "(m @ c.unsqueeze(-1)).squeeze(-1)", "sums to 0", "its inverse"),
+    Mutant(W, "ones_like(c).unsqueeze(-1)", "ones(c.shape[-1], 1)", "runs", "float32"),
+    Mutant(FULL, THETA, THETA.replace(TILT, f"({TILT}).detach()"), "gradient of Q", "Q is held"),
+    Mutant(FULL, "= logits + q", "= logits.detach() + q", "by hand", "only the way through Q"),
+    Mutant(FULL, THETA, "theta = logits", "by hand", "without any adaptation"),
+    Mutant(FULL, " / lam", "", "by hand", "lam is missing"),
+    Mutant(FULL, " / lam", " * lam", "by hand", "multiplied by lam"),
+    Mutant(FULL, "logits + q_values", "logits - q_values", "by hand", "wrong sign"),
+    Mutant(FULL, " / lam", " * (1 - gamma) / lam", "by hand", "multiplied by 1 - gamma"),
+    Mutant(FULL, LAST, f"return (1 - gamma) * {BOTH}", "by hand", "1 - gamma times"),
+    Mutant(FULL, LAST, f"return {BOTH} / (1 - gamma)", "by hand", "1 / (1 - gamma) times"),
+    Mutant(FULL, LAST, f"return -{BOTH}", "by hand", "sign is reversed"),
+    Mutant(FULL, THETA, f"{THETA}\n        theta = theta.detach()", "by hand", "held constant"),
+    Mutant(
+        FULL,
+        "\n        return expected_return(theta.softmax(-1), task, gamma)",
+        PROMISE,
+        "by hand",
+        "what the old data promise",
+    ),
+    Mutant(
+        FULL,
+        "return expected_return(theta.softmax(-1), task, gamma)",
+        "after = theta.softmax(-1)\n"
+        "        later = q_values(after, task, gamma).detach()\n"
+        "        return task.start @ (after * later).sum(-1)",
+        "by hand",
+        "later steps",
+    ),
+    Mutant(FULL, "theta.softmax(-1)", "theta.softmax(0)", "rows sum to 0"),
+    Mutant(FROZEN, f"return {GRAD_J}", D2_AGAIN.strip(), "no gradient of Q", "flows through Q"),
+    Mutant(FROZEN, "(theta)", "(phi)", "by hand", "without any adaptation"),
+    Mutant(FROZEN, GRAD_J, f"-{GRAD_J}", "by hand", "sign is reversed"),
+    Mutant(FROZEN, GRAD_J, f"{GRAD_J} / lam", "by hand", "divided by lam"),
+    Mutant(FROZEN, GRAD_J, f"(1 - gamma) * {GRAD_J}", "by hand", "1 - gamma times"),
+    Mutant(FROZEN, GRAD_J, "torch.zeros_like(phi)", "by hand", "everything is held"),
+    Mutant(D1, "q_values(probs, task, gamma) +", "", "gradient of Q", "Q is held"),
+    Mutant(D1, " + lam * probs / adapted_probs", "", "by hand", "D1 depends on phi itself"),
+    Mutant(D1, "/ adapted_probs**2", "/ phi.softmax(-1) / adapted_probs", "by hand", "that of D2"),
+    Mutant(
+        D1,
+        "x = simplex_solve(m, cotangent)",
+        "x = torch.linalg.solve(m, cotangent.unsqueeze(-1)).squeeze(-1)",
+        "by hand",
+        "simplex is left out",
+    ),
+    Mutant(D1, "diag_embed(lam * ", "diag_embed(", "random values", "lam is missing in M"),
+    Mutant(D1, "+ lam * probs", "+ probs", "random values", "mixed derivative lam / pi'"),
+    Mutant(D1, "+ lam * probs", "- lam * probs", "by hand", "mixed derivative has the wrong sign"),
+    Mutant(D1, "slope = q_values", "slope = -q_values", "random values", "Q has the wrong sign"),
+    Mutant(D1, "return torch.func.grad(slopes)(phi)", D2_AGAIN.strip(), "by hand", "of D2"),
+    Mutant(
+        D1, "return torch.func.grad(slopes)(phi)", f"return {J_AT_PHI}", "by hand", "any adaptation"
+    ),
+    Mutant(
+        D1,
+        "return torch.func.grad(slopes)(phi)",
+        f"theta = adapted_probs.log()\n    return {GRAD_J}",
+        "by hand",
+        "the identity",
+    ),
+    Mutant(D1, "return torch", "return -torch", "by hand", "sign is reversed"),
+    Mutant(D1, "return torch", "return (1 - gamma) * torch", "random values", "1 - gamma times"),
+    Mutant(UNROLLED, "range(num_steps)", "range(num_steps - 1)", "by hand", "too few"),
+    Mutant(UNROLLED, "range(num_steps)", "range(num_steps + 1)", "by hand", "too many"),
+    Mutant(UNROLLED, "theta + step_size", "theta - step_size", "by hand", "go down"),
+    Mutant(UNROLLED, "theta = p\n", "theta = phi.detach()\n", "by hand", "start is cut off"),
+    Mutant(UNROLLED, "(theta, p)", "(theta, phi)", "by hand", "own phi is held constant"),
+    Mutant(
+        UNROLLED,
+        STEP,
+        "theta = theta + step_size * torch.func.grad(objective)(theta, p).detach()",
+        "by hand",
+        "steps are cut off",
+    ),
+    Mutant(UNROLLED, "theta = p\n", "theta = torch.zeros_like(p)\n", "by hand", "start at 0"),
+    Mutant(UNROLLED, VALUE, "return torch.func.grad(outer)(phi)", "by hand", "no step is taken"),
+    Mutant(UNROLLED, "outer(theta)", "outer(theta.detach())", "by hand", "nothing reaches phi"),
+    Mutant(UNROLLED, VALUE, "return -torch.func.grad(value)(phi)", "by hand", "sign"),
+    Mutant(UNROLLED, VALUE, OF_THE_ARGMAX, "by hand", "of the argmax"),
+)

@@ -1,0 +1,294 @@
+"""Answers to exercise set 05: the solutions of the source, and wrong ones made from them."""
+
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import jupytext
+import torch
+
+import bomrl_lite as bl
+
+SOURCE = Path(__file__).parents[1] / "exercises" / "src" / "05_near_optimality.py"
+
+
+def read_solutions() -> dict[str, str]:
+    """Return the code of every exercise cell, by the function's name."""
+    cells = jupytext.read(SOURCE, fmt="py:percent").cells
+    code = [cell.source for cell in cells if "exercise" in cell.metadata.get("tags", ())]
+    return {text.partition("def ")[2].partition("(")[0]: text for text in code}
+
+
+SOLUTIONS = read_solutions()
+
+
+@cache
+def all_solutions() -> dict:
+    """Run every solution once and return the names that they define."""
+    namespace: dict = {"torch": torch, "bl": bl}
+    for code in SOLUTIONS.values():
+        exec(code, namespace)
+    return namespace
+
+
+def solve(name: str, old: str = "", new: str = ""):
+    """Return the solution ``name`` with ``old`` replaced by ``new``; the others stay right."""
+    assert old in SOLUTIONS[name], f"{name} does not hold {old!r}"
+    if not old:
+        return all_solutions()[name]
+    exec(SOLUTIONS[name].replace(old, new), own := {**all_solutions()})
+    return own[name]
+
+
+class Mutant(NamedTuple):
+    """A change to a solution, the step that must catch it, and a part of the cause to be named."""
+
+    name: str
+    old: str
+    new: str
+    step: str
+    cause: str | None = None
+
+
+BEST, FAR, MIDDLE = "optimal_actions", "distance_to_optimum", "middle_policy"
+GAIN, WEIGHT, BOUND, FIT = "gain_by_state", "rigorous_lambda", "gap_bound", "fit_rate"
+
+MARKED = "(q >= highest - 1e-9).double()"
+AVERAGED = "bl.occupancy(probs, task, gamma) @ -mass.log()"
+NU = "bl.occupancy(probs, task, gamma)"
+SHARES = "optimal / optimal.sum(-1, keepdim=True)"
+PER_STATE = "visits * (after * advantage).sum(-1) / (1 - gamma)"
+SAFE = "2 * gamma * a_max / ((1 - gamma) * rarest.sqrt())"
+PRODUCT = "(lam + least) / (1 - gamma) * distance_to_optimum(phi, optimal, task, gamma)"
+DETACHED_NU = """
+        each = []
+        for m, t in zip(marks, tasks, strict=True):
+            now = phi.softmax(-1)
+            nu = bl.occupancy(now, t, gamma).detach()
+            each.append(nu @ -(now * m).sum(-1).log())"""
+OF_MEAN_OPTIMUM = "torch.stack([m / m.sum(-1, keepdim=True) for m in marks]).mean(0).log()"
+FREE_FIT = "torch.linalg.lstsq(columns, averages[:, None]).solution[:, 0]"
+FAR_STEP = (
+    "each = [distance_to_optimum(phi, m, t, gamma) for m, t in zip(marks, tasks, strict=True)]"
+)
+
+MUTANTS = (
+    Mutant(BEST, MARKED, "(q == highest).double()", "ties", "ties are lost"),
+    Mutant(BEST, MARKED, "one_optimum", "ties", "only one of several"),
+    Mutant(
+        BEST,
+        MARKED,
+        "torch.nn.functional.one_hot(q.argmax(-1), q.shape[1]).double()",
+        "ties",
+        "ties are",
+    ),
+    Mutant(
+        BEST,
+        MARKED,
+        "(lambda m: torch.nn.functional.one_hot("
+        "m.shape[1] - 1 - m.flip(-1).argmax(-1), m.shape[1]).double())"
+        f"({MARKED})",
+        "ties",
+        "only the last",
+    ),
+    Mutant(BEST, MARKED, "(q >= highest - 1e-9)", "dtype", ".double()"),
+    Mutant(BEST, MARKED, "(q >= highest - 1e-9).float()", "dtype", ".double()"),
+    Mutant(BEST, MARKED, "(q < highest - 1e-9).double()", "marks", "exchanged"),
+    Mutant(BEST, "highest - 1e-9", "highest + 1e-9", "marks"),
+    Mutant(BEST, "highest - 1e-9", "highest - 1.5", "random values"),
+    Mutant(
+        BEST,
+        f"return {MARKED}",
+        f"marked = {MARKED}\n    return marked / marked.sum(-1, keepdim=True)",
+        "marks",
+        "divided by its sum",
+    ),
+    Mutant(
+        BEST,
+        "(one_optimum,",
+        "(torch.full_like(one_optimum, 1 / one_optimum.shape[1]),",
+        "ties",
+        "uniform policy's Q",
+    ),
+    Mutant(
+        BEST,
+        "bl.q_values(one_optimum, task, gamma)",
+        "task.reward",
+        "ties",
+        "first reward alone",
+    ),
+    Mutant(BEST, "q.max(-1, keepdim=True).values", "q.max()", "marks", "whole table"),
+    Mutant(BEST, "q.max(-1, keepdim=True).values", "q.max(0, keepdim=True).values", "marks"),
+    Mutant(BEST, MARKED, f"{MARKED}.nonzero()", "shape"),
+    Mutant(FAR, f"return {AVERAGED}", "return -mass.log()", "shape", "not averaged"),
+    Mutant(FAR, f"return {AVERAGED}", f"return {NU} * -mass.log()", "shape", "not added up"),
+    Mutant(FAR, "@ -mass", "@ mass", "not negative", "sign is reversed"),
+    Mutant(FAR, AVERAGED, "-mass.log().mean()", "by hand", "every state weighs the same"),
+    Mutant(FAR, AVERAGED, "-mass.log().sum()", "by hand", "without weights"),
+    Mutant(FAR, NU, "task.start", "by hand", "task.start stands"),
+    Mutant(FAR, NU, f"bl.occupancy({SHARES}, task, gamma)", "by hand", "that of an optimal policy"),
+    Mutant(FAR, NU, f"{NU} / (1 - gamma)", "by hand", "not normalised"),
+    Mutant(FAR, AVERAGED, f"-({NU} @ mass).log()", "by hand", "average over states"),
+    Mutant(FAR, AVERAGED, f"1 - {NU} @ mass", "by hand", "logarithm is missing"),
+    Mutant(
+        FAR,
+        "(probs * optimal)",
+        "(probs * torch.eye(probs.shape[1])[optimal.argmax(-1)].double())",
+        "by hand",
+        "only one optimal action",
+    ),
+    Mutant(
+        FAR,
+        AVERAGED,
+        f"{NU} @ (({SHARES}) * ((({SHARES}) + (1 - optimal)) / probs).log()).sum(-1)",
+        "by hand",
+        "UNIFORM mixture",
+    ),
+    Mutant(
+        FAR,
+        AVERAGED,
+        f"{NU} @ -(({SHARES}) * probs.log()).sum(-1)",
+        "by hand",
+        "log pi is averaged",
+    ),
+    Mutant(FAR, AVERAGED, f"{NU} @ -(optimal * probs.log()).sum(-1)", "by hand", "log pi is added"),
+    Mutant(
+        FAR,
+        AVERAGED,
+        f"{NU} @ (probs * (probs / ({SHARES})).log()).sum(-1)",
+        "by hand",
+        "logarithm of 0",
+    ),
+    Mutant(FAR, NU, f"{NU}.detach()", "differentiable", "occupancy is held constant"),
+    Mutant(
+        FAR, f"return {AVERAGED}", f"return ({AVERAGED}).detach()", "differentiable", ".detach()"
+    ),
+    Mutant(FAR, f"return {AVERAGED}", f"return ({AVERAGED}).item()", "type", "stay in torch"),
+    Mutant(MIDDLE, "return phi.detach()", "return closure().detach()", "shape", "not its mean"),
+    Mutant(
+        MIDDLE, "optimizer.step(closure)", "phi", "in the middle", "uniform policy: it is where"
+    ),
+    Mutant(MIDDLE, "max_iter=200", "max_iter=1", "in the middle"),
+    Mutant(MIDDLE, "tolerance_grad=1e-7", "tolerance_grad=5e-4", "in the middle", "close but not"),
+    Mutant(
+        MIDDLE, "return phi.detach()", f"return {OF_MEAN_OPTIMUM}", "in the middle", "alike in all"
+    ),
+    Mutant(
+        MIDDLE,
+        "return phi.detach()",
+        "return torch.stack(marks).mean(0)",
+        "in the middle",
+        "does not average logits",
+    ),
+    Mutant(MIDDLE, "return phi.detach()", "return marks[0].log()", "finite"),
+    Mutant(MIDDLE, "return phi.detach()", "return 100 * marks[0]", "in the middle"),
+    Mutant(MIDDLE, "stack(each).mean()", "stack(each)[0]", "in the middle"),
+    Mutant(MIDDLE, "stack(each).mean()", "stack(each).max()", "in the middle"),
+    Mutant(
+        MIDDLE, FAR_STEP, DETACHED_NU.strip(), "where actions steer", "occupancy depends on phi"
+    ),
+    Mutant(MIDDLE, "return phi.detach()", "return phi.detach().float()", "dtype", "float32"),
+    Mutant(MIDDLE, "return phi.detach()", "return phi.tolist()", "type"),
+    Mutant(MIDDLE, "optimizer.step(closure)", "tasks[0].reward.mul_(2)", "inputs untouched"),
+    Mutant(
+        GAIN,
+        "bl.occupancy(after, task, gamma)",
+        "bl.occupancy(phi.softmax(-1), task, gamma)",
+        "adds up",
+        "the surrogate's gain",
+    ),
+    Mutant(GAIN, " / (1 - gamma)", "", "adds up", "1 / (1 - gamma) is missing"),
+    Mutant(GAIN, "bl.advantages", "bl.q_values", "adds up", "advantage belongs"),
+    Mutant(GAIN, "bl.advantages(phi", "bl.advantages(theta", "adds up", "always 0"),
+    Mutant(GAIN, "(after * advantage)", "(phi.softmax(-1) * advantage)", "adds up", "always 0"),
+    Mutant(
+        GAIN,
+        PER_STATE,
+        "visits * (phi.softmax(-1) * bl.advantages(after, task, gamma)).sum(-1) / (1 - gamma)",
+        "adds up",
+        "those of pi_theta",
+    ),
+    Mutant(
+        GAIN, "after = theta", "theta, phi = phi, theta\n    after = theta", "adds up", "exchanged"
+    ),
+    Mutant(GAIN, "return visits", "return -visits", "adds up", "sign is reversed"),
+    Mutant(GAIN, "visits * ", "task.start * ", "adds up", "task.start stands"),
+    Mutant(GAIN, PER_STATE, f"({PER_STATE}).sum()", "shape", "the states are added up"),
+    Mutant(
+        GAIN,
+        PER_STATE,
+        "visits[:, None] * after * advantage / (1 - gamma)",
+        "shape",
+        "actions are not added up",
+    ),
+    Mutant(GAIN, PER_STATE, "visits[:, None] * advantage / (1 - gamma)", "shape", "not averaged"),
+    Mutant(
+        GAIN,
+        PER_STATE,
+        "task.start * (bl.state_values(after, task, gamma)"
+        " - bl.state_values(phi.softmax(-1), task, gamma))",
+        "by hand",
+        "in which state it is EARNED",
+    ),
+    Mutant(GAIN, "return ", "return 1 + ", "adds up"),
+    Mutant(WEIGHT, "2 * gamma", "gamma", "by hand", "factor 2"),
+    Mutant(WEIGHT, "2 * gamma *", "2 *", "by hand", "factor gamma"),
+    Mutant(
+        WEIGHT, "((1 - gamma) * rarest.sqrt())", "rarest.sqrt()", "by hand", "(1 - gamma) is mis"
+    ),
+    Mutant(WEIGHT, "(1 - gamma) *", "(1 - gamma) ** 2 *", "by hand", "too many"),
+    Mutant(WEIGHT, ".sqrt()", "", "by hand", "square root"),
+    Mutant(
+        WEIGHT, "/ ((1 - gamma) * rarest.sqrt())", "/ (1 - gamma) * rarest.sqrt()", "by hand", "mul"
+    ),
+    Mutant(WEIGHT, " * rarest.sqrt()", "", "by hand", "nu_min is missing"),
+    Mutant(WEIGHT, ".min()", ".max()", "by hand", "largest occupancy"),
+    Mutant(WEIGHT, "visited[visited > 1e-12].min()", "visited.mean()", "by hand", "mean occupancy"),
+    Mutant(WEIGHT, "visited[visited > 1e-12].min()", "visited.min()", "finite"),
+    Mutant(WEIGHT, "bl.advantages", "bl.q_values", "by hand", "Q stands"),
+    Mutant(WEIGHT, ".abs().max()", ".abs().mean()", "by hand", "averaged"),
+    Mutant(WEIGHT, ".abs().max()", ".max()", "random values"),
+    Mutant(
+        WEIGHT,
+        "bl.advantages(before,",
+        "bl.advantages(bl.optimal_policy(task, gamma)[0],",
+        "by hand",
+        "those of an optimal policy",
+    ),
+    Mutant(WEIGHT, f"return {SAFE}", f"return ({SAFE}).item()", "type", "stay in torch"),
+    Mutant(BOUND, "(lam + least)", "lam", "by hand", "lam_0 is missing"),
+    Mutant(BOUND, "(lam + least)", "least", "by hand", "lam is missing"),
+    Mutant(BOUND, "(lam + least)", "(lam - least)", "by hand", "subtracted"),
+    Mutant(BOUND, " / (1 - gamma)", "", "by hand", "(1 - gamma) is missing"),
+    Mutant(BOUND, "(1 - gamma) *", "(1 - gamma) ** 2 *", "by hand", "too many"),
+    Mutant(BOUND, "(lam + least)", "lam * (1 + gamma)", "by hand", "illustrative"),
+    Mutant(BOUND, PRODUCT, PRODUCT + ".sqrt()", "by hand", "square root"),
+    Mutant(BOUND, PRODUCT, PRODUCT + " ** 2", "by hand", "squared once more"),
+    Mutant(BOUND, "if lam < least", "if lam < 0", "infinite below lam_0", "lam >= lam_0"),
+    Mutant(
+        BOUND, "torch.tensor(torch.inf", "torch.tensor(0.0", "infinite below lam_0", "lam >= lam"
+    ),
+    Mutant(BOUND, "if lam < least", "if lam > least", "by hand", "infinity"),
+    Mutant(
+        BOUND,
+        "torch.tensor(torch.inf, dtype=torch.float64)",
+        "None",
+        "infinite below lam_0",
+        "lam >= lam_0",
+    ),
+    Mutant(FIT, " / steps\n", "\n", "by hand", "running sum"),
+    Mutant(FIT, "gaps.cumsum(0) / steps", "gaps", "by hand", "gaps themselves"),
+    Mutant(FIT, "return answer", f"return {FREE_FIT}", "not negative", "nothing keeps"),
+    Mutant(
+        FIT, "return answer", f"return {FREE_FIT}.clamp(min=0)", "random values", "after the fit"
+    ),
+    Mutant(FIT, "return answer", "return answer.flip(0)", "by hand", "other way round"),
+    Mutant(FIT, "(part >= 0).all() and ", "", "not negative", "nothing keeps"),
+    Mutant(FIT, "and error < best", "and error > 0", "random values"),
+    Mutant(FIT, "in (1, 2, 3)", "in (1,)", "by hand"),
+    Mutant(FIT, "in (1, 2, 3)", "in (3,)", "by hand"),
+    Mutant(FIT, "steps**-0.5", "steps**-2", "random values"),
+    Mutant(FIT, "torch.arange(1, len(gaps) + 1", "torch.arange(len(gaps)", "by hand"),
+    Mutant(FIT, "return answer", "return tuple(answer)", "type", "torch.stack"),
+    Mutant(FIT, "return answer", "return answer[:2]", "shape"),
+)

@@ -1,0 +1,167 @@
+"""The checks of exercise set 04, in both directions: wrong answers named, right ones accepted."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from answers_04 import MUTANTS, SOLUTIONS, solve
+from variants_04 import VARIANTS
+
+from bomrl_lite.course import checks
+from bomrl_lite.course.checks import CheckFailed
+from bomrl_lite.course.checks import _oracles04 as bilevel
+from bomrl_lite.course.checks import _questions04 as questions
+from bomrl_lite.course.checks._engine import EXPLAINED
+from bomrl_lite.course.checks.set04 import CHECKS
+
+NAMES = [check.name for check in CHECKS]
+
+
+def check_of(name):
+    return getattr(checks, name)
+
+
+def identity(mutant):
+    return f"{mutant.name}-{mutant.step}-{mutant.cause or 'unnamed'}"
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=identity)
+def test_a_wrong_answer_fails_at_its_step_with_its_cause(mutant):
+    with pytest.raises(CheckFailed) as caught:
+        check_of(mutant.name)(solve(mutant.name, mutant.old, mutant.new))
+    assert caught.value.step == mutant.step
+    assert mutant.cause is None or mutant.cause in (caught.value.cause or "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_solution_of_the_source_passes(name, capsys):
+    solution = solve(name)
+    assert check_of(name)(solution) is solution
+    assert capsys.readouterr().out.startswith(f"ok  exercise 4.{NAMES.index(name) + 1} {name}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [(name, variant) for name, variants in VARIANTS.items() for variant in variants],
+    ids=lambda each: getattr(each, "__name__", each),
+)
+def test_a_right_answer_in_another_form_passes(name, variant):
+    assert check_of(name)(variant) is variant
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_the_solution_equals_the_package(check):
+    solution = solve(check.name)
+    for question in check.make_questions():
+        ours, theirs = solution(*question.args), check.reference(*question.args)
+        # conjugate gradients stop at a residual of 1e-12
+        assert (ours - theirs).abs().max() <= 1e-11 * max(1.0, theirs.abs().max())
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_the_package_passes_its_own_check(check):
+    assert check(check.reference) is check.reference
+
+
+def test_every_check_meets_enough_wrong_and_right_answers():
+    wrong = Counter(mutant.name for mutant in MUTANTS)
+    assert set(NAMES) == set(wrong) == set(VARIANTS) == set(SOLUTIONS)
+    assert min(wrong.values()) >= 4
+    assert min(map(len, VARIANTS.values())) >= 2
+
+
+def test_every_check_can_be_found_by_its_name():
+    assert [check_of(name) for name in NAMES] == list(CHECKS)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_the_case_done_by_hand_agrees_with_the_package(check):
+    """The literal solutions were found on paper; the package only confirms them."""
+    by_hand, *others = check.make_questions()
+    assert by_hand.by_hand
+    assert not any(question.by_hand for question in others)
+    got = check.reference(*by_hand.args)
+    np.testing.assert_allclose(got, by_hand.expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_no_known_slip_looks_like_a_right_answer(check):
+    """On each instance that decides about a cause, the slip's answer must be really wrong."""
+    instances = check.make_questions()[1:EXPLAINED]
+    assert set(check.make_questions()[0].slips()) == set(instances[0].slips())
+    for cause in instances[0].slips():
+        apart = [
+            np.shape(q.slips()[cause]) != q.expected.shape
+            or np.abs(q.slips()[cause] - q.expected).max() > 1e-4
+            for q in instances
+        ]
+        assert all(apart), cause
+
+
+def test_the_climb_reaches_the_argmax_and_torch_sees_the_same_landscape():
+    for seed in range(20):
+        landscape = bilevel.random_landscape(seed, 4, 3)
+        theta = landscape.argmax(landscape.phi)
+        assert np.abs(landscape.slope(theta, landscape.phi)).max() < 1e-12
+        phi, point = torch.tensor(landscape.phi), torch.tensor(theta + 0.3)
+        slope = torch.func.grad(landscape.objective())(point, phi).numpy()
+        np.testing.assert_allclose(slope, landscape.slope(theta + 0.3, landscape.phi), atol=1e-13)
+
+
+def test_complex_steps_through_a_climb_agree_with_differences_of_two_climbs():
+    for seed in range(5):
+        landscape = bilevel.random_landscape(seed, 3, 2)
+        cotangent = np.array([1.0, -2.0, 0.5])
+        gradient = bilevel.argmax_pull_back(landscape, cotangent)
+        for j, unit in enumerate(np.eye(2)):
+            ends = [landscape.argmax(landscape.phi + h * unit) for h in (1e-5, -1e-5)]
+            assert abs((ends[0] - ends[1]) @ cotangent / 2e-5 - gradient[j]) < 1e-8
+
+
+def test_a_climb_that_starts_on_the_argmax_still_carries_its_derivative():
+    landscape = bilevel.random_landscape(0, 3, 2)._replace(phi=np.zeros(2))
+    bend = landscape.bowl + landscape.rays.T @ landscape.rays
+    expected = np.linalg.solve(bend, landscape.pull).sum(0)
+    np.testing.assert_allclose(
+        bilevel.argmax_pull_back(landscape, np.ones(3)), expected, rtol=1e-12
+    )
+
+
+def test_the_oracle_of_d1_is_a_policy_that_meets_its_condition():
+    """Q + lam pi / pi' is the same for all actions of a state: no probability wants to move."""
+    draw = np.random.default_rng(0)
+    probs, q = draw.dirichlet(np.ones(4), size=50), draw.normal(size=(50, 4)) * 3
+    for lam in (0.1, 1.0, 10.0):
+        adapted = bilevel.adapted_d1(probs, q, lam)
+        assert (adapted > 0).all()
+        np.testing.assert_allclose(adapted.sum(-1), 1, atol=1e-13)
+        slope = q + lam * probs / adapted
+        np.testing.assert_allclose(slope - slope[:, :1], 0, atol=1e-10)
+
+
+def test_a_solver_that_never_ends_is_stopped():
+    def restless(matvec, b, tolerance):
+        while True:
+            matvec(b)
+
+    with pytest.raises(CheckFailed, match=f"called {questions.PATIENCE} times"):
+        checks.conjugate_gradient(restless)
+
+
+def test_refusals_must_be_value_errors_and_only_where_there_is_something_to_refuse():
+    solution = solve("implicit_vjp")
+
+    def suspicious(objective, theta, phi, cotangent):
+        raise ValueError("never sure")
+
+    def silent(objective, theta, phi, cotangent):
+        try:
+            return solution(objective, theta, phi, cotangent)
+        except ValueError:
+            return None
+
+    for answer, step in ((suspicious, "runs"), (silent, "unsolved inner problem")):
+        with pytest.raises(CheckFailed) as caught:
+            checks.implicit_vjp(answer)
+        assert caught.value.step == step
