@@ -74,7 +74,8 @@ def implicit_vjp(
         cotangent: c, the gradient of the outer objective at theta.
         solve: (v -> -\nabla^2_theta F v, c) -> (x, info): one of :mod:`bomrl_lite.linalg`.
         tolerance: largest stationarity and relative residual; ``inf`` asks for an approximate
-            hypergradient, whose info then says how approximate.
+            hypergradient, whose info then says how approximate. On an ill-conditioned system the
+            error may exceed the residual.
 
     Returns:
         The pulled-back cotangent, of the shapes of ``phi``, and whether to believe it.
@@ -82,7 +83,9 @@ def implicit_vjp(
     Raises:
         UnsolvedInnerProblem: theta is not stationary, the linear system is not solved, or
             -\nabla^2_theta F is not positive definite. Under ``vmap``, which hides values, the
-            offending hypergradients are nan instead: call :func:`require_solved` outside.
+            offending hypergradients are nan instead: call :func:`require_solved` outside. The
+            spurious stationary points that logits have where a probability vanishes pass for
+            solutions here; :func:`policywise_hypergradient` refuses them.
     """
     stationarity = norm(grad(objective)(theta, phi))
     bend = hessian_vector_product(lambda x: -objective(x, phi), theta)
@@ -154,7 +157,7 @@ def policywise_hypergradient(
     *,
     policy: TabularPolicy,
     state_distance: StateDistance,
-    lam: float,
+    lam: float | Tensor,
     tolerance: float = TOLERANCE,
 ) -> tuple[Params, HypergradientInfo]:
     r"""Pull a cotangent in probabilities back through Alg with free logits, state by state.
@@ -212,7 +215,7 @@ def unrolled_hypergradient(
     outer: Callable[[Params], Tensor],
     phi: Params,
     *,
-    step_size: float,
+    step_size: float | Tensor,
     num_steps: int,
 ) -> Params:
     r"""Differentiate J(theta_K(phi)) through K gradient steps on F(., phi) that start at phi.
@@ -252,6 +255,11 @@ def require_solved(info: HypergradientInfo, tolerance: float = TOLERANCE) -> Non
         worst(field).item()
         for worst, field in zip((torch.max, torch.min, torch.max), info, strict=True)
     )
+    if stationarity == float("inf"):
+        raise UnsolvedInnerProblem(
+            "the multiplier and the slack of the constraint are both 0 (degenerate): the solution "
+            "has a kink in phi there and no derivative. Change delta a little, or phi"
+        )
     raise UnsolvedInnerProblem(
         f"{int((~solved).sum())} of {solved.numel()} inner problems are not solved to "
         f"{tolerance:g}: worst stationarity {stationarity:.2g}, smallest curvature "

@@ -87,7 +87,11 @@ def maximize(
 
 
 def ascend(
-    objective: Callable[[Params], Tensor], start: Params, *, step_size: float, num_steps: int
+    objective: Callable[[Params], Tensor],
+    start: Params,
+    *,
+    step_size: float | Tensor,
+    num_steps: int,
 ) -> Params:
     r"""Take ``num_steps`` gradient steps x <- x + step_size \nabla f(x): a solver stopped early.
 

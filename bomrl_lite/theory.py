@@ -43,7 +43,8 @@ def rigorous_lambda(
     probs = policy.log_probs(phi).exp()
     nu = occupancy(probs, task, gamma)
     nu_min = torch.where(nu > 1e-12, nu, torch.inf).min()
-    a_max = advantages(probs, task, gamma).abs().max()
+    reached = (nu > 1e-12).unsqueeze(-1)
+    a_max = torch.where(reached, advantages(probs, task, gamma).abs(), 0.0).max()
     return 2 * gamma * a_max / ((1 - gamma) * nu_min.sqrt())
 
 
@@ -103,19 +104,9 @@ def distance_to_optimum(
         distance: d1, d2 or d3.
         smoothing: eps in [0, 1); D1 and D3 need > 0, and their value depends on it.
     """
-    if not 0 <= smoothing < 1 or (smoothing == 0 and distance is not d2):
-        raise ValueError(
-            "smoothing must be in [0, 1), and > 0 for d1 and d3, whose distance to a deterministic "
-            f"optimum is infinite; got {smoothing}"
-        )
-    best, log_probs = optimal_actions(task, gamma), policy.log_probs(params)
-    if distance is d3:
-        target = _smoothed(best, smoothing, log_probs).log()
-        return (_centred(params["logits"]) - _centred(target)).square().sum()
-    nu = occupancy(log_probs.exp(), task, gamma)
-    if distance is d1:
-        return nu @ kl_divergence(log_probs, _smoothed(best, smoothing, log_probs).log())
-    return -nu @ torch.where(best, log_probs, -torch.inf).logsumexp(-1)
+    _check_smoothing(smoothing, distance)
+    best = optimal_actions(task, gamma)
+    return _distance_to(best, params, task, policy, gamma, distance, smoothing)
 
 
 def task_variance(
@@ -136,12 +127,14 @@ def task_variance(
         The variance, the parameters in the middle of the tasks' optima, and the solver's info.
     """
 
+    _check_smoothing(smoothing, distance)
+    best = vmap(lambda task: optimal_actions(task, gamma))(tasks)
+
     def spread(params: Params) -> Tensor:
-        return -vmap(
-            lambda task: distance_to_optimum(
-                params, task, policy=policy, gamma=gamma, distance=distance, smoothing=smoothing
-            )
-        )(tasks).mean()
+        apart = vmap(
+            lambda mask, task: _distance_to(mask, params, task, policy, gamma, distance, smoothing)
+        )
+        return -apart(best, tasks).mean()
 
     start = policy.init(torch.Generator(tasks.reward.device))
     middle, info = maximize(spread, start, max_iterations=max_iterations, tolerance=1e-9)
@@ -203,6 +196,34 @@ def fit_convergence(averages: Float[Tensor, " T"]) -> tuple[float, float, float]
                 answer[chosen] = part
     k, m, floor = answer.tolist()
     return k, m, floor
+
+
+def _distance_to(
+    best: Tensor,
+    params: Params,
+    task: TabularTask,
+    policy: TabularPolicy,
+    gamma: float,
+    distance: Distance,
+    smoothing: float,
+) -> Tensor:
+    """Return the distance to the optimum whose actions are marked, so that they are found once."""
+    log_probs = policy.log_probs(params)
+    if distance is d3:
+        target = _smoothed(best, smoothing, log_probs).log()
+        return (_centred(params["logits"]) - _centred(target)).square().sum()
+    nu = occupancy(log_probs.exp(), task, gamma)
+    if distance is d1:
+        return nu @ kl_divergence(log_probs, _smoothed(best, smoothing, log_probs).log())
+    return -nu @ torch.where(best, log_probs, -torch.inf).logsumexp(-1)
+
+
+def _check_smoothing(smoothing: float, distance: Distance) -> None:
+    if not 0 <= smoothing < 1 or (smoothing == 0 and distance is not d2):
+        raise ValueError(
+            "smoothing must be in [0, 1), and > 0 for d1 and d3, whose distance to a deterministic "
+            f"optimum is infinite; got {smoothing}"
+        )
 
 
 def _smoothed(best: Tensor, smoothing: float, like: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from bomrl_lite.evaluate import adapted_returns
 from bomrl_lite.one_time_data import full_data
 from bomrl_lite.policies import linear_softmax, tabular_softmax
 from bomrl_lite.policywise import (
+    CLOSED_FORMS,
     condition_numbers,
     policywise_curvature,
     simplex_solve,
@@ -207,6 +208,22 @@ def test_the_information_is_true(distance):
     else:
         bend = {d1: prior / probs**2, d2: 1 / probs}[distance]
         torch.testing.assert_close(info.curvature, bend.min(), rtol=1e-10, atol=0)
+
+
+def test_a_closed_form_is_measured_and_not_trusted(monkeypatch):
+    """A wrong one, off in a single action of a single state: the stationarity is its slope."""
+
+    def wrong(phi, data, *, lam):
+        shift = torch.zeros(5, 3, dtype=torch.float64)
+        shift[2, 0] = 0.01
+        return {"logits": phi["logits"] + data.q_values / lam + shift}
+
+    monkeypatch.setitem(CLOSED_FORMS, d2, wrong)
+    phi, data = collect(0)
+    theta, info = adapt(phi, data, policy=TABULAR, distance=d2, lam=3.0)
+    prob = theta["logits"].softmax(-1)[2, 0]
+    expected = 0.01 * torch.maximum(prob, 1 - prob)
+    assert abs(info.stationarity - expected) < 1e-9
 
 
 def test_an_unsolved_adaptation_says_so():

@@ -34,10 +34,24 @@ def test_maximize_finds_the_top_of_a_curved_ridge():
     assert abs(info.curvature - expected) < 1e-8
 
 
+def quadratic(x):
+    return -(x["x"] - 3).square().sum()
+
+
 def test_maximize_solves_a_quadratic_in_one_step():
-    _, info = maximize(lambda x: -(x["x"] - 3).square().sum(), point(0.0, 9.0))
+    x, info = maximize(quadratic, point(0.0, 5.0))
     assert info.iterations == 1
     assert abs(info.curvature - 2) < 1e-12
+    assert (x["x"] == 3).all()
+
+
+def test_maximize_goes_no_further_than_it_may_in_one_step():
+    for far, change in ((4.0, 4.0), (0.5, 0.5)):
+        x, _ = maximize(quadratic, point(13.0, 3.0), max_iterations=1, max_change=change)
+        assert x["x"].tolist() == [13.0 - far, 3.0]
+    _, info = maximize(quadratic, point(13.0, 3.0))
+    assert info.iterations == 3
+    assert info.stationarity == 0
 
 
 @pytest.mark.parametrize("start", [(0.2, 1.0), (-0.2, 1.0), (0.0, 0.0), (0.0, 1.0)])
@@ -97,9 +111,13 @@ def test_maximize_over_a_batch_equals_a_loop():
     assert info.iterations[2] == 0
 
 
-@pytest.mark.parametrize("dials", [{"tolerance": 0.0}, {"max_iterations": 0}, {"halvings": -1}])
+@pytest.mark.parametrize(
+    "dials", [{"tolerance": 0.0}, {"max_iterations": 0}, {"halvings": -1}, {"max_change": 0.0}]
+)
 def test_maximize_refuses_dials_that_cannot_work(dials):
-    with pytest.raises(ValueError, match="tolerance > 0, max_iterations >= 1 and halvings >= 0"):
+    with pytest.raises(
+        ValueError, match="tolerance > 0, max_iterations >= 1, halvings >= 0 and max_ch"
+    ):
         maximize(hill, point(0.0, 0.0), **dials)
 
 
@@ -136,3 +154,10 @@ def test_negative_hessian_and_curvature_of_a_quadratic():
     torch.testing.assert_close(form, matrix)
     smallest = curvature(lambda x: -0.5 * x["x"] @ matrix @ x["x"], point(1.0, 2.0, 3.0))
     assert abs(smallest - (0.5 - 7.25**0.5)) < 1e-12
+
+
+def test_a_direction_that_curves_up_does_not_drown_the_others():
+    """Divided by |curvature|, both parts of the first step have their own right size."""
+    x, _ = maximize(double_hill, point(0.2, 1.0), max_iterations=1)
+    assert abs(x["x"][1]) < 0.1
+    assert 0.3 < x["x"][0] < 0.6

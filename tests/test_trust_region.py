@@ -176,6 +176,8 @@ def test_a_region_that_lets_a_policy_become_deterministic_has_no_best_theta_and_
     greedy = data.q_values.argmax(-1)
     room = -data.state_weights @ phi["logits"].log_softmax(-1)[torch.arange(5), greedy]
     assert room < 50
+    least = (data.q_values.max(-1, keepdim=True).values - data.q_values).max()
+    assert abs(info.stationarity - least) < 1e-6, "the slope towards what is no longer taken"
     assert abs(info.distance - room) < 1e-2
     close = adapt_in_trust_region(phi, data, policy=policy, distance=d2, delta=0.9 * room.item())
     assert close[1] > 0

@@ -52,7 +52,7 @@ def errors_over_iterations(errors: pd.DataFrame) -> Figure:
             bands span all of them.
     """
     parts = list(errors.groupby("problem", sort=False))
-    figure, axes = plt.subplots(1, len(parts), figsize=(8.4, 3.1), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(parts), figsize=(8.4, 2.8), sharey=True, squeeze=False)
     for ax, (problem, part) in zip(axes[0], parts, strict=True):
         _bands(part, x="iterations", hue="solver", ax=ax)
         ax.axvline(10, color=INK, lw=1, ls=":")
@@ -70,7 +70,7 @@ def ladder_errors(errors: pd.DataFrame) -> Figure:
         errors: columns policy, distance, rung, error.
     """
     parts = list(errors.groupby("policy", sort=False))
-    figure, axes = plt.subplots(1, len(parts), figsize=(8.4, 3.1), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(parts), figsize=(8.4, 2.8), sharey=True, squeeze=False)
     for ax, (policy, part) in zip(axes[0], parts, strict=True):
         dials = {"hue": "distance", "palette": DISTANCE_COLOURS, "dodge": True, "jitter": False}
         shown = part.assign(error=part["error"].clip(lower=FLOOR))
@@ -90,7 +90,7 @@ def cost_of_inner_steps(errors: pd.DataFrame, costs: pd.DataFrame) -> Figure:
         errors: columns method, steps, task, error; lines are medians, bands span all tasks.
         costs: columns method, steps, seconds, bytes.
     """
-    figure, axes = plt.subplots(1, 3, figsize=(9.4, 3))
+    figure, axes = plt.subplots(1, 3, figsize=(9, 2.8))
     _bands(errors, x="steps", hue="method", ax=axes[0])
     _error_axis(axes[0], "relative error of the hypergradient")
     costs = costs.assign(kilobytes=costs["bytes"] / 1e3)
@@ -112,7 +112,7 @@ def condition_over_lam(conditions: pd.DataFrame) -> Figure:
         conditions: columns lam, distance, task, condition, and one error column per road, named
             ``error: <road>``; not finite where a road gave nothing.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 2.8))
     finite = pd.DataFrame(conditions[np.isfinite(conditions["condition"])])
     digits = finite.assign(digits=np.log10(finite["condition"]))
     _bands(digits, x="lam", y="digits", hue="distance", ax=left, palette=DISTANCE_COLOURS)
@@ -138,7 +138,7 @@ def hypergradient_error(errors: pd.DataFrame, lam: float, steps: int, solver: st
         steps: of the right figure, marked in the left one.
         solver: drawn as a thick line.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.3), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3), sharey=True)
     views = (("steps", "lam", lam, steps), ("lam", "steps", steps, lam))
     for ax, (x, fixed, value, chosen) in zip(axes, views, strict=True):
         part = pd.DataFrame(errors[errors[fixed] == value])
