@@ -210,6 +210,55 @@ def policywise_hypergradient(
     return _refuse(pulled, info, tolerance), info
 
 
+def policywise_constrained_vjp(
+    data_of: Callable[[Params], OneTimeData],
+    theta: Params,
+    multiplier: Tensor,
+    phi: Params,
+    cotangent: Tensor,
+    *,
+    policy: TabularPolicy,
+    state_distance: StateDistance,
+    delta: float,
+    tolerance: float = TOLERANCE,
+) -> tuple[Params, HypergradientInfo]:
+    r"""Pull a cotangent in probabilities back through Alg in a trust region, with free logits.
+
+    :func:`constrained_vjp` written state by state: probabilities stay well-conditioned where the
+    logits of rare actions do not. With W of Proposition 1 for lam = eta, g = \nabla_pi d^2,
+    x = W c and k = <x, g> / <nu g, W g>,
+
+        (d pi' / d phi)^T c = \nabla_phi [<x - k nu W g, Q - eta \nabla_pi d^2> - k D^2]
+
+    Arguments and errors as for :func:`policywise_hypergradient`, with ``multiplier`` eta > 0 and
+    ``delta`` of the solution. Where the constraint does not bind, free logits have no solution, and
+    it is refused.
+    """
+    log_theta, log_phi = policy.log_probs(theta), policy.log_probs(phi)
+    data, eta = data_of(phi), torch.where(multiplier > 0, multiplier, 1.0)
+    m = eta * policywise_curvature(log_phi, log_theta, state_distance=state_distance)
+    normal, nu = state_slope(state_distance, log_phi, log_theta), data.state_weights
+    x, bend = simplex_solve(m, cotangent), simplex_solve(m, normal)
+    share = (x * normal).sum() / (nu[:, None] * normal * bend).sum()
+    y = x - share * nu[:, None] * bend
+
+    def adjoint(p: Params) -> Tensor:
+        batch, log_p = data_of(p), policy.log_probs(p)
+        slopes = weighted_q(batch) - eta * state_slope(state_distance, log_p, log_theta)
+        apart = batch.state_weights @ state_distance(log_p, log_theta)
+        return (y * slopes).sum() - share * apart
+
+    pulled = grad(adjoint)(phi)
+    slope = policywise_slope(log_phi, log_theta, data, state_distance=state_distance, lam=eta)
+    off = (nu @ state_distance(log_phi, log_theta) - delta).abs()
+    stationarity = torch.maximum(slope.abs().max(), off)
+    stationarity = torch.where(multiplier > 0, stationarity, weighted_q(data).abs().max())
+    size = cotangent.abs().max()
+    residual = (normal * y).sum().abs() / torch.where(size > 0, size, 1.0)
+    info = HypergradientInfo(stationarity, smallest_curvature(m) / eta, residual)
+    return _refuse(pulled, info, tolerance), info
+
+
 def unrolled_hypergradient(
     objective: InnerObjective,
     outer: Callable[[Params], Tensor],
@@ -292,5 +341,5 @@ def _tangent_curvature(matvec: Matvec, normal: Tensor, like: Params) -> Tensor:
     unit = normal / torch.where(length > 0, length, 1.0)
     project = torch.eye(len(unit), dtype=unit.dtype, device=unit.device) - torch.outer(unit, unit)
     values = torch.linalg.eigvalsh(project @ matrix @ project)
-    kept = values.abs() > 1e-10 * values.abs().max()
+    kept = values.abs() > 1e-10 * matrix.abs().max()
     return torch.where(kept, values, torch.inf).min()

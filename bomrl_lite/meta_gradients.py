@@ -25,6 +25,7 @@ from bomrl_lite.hypergradient import (
     TOLERANCE,
     constrained_vjp,
     implicit_vjp,
+    policywise_constrained_vjp,
     policywise_hypergradient,
 )
 from bomrl_lite.linalg import add_scaled, hessian_vector_product
@@ -116,14 +117,11 @@ def bomrl(
     dials = {"policy": policy, "distance": distance, "lam": lam}
     theta, _ = adapt(phi, data_of(phi), **dials)
     if has_closed_form(policy, distance):
-        cotangent = grad(lambda probs: expected_return(probs, task, gamma))(
-            policy.log_probs(theta).exp()
-        )
         outer, inner = policywise_hypergradient(
             data_of,
             theta,
             phi,
-            cotangent,
+            _slope_in_probabilities(theta, task, policy, gamma),
             policy=policy,
             state_distance=STATE_DISTANCES[distance],
             lam=lam,
@@ -159,6 +157,19 @@ def bomrl_trust_region(
     theta, multiplier, _ = adapt_in_trust_region(
         phi, data_of(phi), policy=policy, distance=distance, delta=delta
     )
+    if has_closed_form(policy, distance):
+        outer, inner = policywise_constrained_vjp(
+            data_of,
+            theta,
+            multiplier,
+            phi,
+            _slope_in_probabilities(theta, task, policy, gamma),
+            policy=policy,
+            state_distance=STATE_DISTANCES[distance],
+            delta=delta,
+            tolerance=tolerance,
+        )
+        return outer, _returns_around(phi, theta, task, policy, gamma, inner)
 
     def objective(x: Params, p: Params) -> Tensor:
         return surrogate_objective(x, data_of(p), policy=policy)
@@ -195,6 +206,14 @@ def first_order_bomrl(
     )
     outer = policy_gradient(theta, task, policy=policy, gamma=gamma)
     return outer, _returns_around(phi, theta, task, policy, gamma, inner)
+
+
+def _slope_in_probabilities(
+    theta: Params, task: TabularTask, policy: TabularPolicy, gamma: float
+) -> Tensor:
+    """Return the derivative of J in every pi_theta(a | s), [S, A]."""
+    probs = policy.log_probs(theta).exp()
+    return grad(lambda table: expected_return(table, task, gamma))(probs)
 
 
 def _one_step(

@@ -126,7 +126,6 @@ def task_variance(
     Returns:
         The variance, the parameters in the middle of the tasks' optima, and the solver's info.
     """
-
     _check_smoothing(smoothing, distance)
     best = vmap(lambda task: optimal_actions(task, gamma))(tasks)
 

@@ -76,7 +76,7 @@ class MetaConfig:
     """BO-MRL: D^2 of the adaptation; KL(phi||theta), KL(theta||phi) or Euclidean."""
     lam: float = 1.0
     """BO-MRL: weight of D^2, in units of return."""
-    delta: float = 0.5
+    delta: float = 0.1
     """bomrl_trust_region: largest D^2 allowed, in nats (d3: parameters^2)."""
     data: Literal["naive", "frozen", "q_gradient", "full"] = "full"
     """BO-MRL: what of the data's dependence on phi the hypergradient keeps; full is exact."""
@@ -209,7 +209,8 @@ def meta_step(
         "residual": info.inner.residual.max().item(),
         "unsolved": float((~is_solved(info.inner)).sum()),
     }
-    if not all(map(torch.isfinite, map(torch.tensor, row.values()))):
+    needed = ("return_before", "return_after", "gradient_norm")
+    if not all(math.isfinite(row[name]) for name in needed):
         raise FloatingPointError(
             f"iteration {state.iteration} gave {row}: the step left the range of numbers; use a "
             "smaller step_size or learning_rate. The last checkpoint is untouched"

@@ -66,8 +66,8 @@ def test_bomrl_finds_the_prior_that_a_grid_finds(distance, lam):
         lam=lam,
         tasks="probe/opposite",
         num_tasks=3,
-        iterations=200,
-        learning_rate=0.05,
+        iterations=100,
+        learning_rate=0.1,
     )
     best = best_prior_of_alg(distance, lam)
     assert 0.51 < best < 0.95

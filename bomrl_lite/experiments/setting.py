@@ -21,7 +21,7 @@ FAMILIES = {"high variance": "frozen_lake/holes-4x4", "low variance": "frozen_la
 
 MATCHED = {"bomrl_d1": 0.3, "bomrl_d2": 0.3, "bomrl_d3": 0.003, "maml": 30.0}
 """lam, or for MAML alpha, at training and at test: each the best of its grid in ``sensitivity`` on
-the training lakes of the high-variance family, or within its spread."""
+the training lakes of the high-variance family."""
 
 
 @dataclass(frozen=True)

@@ -31,25 +31,31 @@ def draw(name: str, table: Path | pd.DataFrame) -> Figure:
 
 
 def returns_figure(frame: pd.DataFrame, setting: str = "matched", split: str = "test") -> Figure:
-    """Draw returns over adaptation steps: one panel per family, one line per prior and its Alg."""
+    """Draw returns (top) and gaps (bottom) over adaptations: one line per prior and its Alg.
+
+    Solid lines adapt by Alg, dashed ones by MAML's gradient step.
+    """
     chosen = _where(frame, setting=setting, split=split)
-    chosen = chosen.assign(
-        line=[_line(p, a) for p, a in zip(chosen.prior, chosen.alg, strict=True)]
-    )
-    parts = list(chosen.groupby("family", sort=False))
-    figure, axes = plt.subplots(1, len(parts), figsize=(9.2, 3.7), sharey=True, squeeze=False)
-    lines = list(dict.fromkeys(chosen["line"]))
-    first = chosen.drop_duplicates("line").set_index("line")["prior"]
-    colours = {line: PRIORS[str(first[line])] for line in lines}
-    dashes = {line: (2, 1) if line.endswith("MAML step") else "" for line in lines}
-    for ax, (family, part) in zip(axes[0], parts, strict=True):
-        dials = {"hue": "line", "style": "line", "palette": colours, "dashes": dashes}
-        dials |= {"hue_order": lines, "style_order": lines}
-        sns.lineplot(part, x="step", y="return", errorbar=INTERVAL, ax=ax, **dials)
-        ax.axhline((part["return"] + part["gap"]).mean(), color=INK, lw=1, ls=":")
-        ax.set(title=str(family), xlabel="adaptations, each on fresh data", ylabel="mean return J")
-        ax.set_xticks(sorted(set(part["step"])))
-        ax.get_legend().remove()
+    pairs = zip(chosen["prior"], chosen["alg"], strict=True)
+    chosen = chosen.assign(line=[_line(str(prior), str(alg)) for prior, alg in pairs])
+    families = list(dict.fromkeys(chosen["family"]))
+    figure, axes = plt.subplots(2, len(families), figsize=(9.2, 5.4), sharex=True, sharey="row")
+    first = chosen.drop_duplicates("line").set_index("line")
+    lines = list(first.index)
+    colours = {line: PRIORS[str(first.loc[line, "prior"])] for line in lines}
+    dashes = {line: (2, 1) if first.loc[line, "alg"] == "maml" else "" for line in lines}
+    dials = {"hue": "line", "style": "line", "palette": colours, "dashes": dashes}
+    dials |= {"hue_order": lines, "style_order": lines, "errorbar": INTERVAL}
+    for (top, bottom), family in zip(axes.T, families, strict=True):
+        part = _where(chosen, family=family)
+        sns.lineplot(part, x="step", y="return", ax=top, **dials)
+        sns.lineplot(part, x="step", y="gap", ax=bottom, **dials)
+        top.axhline((part["return"] + part["gap"]).mean(), color=INK, lw=1, ls=":")
+        top.set(title=family, ylabel="mean return J")
+        bottom.set(yscale="log", ylabel="gap", xlabel="adaptations, each on fresh data")
+        bottom.set_xticks(sorted(set(part["step"])))
+        top.get_legend().remove()
+        bottom.get_legend().remove()
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right center", fontsize=8)
     return figure
