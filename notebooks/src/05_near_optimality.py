@@ -388,7 +388,7 @@ last.groupby(["prior", "lam"])[["median", "largest"]].mean().style.format("{:.1e
 # %% [markdown]
 # *Condition number of $M(s)$ at the adapted policies over meta-training: median and largest over states and tasks; lines are means over 5 seeds, bands their range. Logarithmic.*
 #
-# Singularity is no threat of the beginning, it grows with success: for D2 the condition number is the largest over the smallest probability of the adapted policy, and a policy that has learned what to do makes the others rare. At $\lambda=0.1$ it passes $10^{40}$ for D2, yet the hypergradient stays accurate, because $M(s)$ is diagonal here and each entry is inverted by itself; with shared weights a mixture of such scales could not be inverted. D1, which gives no action up, stays below $10^7$.
+# For D2 the condition number is the largest over the smallest probability of the adapted policy. The worst state is bad from the first iteration on, and the smaller $\lambda$, the worse; the typical state becomes worse with success, by two to four powers of ten, because a policy that has learned what to do makes the rest rare. At $\lambda=0.1$ the largest passes $10^{40}$, yet the hypergradient stays accurate, because $M(s)$ is diagonal here and each entry is inverted by itself; with shared weights a mixture of such scales could not be inverted. D1, which gives no action up, stays below $10^7$.
 #
 # ### Live: one seed's worth of (a), now
 #
