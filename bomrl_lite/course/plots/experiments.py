@@ -27,7 +27,9 @@ def draw(name: str, table: Path | pd.DataFrame) -> Figure:
     if name not in FIGURES:
         raise ValueError(f"no figure is called {name!r}; known are {', '.join(FIGURES)}")
     frame = pd.read_csv(table, dtype={"seed": str}) if isinstance(table, Path) else table
-    return FIGURES[name](frame)
+    figure = FIGURES[name](frame)
+    figure.set_dpi(75)  # eleven figures share a notebook of 300 kB
+    return figure
 
 
 def returns_figure(frame: pd.DataFrame, setting: str = "matched", split: str = "test") -> Figure:
@@ -39,7 +41,7 @@ def returns_figure(frame: pd.DataFrame, setting: str = "matched", split: str = "
     pairs = zip(chosen["prior"], chosen["alg"], strict=True)
     chosen = chosen.assign(line=[_line(str(prior), str(alg)) for prior, alg in pairs])
     families = list(dict.fromkeys(chosen["family"]))
-    figure, axes = plt.subplots(2, len(families), figsize=(9.2, 5.4), sharex=True, sharey="row")
+    figure, axes = plt.subplots(2, len(families), figsize=(8.2, 4.8), sharex=True, sharey="row")
     first = chosen.drop_duplicates("line").set_index("line")
     lines = list(first.index)
     colours = {line: PRIORS[str(first.loc[line, "prior"])] for line in lines}
@@ -67,7 +69,7 @@ def bounds_figure(frame: pd.DataFrame) -> Figure:
     chosen = _where(frame, split="test")
     chosen = pd.DataFrame(chosen[chosen["quantity"].isin(shown)])
     parts = list(chosen.groupby("family", sort=False))
-    figure, axes = plt.subplots(1, len(parts), figsize=(8.6, 3.1), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(parts), figsize=(7.8, 2.9), sharey=True, squeeze=False)
     colours = dict(zip(shown, ("#949494", "#0173b2", "#de8f05"), strict=True))
     for ax, (family, part) in zip(axes[0], parts, strict=True):
         dials = {"hue": "quantity", "palette": colours, "hue_order": shown}
@@ -104,7 +106,7 @@ def consistency_figure(frame: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(
         2,
         len(parts),
-        figsize=(9, 4.6),
+        figsize=(8.2, 4.2),
         sharex=True,
         sharey="row",
         squeeze=False,
@@ -127,7 +129,7 @@ def consistency_figure(frame: pd.DataFrame) -> Figure:
 def condition_figure(frame: pd.DataFrame) -> Figure:
     """Draw the condition numbers of M(s) over meta-training: median and largest over states."""
     parts = list(frame.groupby("prior", sort=False))
-    figure, axes = plt.subplots(1, len(parts), figsize=(8.6, 3.1), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(parts), figsize=(7.8, 2.9), sharey=True, squeeze=False)
     for ax, (prior, part) in zip(axes[0], parts, strict=True):
         long = part.melt(["iteration", "lam", "seed"], ["median", "largest"], "over states")
         dials = {
@@ -150,7 +152,7 @@ def sensitivity_figure(frame: pd.DataFrame, split: str = "test") -> Figure:
     chosen = _where(frame, split=split)
     families, algs = list(dict.fromkeys(chosen["family"])), list(dict.fromkeys(chosen["alg"]))
     figure, axes = plt.subplots(
-        len(families), len(algs), figsize=(9.4, 4.6), sharey="row", sharex="col", squeeze=False
+        len(families), len(algs), figsize=(8.4, 4.2), sharey="row", sharex="col", squeeze=False
     )
     for row, family in zip(axes, families, strict=True):
         for ax, alg in zip(row, algs, strict=True):
