@@ -138,7 +138,7 @@ def run_module(call: Call, *words: str) -> int:
 def run_checks(call: Call, *selection: str) -> int:
     """Run every check, also after a failed one, then print one table; 1 if any failed."""
     python = ready_python(call)
-    pytest = ("pytest", ("-m", "pytest", *selection, *call.args))
+    pytest = ("pytest", ("-m", "pytest", "-n", "auto", *selection, *call.args))
     results = [timed_step(python, name, words, call.project) for name, words in (*CHECKS, pytest)]
     say(f"\n{'step':<14} {'result':<7} {'seconds':>7}")
     for name, code, seconds in results:

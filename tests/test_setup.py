@@ -518,7 +518,16 @@ def test_every_check_runs_and_the_table_follows(monkeypatch, made, project, caps
 
     monkeypatch.setattr(run, "run_child", run_child)
     assert run.main(["test-fast", "-k", "one"], project) == 1
-    assert ran[-1] == ["-m", "pytest", "-m", "not papermill and not browser", "-k", "one"]
+    assert ran[-1] == [
+        "-m",
+        "pytest",
+        "-n",
+        "auto",
+        "-m",
+        "not papermill and not browser",
+        "-k",
+        "one",
+    ]
     table = [line.split() for line in capsys.readouterr().out.splitlines()[-5:]]
     assert [(row[-3], row[-2]) for row in table] == [
         ("check", "ok"),

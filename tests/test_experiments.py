@@ -1,0 +1,67 @@
+"""The stored experiments: they run, what they write can be traced, and the stored tables draw."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from bomrl_lite.course.plots.experiments import FIGURES, draw
+from bomrl_lite.experiments import EXPERIMENTS, run
+from bomrl_lite.experiments.setting import Scale
+
+RESULTS = Path(__file__).parents[1] / "notebooks" / "results"
+TINY = Scale(seeds=1, iterations=2, num_tasks=2, num_test=2)
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def rows_of(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_experiment_has_a_figure_and_a_stored_table_of_five_seeds():
+    assert set(EXPERIMENTS) == set(FIGURES) == {path.stem for path in RESULTS.glob("*.csv")}
+    for name in EXPERIMENTS:
+        origin = json.loads((RESULTS / f"{name}.json").read_text())
+        assert origin["command"].startswith(f"python -m bomrl_lite experiment {name} ")
+        assert origin["scale"]["seeds"] == 5
+        assert {row["seed"] for row in rows_of(RESULTS / f"{name}.csv")} == set("01234")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_stored_tables_draw(name):
+    figure = draw(name, RESULTS / f"{name}.csv")
+    assert all(ax.has_data() for ax in figure.axes)
+
+
+@pytest.mark.parametrize("name", ["returns", "bounds", "condition"])
+def test_a_run_writes_the_columns_of_the_stored_table(name, tmp_path):
+    table = run(name, scale=TINY, out=tmp_path, runs=tmp_path / "runs")
+    assert list(rows_of(table)[0]) == list(rows_of(RESULTS / f"{name}.csv")[0])
+    again = run(name, scale=TINY, out=tmp_path / "again", runs=tmp_path / "runs")
+    assert table.read_bytes() == again.read_bytes()
+    origin = json.loads((tmp_path / f"{name}.json").read_text())
+    assert origin["scale"]["iterations"] == 2
+    assert re.fullmatch(r"2\.\d+\.\d+.*", origin["versions"]["torch"])
+
+
+def test_gap_and_return_add_up_to_the_optimum():
+    frame = pd.read_csv(RESULTS / "returns.csv")
+    optimum = 0.8**5 / (1 - 0.8)
+    assert ((frame["return"] + frame["gap"] - optimum).abs() < 1e-4).all()
+
+
+def test_an_unknown_experiment_lists_the_known():
+    with pytest.raises(ValueError, match=r"no experiment is called 'retrns'; known are returns,"):
+        run("retrns", scale=TINY, out=Path(), runs=Path())
+    with pytest.raises(ValueError, match=r"no figure is called 'retrns'; known are returns,"):
+        draw("retrns", RESULTS / "returns.csv")
