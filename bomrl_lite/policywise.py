@@ -130,7 +130,7 @@ def policywise_curvature(
     return vmap(of_one_state)(log_phi, log_theta.exp())
 
 
-def condition_numbers(matrices: Float[Tensor, "S A A"]) -> Float[Tensor, " S"]:
+def condition_numbers(matrices: Float[Tensor, "*N A A"]) -> Float[Tensor, "*N"]:
     """Return the condition number of each symmetric matrix: largest over smallest |eigenvalue|.
 
     For D2 it is max_a pi_theta(a) / min_a pi_theta(a); infinite where an entry is, because a
