@@ -30,6 +30,7 @@ def lab(tmp_path_factory):
     """Serve a folder of notebooks in JupyterLab, with no setting of this user's."""
     home = tmp_path_factory.mktemp("lab")
     _write_notebook("notebooks/src/01_maml_baseline.py", home / "lesson.ipynb")
+    _write_notebook("notebooks/src/03_universal_adaptation.py", home / "lesson03.ipynb")
     shutil.copy(ROOT / "exercises" / "01_maml_baseline.ipynb", home / "exercise.ipynb")
     folders = {
         name: str(home / name)
@@ -96,6 +97,22 @@ def test_a_slider_of_lesson_01_moves_by_keyboard(lab, browser, tmp_path):
     )
     assert handle.get_attribute("aria-valuenow") in ("2", "2.0")
     page.screenshot(path=tmp_path / "lesson.png")
+    page.close()
+
+
+def test_the_price_of_lesson_03_moves_policies_over_the_simplex(lab, browser, tmp_path):
+    page = _open_and_run(browser, lab, "lesson03.ipynb")
+    handle = page.locator(".widget-slider .noUi-handle").first
+    handle.wait_for(timeout=180_000)
+    page.locator(".widget-label", has_text="lam = 1;").wait_for()
+    before = page.locator(".widget-image").first.get_attribute("src")
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    page.locator(".widget-label", has_text="lam = 0.794;").wait_for(timeout=30_000)
+    page.wait_for_function(
+        "before => document.querySelector('.widget-image').src !== before", arg=before
+    )
+    page.screenshot(path=tmp_path / "lesson03.png")
     page.close()
 
 
