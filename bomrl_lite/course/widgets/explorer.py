@@ -25,7 +25,9 @@ def explorer(
         describe: values -> text.
     """
     controls = [controls] if isinstance(controls, Control) else list(controls)
-    image, line = ipywidgets.Image(format="png"), ipywidgets.Label()
+    # At its own size: a box would stretch it to its full width.
+    layout = ipywidgets.Layout(align_self="flex-start", max_width="100%")
+    image, line = ipywidgets.Image(format="png", layout=layout), ipywidgets.Label()
 
     def show(_: Any = None) -> None:
         values = [control.value for control in controls]
