@@ -130,7 +130,7 @@ def experiment(
         iterations: of every meta-training.
         out: folder of the table; the figure goes to runs/experiments.
     """
-    from bomrl_lite.course.plots.experiments import draw
+    from bomrl_lite.course import plots
     from bomrl_lite.experiments import run
     from bomrl_lite.experiments.setting import Scale
 
@@ -138,7 +138,9 @@ def experiment(
     scale = Scale(seeds=seeds, iterations=iterations)
     table = run(name, scale=scale, out=out, runs=runs, progress=print)
     picture = runs / f"{name}.png"
-    draw(name, table).savefig(picture)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    plots.use_style()
+    plots.draw_experiment(name, table).savefig(picture)
     print(f"table {table}, figure {picture}")
     return 0
 

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from bomrl_lite import __main__ as cli
+
 
 def command(*arguments: object, **kind) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -87,3 +89,14 @@ def test_an_unsolved_inner_problem_is_one_line_too_and_the_run_can_be_looked_at(
     assert "2 of 2 inner problems are not solved" in result.stderr
     assert "Traceback" not in result.stderr
     assert (tmp_path / "run" / "history.csv").read_text().count("\n") == 1
+
+
+def test_an_experiment_writes_its_table_and_draws_it_where_nothing_was_before(
+    tmp_path, monkeypatch
+):
+    """As in a fresh clone: neither ``runs/`` nor the folder of the table exists."""
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    out = tmp_path / "results"
+    assert cli.experiment("condition", seeds=1, iterations=1, out=out) == 0
+    assert (out / "condition.csv").exists()
+    assert (tmp_path / "runs" / "experiments" / "condition.png").stat().st_size > 1000
