@@ -2,10 +2,10 @@
 
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import jupytext
 import torch
+from answers_01 import Mutant
 
 import bomrl_lite as bl
 
@@ -38,16 +38,6 @@ def solve(name: str, old: str = "", new: str = ""):
         return all_solutions()[name]
     exec(SOLUTIONS[name].replace(old, new), own := {**all_solutions()})
     return own[name]
-
-
-class Mutant(NamedTuple):
-    """A change to a solution, the step that must catch it, and a part of the cause to be named."""
-
-    name: str
-    old: str
-    new: str
-    step: str
-    cause: str | None = None
 
 
 BEST, FAR, MIDDLE = "optimal_actions", "distance_to_optimum", "middle_policy"

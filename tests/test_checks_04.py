@@ -1,12 +1,9 @@
-"""The checks of exercise set 04, in both directions: wrong answers named, right ones accepted."""
-
-from collections import Counter
+"""What is special about the checks of exercise set 04: their oracles, slips and refusals."""
 
 import numpy as np
 import pytest
 import torch
-from answers_04 import MUTANTS, SOLUTIONS, solve
-from variants_04 import VARIANTS
+from answers_04 import solve
 
 from bomrl_lite.course import checks
 from bomrl_lite.course.checks import CheckFailed
@@ -22,34 +19,6 @@ def check_of(name):
     return getattr(checks, name)
 
 
-def identity(mutant):
-    return f"{mutant.name}-{mutant.step}-{mutant.cause or 'unnamed'}"
-
-
-@pytest.mark.parametrize("mutant", MUTANTS, ids=identity)
-def test_a_wrong_answer_fails_at_its_step_with_its_cause(mutant):
-    with pytest.raises(CheckFailed) as caught:
-        check_of(mutant.name)(solve(mutant.name, mutant.old, mutant.new))
-    assert caught.value.step == mutant.step
-    assert mutant.cause is None or mutant.cause in (caught.value.cause or "")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_solution_of_the_source_passes(name, capsys):
-    solution = solve(name)
-    assert check_of(name)(solution) is solution
-    assert capsys.readouterr().out.startswith(f"ok  exercise 4.{NAMES.index(name) + 1} {name}: ")
-
-
-@pytest.mark.parametrize(
-    ("name", "variant"),
-    [(name, variant) for name, variants in VARIANTS.items() for variant in variants],
-    ids=lambda each: getattr(each, "__name__", each),
-)
-def test_a_right_answer_in_another_form_passes(name, variant):
-    assert check_of(name)(variant) is variant
-
-
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_the_solution_equals_the_package(check):
     solution = solve(check.name)
@@ -57,18 +26,6 @@ def test_the_solution_equals_the_package(check):
         ours, theirs = solution(*question.args), check.reference(*question.args)
         # conjugate gradients stop at a residual of 1e-12
         assert (ours - theirs).abs().max() <= 1e-11 * max(1.0, theirs.abs().max())
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_the_package_passes_its_own_check(check):
-    assert check(check.reference) is check.reference
-
-
-def test_every_check_meets_enough_wrong_and_right_answers():
-    wrong = Counter(mutant.name for mutant in MUTANTS)
-    assert set(NAMES) == set(wrong) == set(VARIANTS) == set(SOLUTIONS)
-    assert min(wrong.values()) >= 4
-    assert min(map(len, VARIANTS.values())) >= 2
 
 
 def test_every_check_can_be_found_by_its_name():
