@@ -2,7 +2,12 @@
 
 import csv
 import io
+import itertools
+import shutil
 import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +15,8 @@ import tyro
 
 from bomrl_lite.evaluate import gap_rows
 from bomrl_lite.files import write_atomically
-from bomrl_lite.train import MetaConfig, Row, load, make_problem, meta_train, seeded, start_state
+from bomrl_lite.run_folder import Progress, Row
+from bomrl_lite.train import MetaConfig, load, make_problem, meta_train, seeded, start_state
 
 app = tyro.extras.SubcommandApp()
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,6 +27,7 @@ def train(
     config: Annotated[MetaConfig, tyro.conf.arg(name="")],
     out: Path = Path("runs/train"),
     resume: bool = False,
+    tensorboard: bool = False,
 ) -> int:
     """Meta-train a policy and write config.json, history.csv and checkpoint.pt.
 
@@ -30,8 +37,9 @@ def train(
         config: the dials.
         out: run folder.
         resume: go on from the last checkpoint in ``out``; the result is the same, bit for bit.
+        tensorboard: also write the history to ``out``/tensorboard (pip install tensorboard).
     """
-    meta_train(config, out=out, resume=resume, progress=_show_progress)
+    meta_train(config, out=out, resume=resume, progress=progress_line(), tensorboard=tensorboard)
     print(f"\ndone: {out}/history.csv; next: python -m bomrl_lite evaluate {out}")
     return 0
 
@@ -63,6 +71,35 @@ def evaluate(
             )
     write_atomically(run / "evaluation.csv", _csv(rows).encode())
     print(_gap_table(rows, num_steps))
+    return 0
+
+
+@app.command
+def compare(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    column: str = "return_after",
+    out: Path = Path("runs/compare.png"),
+) -> int:
+    """Draw the learning curves of several runs and print their last values.
+
+    Runs that differ only in their seed become one line, their mean, in a band that holds them all.
+
+    Example: python -m bomrl_lite compare runs/maml-0 runs/maml-1 runs/bomrl --column gradient_norm
+
+    Args:
+        runs: folders that ``train`` wrote.
+        column: of their history.csv.
+        out: picture; its ending decides the format.
+    """
+    from bomrl_lite.course import plots
+
+    # A pattern like runs/* names pictures too, the one of the last comparison among them.
+    curves = plots.read_runs([run for run in runs if not run.is_file()])
+    plots.use_style()
+    figure = plots.draw_learning_curves(curves, column)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out)
+    print(f"{plots.last_values(curves, column)}\n\nfigure {out}")
     return 0
 
 
@@ -157,20 +194,45 @@ def main() -> int:
     """Run the command line; expected mistakes end in one plain line and exit code 2."""
     try:
         return app.cli(prog="python -m bomrl_lite", description=__doc__) or 0
-    except (ValueError, OSError, ArithmeticError) as error:
+    except (ValueError, OSError, ArithmeticError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped; what was written stays (train: --resume goes on from its checkpoint)")
+        print(
+            "\nstopped; what was written stays (train: --resume goes on after its last iteration)"
+        )
         return 130
 
 
-def _show_progress(done: int, total: int, row: Row) -> None:
-    if not (sys.stdout.isatty() or done % max(1, total // 10) == 0 or done == total):
-        return
-    before, after = row["return_before"], row["return_after"]
-    line = f"{done:>5}/{total}  return {before:+.4f} -> {after:+.4f} after adaptation"
-    print(line, end="\r" if sys.stdout.isatty() else "\n", flush=True)
+def progress_line(clock: Callable[[], float] = time.monotonic) -> Progress:
+    """Return a progress callback that prints one line, in a terminal always over the same one.
+
+    The time left is reckoned from the iterations of this process: a resumed run has done others,
+    elsewhere.
+    """
+    start, here = clock(), itertools.count(1)
+
+    def show(done: int, total: int, row: Row) -> None:
+        left = (clock() - start) / next(here) * (total - done)
+        if sys.stdout.isatty():
+            width = shutil.get_terminal_size().columns - 1  # one more would break the line
+            line = progress_text(done, total, row, left)
+            print(line[:width].ljust(width), end="\r", flush=True)
+        elif done % max(1, total // 10) == 0 or done == total:
+            print(progress_text(done, total, row, left), flush=True)
+
+    return show
+
+
+def progress_text(done: int, total: int, row: Row, seconds_left: float) -> str:
+    """Lay out the newest row: iterations, returns, time left and what there is of diagnostics."""
+    line = f"{done:>5}/{total}  return {row['return_before']:+.4f} -> {row['return_after']:+.4f}"
+    line += f"  {timedelta(seconds=round(seconds_left))} left"
+    if "gradient_norm" in row:
+        line += f"  gradient {row['gradient_norm']:.1e}"
+    if row.get("unsolved"):
+        line += f"  {row['unsolved']:g} unsolved"
+    return line
 
 
 def _csv(rows: list[dict[str, float | int | str]]) -> str:

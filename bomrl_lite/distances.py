@@ -59,12 +59,12 @@ def reverse_kl_divergence(
 
 def d1(phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tensor) -> Tensor:
     """D1^2 = E_{s ~ nu}[KL(pi_phi || pi_theta)], in nats."""
-    return state_weights @ kl_divergence(policy.log_probs(phi), policy.log_probs(theta))
+    return state_weights @ _divergence(phi, theta, policy)
 
 
 def d2(phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tensor) -> Tensor:
     """D2^2 = E_{s ~ nu}[KL(pi_theta || pi_phi)], in nats."""
-    return state_weights @ reverse_kl_divergence(policy.log_probs(phi), policy.log_probs(theta))
+    return state_weights @ _divergence(theta, phi, policy)
 
 
 def d3(phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tensor) -> Tensor:
@@ -72,6 +72,27 @@ def d3(phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tens
     del policy, state_weights
     difference = add_scaled(phi, -1.0, theta)
     return dot(difference, difference)
+
+
+def add_distances(*terms: tuple[float, Distance]) -> Distance:
+    """Return the weighted sum of distances, such as D1^2 + (rho / 2) D3^2: a KL with a ridge.
+
+    Args:
+        terms: (weight >= 0, distance) each.
+    """
+    if not terms or any(weight < 0 for weight, _ in terms):
+        raise ValueError(
+            f"add_distances needs at least one (weight >= 0, distance), got weights "
+            f"{[weight for weight, _ in terms]}"
+        )
+
+    def total(
+        phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tensor
+    ) -> Tensor:
+        at = {"policy": policy, "state_weights": state_weights}
+        return torch.stack([weight * d(phi, theta, **at) for weight, d in terms]).sum()
+
+    return total
 
 
 DISTANCES: dict[str, Distance] = {"d1": d1, "d2": d2, "d3": d3}
@@ -134,6 +155,13 @@ def d2_from_samples(
     """
     log_ratio = log_prob_theta - log_prob_phi
     return _weighted_mean(log_ratio.exp() * log_ratio - log_ratio.expm1(), weights)
+
+
+def _divergence(first: Params, second: Params, policy: TabularPolicy) -> Tensor:
+    """KL(pi_first || pi_second) of every state: from the table, or where it is not whole, asked."""
+    if policy.divergence is not None:
+        return policy.divergence(first, second)
+    return kl_divergence(policy.log_probs(first), policy.log_probs(second))
 
 
 def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:

@@ -33,6 +33,11 @@ def add_scaled(x: Params, scale: float | Tensor, y: Params) -> Params:
     return {name: x[name] + scale * y[name] for name in x}
 
 
+def scale(factor: float | Tensor, x: Params) -> Params:
+    """Return factor * x, leaf by leaf."""
+    return {name: factor * leaf for name, leaf in x.items()}
+
+
 def hessian_vector_product(function: Callable[[Params], Tensor], x: Params) -> Matvec:
     r"""Return ``v -> \nabla^2 f(x) v`` for a scalar function f.
 

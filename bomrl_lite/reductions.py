@@ -81,9 +81,14 @@ def smooth_clip_objective(theta: Params, data: OneTimeData, *, policy: TabularPo
     A stand-in for PPO's clipped objective (Schulman et al., 1707.06347, eq. 7), which is no special
     case of Alg: it bounds what a ratio can gain instead of asking a price for distance.
     """
+    return smooth_clip_surrogate(theta, data._replace(q_values=_advantages(data)), policy=policy)
+
+
+def smooth_clip_surrogate(theta: Params, data: OneTimeData, *, policy: TabularPolicy) -> Tensor:
+    r"""Return E[g(rho) Q] for data whose Q is an advantage already, as that of samples is."""
     ratio = (policy.log_probs(theta) - data.log_probs).exp()
-    per_action = smooth_clip(ratio) * _advantages(data)
-    return (data.state_weights[:, None] * data.action_probs * per_action).sum()
+    gained = smooth_clip(ratio) * data.q_values
+    return (data.state_weights[:, None] * data.action_probs * gained).sum()
 
 
 def _advantages(data: OneTimeData) -> Tensor:

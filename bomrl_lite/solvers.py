@@ -14,6 +14,7 @@ from torch.func import grad, vmap
 
 from bomrl_lite.linalg import (
     add_scaled,
+    conjugate_gradient,
     dense_matrix,
     flatten,
     hessian_vector_product,
@@ -84,6 +85,52 @@ def maximize(
         x = add_scaled(x, length, direction)
         iterations = iterations + active
     return x, MaximizeInfo(norm(grad(objective)(x)), iterations, curvature(objective, x))
+
+
+def maximize_matrix_free(
+    objective: Callable[[Params], Tensor],
+    start: Params,
+    *,
+    tolerance: float = 1e-10,
+    max_iterations: int = 20,
+    cg_iterations: int = 40,
+    halvings: int = 12,
+) -> tuple[Params, MaximizeInfo]:
+    r"""Climb by Newton steps from conjugate gradients, which never write a Hessian out.
+
+    Conjugate gradients stop where the curvature is not positive and keep what they have, an ascent
+    direction; if that is nothing, the gradient serves (Nocedal and Wright, 2006, algorithm 7.1).
+
+    Args:
+        objective: smooth scalar f.
+        start: where to begin.
+        tolerance: norm of the gradient at which to stop, > 0.
+        max_iterations: >= 1.
+        cg_iterations: of each Newton step, >= 1.
+        halvings: how often a step may be halved, >= 0.
+    """
+    if tolerance <= 0 or max_iterations < 1 or halvings < 0:
+        raise ValueError(
+            "maximize_matrix_free needs tolerance > 0, max_iterations >= 1 and halvings >= 0, got "
+            f"{tolerance}, {max_iterations} and {halvings}"
+        )
+    x, value = start, flatten(start)
+    lengths = (0.5 ** torch.arange(halvings + 1)).to(value)
+    iterations = torch.zeros((), dtype=torch.int64, device=value.device)
+    bend = torch.full_like(value[0], torch.inf)
+    for _ in range(max_iterations):
+        slope = grad(objective)(x)
+        matvec = hessian_vector_product(lambda y: -objective(y), x)
+        step, info = conjugate_gradient(
+            matvec, slope, tolerance=1e-4, max_iterations=cg_iterations
+        )
+        active, moves = norm(slope) > tolerance, norm(step) > 0
+        direction = {name: torch.where(moves, step[name], slope[name]) for name in x}
+        values = vmap(lambda t, x=x, d=direction: objective(add_scaled(x, t, d)))(lengths)
+        length = torch.where(active, _first_of_the_best(values, lengths), 0.0)
+        x = add_scaled(x, length, direction)
+        iterations, bend = iterations + active, torch.where(active, info.curvature, bend)
+    return x, MaximizeInfo(norm(grad(objective)(x)), iterations, bend)
 
 
 def ascend(

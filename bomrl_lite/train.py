@@ -1,17 +1,11 @@
 r"""Meta-training: gradient ascent of phi on the mean of the tasks' meta-objectives.
 
-A run folder holds ``config.json``, ``history.csv`` and ``checkpoint.pt``. The checkpoint alone
-decides where a run continues; it holds only tensors and plain numbers and is read without
-executing code.
+A run is kept in its folder as :mod:`bomrl_lite.run_folder` describes.
 """
 
-import csv
 import dataclasses
 import inspect
-import io
-import json
 import math
-import pickle
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,13 +14,14 @@ from typing import Any, Literal, get_args, get_origin
 import torch
 from torch.func import vmap
 
+from bomrl_lite import run_folder
 from bomrl_lite.distances import DISTANCES
-from bomrl_lite.files import write_atomically
 from bomrl_lite.hypergradient import TOLERANCE, is_solved, require_solved
 from bomrl_lite.linalg import norm
 from bomrl_lite.meta_gradients import ADAPTATIONS, META_GRADIENTS
 from bomrl_lite.one_time_data import DATA_FUNCTIONS
 from bomrl_lite.policies import tabular_softmax
+from bomrl_lite.run_folder import Progress, Row
 from bomrl_lite.tasks import make_tasks
 from bomrl_lite.types import (
     Adaptation,
@@ -40,7 +35,6 @@ from bomrl_lite.types import (
 Method = Literal[
     "maml", "first_order_maml", "joint", "bomrl", "bomrl_trust_region", "first_order_bomrl"
 ]
-Row = dict[str, float]
 HISTORY: tuple[str, ...] = (
     "iteration",
     "return_before",
@@ -52,8 +46,8 @@ HISTORY: tuple[str, ...] = (
 )
 """Columns of the history: means over tasks, then the worst inner stationarity and linear residual,
 and how many inner problems were not solved."""
-Progress = Callable[[int, int, Row], None]
-"""(iterations done, iterations in all, the newest history row)."""
+COUNTS = ("iteration", "unsolved")
+"""Columns of whole numbers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,11 +204,7 @@ def meta_step(
         "unsolved": float((~is_solved(info.inner)).sum()),
     }
     needed = ("return_before", "return_after", "gradient_norm")
-    if not all(math.isfinite(row[name]) for name in needed):
-        raise FloatingPointError(
-            f"iteration {state.iteration} gave {row}: the step left the range of numbers; use a "
-            "smaller step_size or learning_rate. The last checkpoint is untouched"
-        )
+    run_folder.require_finite(row, needed, "use a smaller step_size or learning_rate")
     for name, leaf in state.phi.items():
         leaf.grad = gradient[name]
     state.optimizer.step()
@@ -239,7 +229,8 @@ def meta_train(
     *,
     out: Path | None = None,
     resume: bool = False,
-    progress: Progress = lambda done, total, row: None,
+    progress: Progress = run_folder.silent,
+    tensorboard: bool = False,
 ) -> MetaState:
     """Train a meta-policy.
 
@@ -249,40 +240,40 @@ def meta_train(
         resume: go on from the checkpoint in ``out`` if there is one; the configuration must agree
             with it, except that ``iterations`` may grow and ``checkpoint_every`` may change.
         progress: called after every iteration.
+        tensorboard: also write the history to ``out/tensorboard``.
 
     Raises:
         FileExistsError: ``out`` holds a run already and ``resume`` is off.
         ValueError: the configuration does not fit the checkpoint.
+        ModuleNotFoundError: ``tensorboard`` is on and TensorBoard is not installed.
     """
+    if tensorboard:
+        run_folder.require_tensorboard(out)
     problem = make_problem(config)
-    state = start_state(config, problem) if out is None else _open_run(config, problem, out, resume)
+    if out is None or run_folder.is_new(out, resume=resume):
+        state = start_state(config, problem)
+    else:
+        state = _saved_state(config, out)
     supply = batches(config, problem.tasks, state.generator)
     approximate = config.unsolved == "approximate"
-    while state.iteration < config.iterations:
-        row = meta_step(state, next(supply), problem.meta_gradient, approximate=approximate)
-        last = state.iteration == config.iterations
-        if out is not None and (last or state.iteration % config.checkpoint_every == 0):
-            save(config, state, out)
-        progress(state.iteration, config.iterations, row)
+    run_folder.run_loop(
+        lambda: meta_step(state, next(supply), problem.meta_gradient, approximate=approximate),
+        config=config,
+        state=partial(_describe, state),
+        history=state.history,
+        out=out,
+        columns=HISTORY,
+        whole=COUNTS,
+        progress=progress,
+        tensorboard=tensorboard,
+    )
     return state
 
 
 def save(config: MetaConfig, state: MetaState, out: Path) -> None:
     """Write the run folder; each file is replaced whole, the checkpoint first."""
-    buffer = io.BytesIO()
-    torch.save(
-        {
-            "config": dataclasses.asdict(config),
-            "phi": state.phi,
-            "optimizer": state.optimizer.state_dict(),
-            "generator": state.generator.get_state(),
-            "history": state.history,
-        },
-        buffer,
-    )
-    write_atomically(out / "checkpoint.pt", buffer.getvalue())
-    write_atomically(out / "config.json", json.dumps(dataclasses.asdict(config), indent=1).encode())
-    write_atomically(out / "history.csv", _history_csv(state.history).encode())
+    layout = {"columns": HISTORY, "whole": COUNTS}
+    run_folder.save(out, config=config, state=_describe(state), history=state.history, **layout)
 
 
 def load(out: Path) -> tuple[MetaConfig, MetaState]:
@@ -292,71 +283,30 @@ def load(out: Path) -> tuple[MetaConfig, MetaState]:
         FileNotFoundError: no checkpoint there.
         ValueError: the file is not a checkpoint of this course.
     """
-    path = out / "checkpoint.pt"
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path} does not exist; train first: python -m bomrl_lite train --out {out}"
-        )
-    try:
-        saved: dict[str, Any] = torch.load(path, weights_only=True)
-        if not isinstance(saved, dict):
-            raise TypeError(f"holds a {type(saved).__name__}")
-        config = MetaConfig(**saved["config"])
+    saved_config, saved, history = run_folder.load(out)
+    with run_folder.reading(out):
+        config = MetaConfig(**saved_config)
         state = start_state(config, make_problem(config))
-        _restore(state, saved)
-    except (KeyError, TypeError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"{path} is not a checkpoint of this course ({type(error).__name__}); "
-            "train anew into another folder"
-        ) from error
+        for name, leaf in state.phi.items():
+            leaf.copy_(saved["phi"][name])  # in place: the optimiser holds these very tensors
+        state.optimizer.load_state_dict(saved["optimizer"])
+        state.generator.set_state(saved["generator"])
+        state.history[:] = history
     return config, state
 
 
-def _restore(state: MetaState, saved: dict[str, Any]) -> None:
-    for name, leaf in state.phi.items():
-        leaf.copy_(saved["phi"][name])  # in place: the optimiser holds these very tensors
-    state.optimizer.load_state_dict(saved["optimizer"])
-    state.generator.set_state(saved["generator"])
-    state.history[:] = saved["history"]
+def _describe(state: MetaState) -> run_folder.State:
+    """Name all that changes, as the checkpoint holds it."""
+    return {
+        "phi": state.phi,
+        "optimizer": state.optimizer.state_dict(),
+        "generator": state.generator.get_state(),
+    }
 
 
-def _open_run(config: MetaConfig, problem: Problem, out: Path, resume: bool) -> MetaState:
-    """Return the state to go on from: that of the checkpoint, or a fresh one in a fresh folder."""
-    if not (out / "checkpoint.pt").exists():
-        state = start_state(config, problem)
-        save(config, state, out)
-        return state
-    if not resume:
-        raise FileExistsError(
-            f"{out} holds a run already; continue it with resume (--resume) or choose another "
-            "folder"
-        )
-    saved_config, state = load(out)
-    if config.iterations < state.iteration:
-        raise ValueError(
-            f"the run in {out} has done {state.iteration} iterations already, more than "
-            f"{config.iterations}; ask for at least as many"
-        )
-    free = ("iterations", "checkpoint_every")
-    there, now = dataclasses.asdict(saved_config), dataclasses.asdict(config)
-    differing = [
-        f"{name}: {there[name]!r} there, {now[name]!r} now"
-        for name in there
-        if name not in free and there[name] != now[name]
-    ]
-    if differing:
-        raise ValueError(
-            f"the run in {out} had another configuration ({'; '.join(differing)}); give the same "
-            "one or another folder"
-        )
-    save(config, state, out)  # a kill may have struck between the checkpoint and the other files
+def _saved_state(config: MetaConfig, out: Path) -> MetaState:
+    """Return the state in ``out`` if this configuration may go on from it."""
+    there, state = load(out)
+    now = dataclasses.asdict(config)
+    run_folder.check_same(dataclasses.asdict(there), now, out, done=state.iteration)
     return state
-
-
-def _history_csv(history: list[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, HISTORY, lineterminator="\n")
-    writer.writeheader()
-    whole = ("iteration", "unsolved")
-    writer.writerows({**row, **{name: int(row[name]) for name in whole}} for row in history)
-    return text.getvalue()

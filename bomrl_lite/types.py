@@ -5,16 +5,18 @@ Letters in shapes, the same everywhere:
     N  tasks in a batch          S  states
     B  episodes per task         A  discrete actions
     T  steps per episode         P  parameters, flattened
+    O  size of an observation    K  size of a continuous action
+    M  samples: B * T, flattened
 
 A function that is written for ONE task carries no N in its shapes; ``torch.func.vmap`` adds it.
 Records are NamedTuples because ``vmap`` takes and returns them; a plain dataclass it refuses.
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 Params = dict[str, Tensor]
@@ -57,6 +59,103 @@ class TabularPolicy(NamedTuple):
     free_logits: bool = False
     """Whether the parameters are ``{"logits": [S, A]}``, free in every state: then the adaptation
     falls apart into one small problem per state, with a closed form for the KL distances."""
+    divergence: Callable[[Params, Params], Float[Tensor, " S"]] | None = None
+    """KL(pi_first || pi_second) of every state, where ``log_probs`` does not hold all actions."""
+
+
+class ActionDistribution(Protocol):
+    """pi(. | s) of many observations at once: Gaussian or Categorical."""
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """Draw one action per observation; records no gradient."""
+        ...
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Return log pi(a | s), summed over action dimensions: in nats."""
+        ...
+
+    def kl(self, other: "ActionDistribution") -> Tensor:
+        """Return KL(self || other) per observation, in nats."""
+        ...
+
+    def fisher_product(self, tangent: "ActionDistribution") -> "ActionDistribution":
+        r"""Return the Fisher information in the distribution's own parameters, times a tangent."""
+        ...
+
+
+class Policy(NamedTuple):
+    """A parametrised policy over observations: what collects data and is adapted to them."""
+
+    init: Callable[[torch.Generator], Params]
+    distribution: Callable[[Params, Tensor], ActionDistribution]
+    """(parameters of ONE policy, observations [..., O]) -> pi(. | s) of each."""
+    head: tuple[str, ...] = ()
+    """Names of the parameters of the last, linear layer: all that head-only adaptation moves."""
+    features: Callable[[Params, Tensor], Float[Tensor, "*M d"]] | None = None
+    """(parameters, observations) -> what the head is linear in, with a constant 1 at the end."""
+
+
+class Rollout(NamedTuple):
+    """Episodes that one policy per task collected.
+
+    Whatever stands where ``mask`` is 0 is padding and must not count.
+    """
+
+    observations: Tensor
+    """[*N, B, T, O], or [*N, B, T] integers where states are numbered."""
+    actions: Tensor
+    """[*N, B, T, K], or [*N, B, T] integers where actions are numbered."""
+    log_probs: Float[Tensor, "*N B T"]
+    """log pi(a | s) of the policy that acted: numbers, without a gradient."""
+    rewards: Float[Tensor, "*N B T"]
+    mask: Float[Tensor, "*N B T"]
+    """1 for a step that was taken, 0 after an episode's end."""
+    final_observations: Tensor
+    """[*N, B, O]: the observation after each episode's last step."""
+    terminated: Bool[Tensor, "*N B"]
+    """True: the episode ended by itself, nothing follows. False: it was cut off, and what would
+    have followed is the business of a value estimate."""
+
+
+class Simulator(Protocol):
+    """N tasks times B episodes that advance together."""
+
+    horizon: int
+    """T: no episode takes more steps."""
+
+    def reset(self, generator: torch.Generator) -> Tensor:
+        """Start all episodes anew and return their observations [N, B, O]."""
+        ...
+
+    def step(
+        self, actions: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Take actions [N, B, K]; return observations, rewards, terminated, truncated [N, B].
+
+        An episode that is over may return anything: the caller no longer looks.
+        """
+        ...
+
+
+class SampledTasks(NamedTuple):
+    """P(Gamma) where tasks can only be sampled: a seeded supply with a held-out split."""
+
+    name: str
+    summary: str
+    sample: Callable[[int, torch.Generator, Split], NamedTuple]
+    """(number of tasks, generator, split) -> tasks, a record whose fields have a leading N."""
+    simulator: Callable[[NamedTuple, int, int | None], Simulator]
+    """(tasks, episodes per task, horizon or None for the family's own) -> their simulator."""
+    gamma: float
+    """Discount, in [0, 1]."""
+    horizon: int
+    """T of an episode unless another is asked for."""
+    observation_size: int
+    """O; 0 where states are numbered."""
+    action_size: int
+    """K, or the number of discrete actions A."""
+    discrete: bool
+    """Whether actions are numbered."""
 
 
 class SolveInfo(NamedTuple):

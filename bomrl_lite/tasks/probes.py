@@ -1,6 +1,7 @@
-"""Tiny task distributions whose answers are known by hand.
+"""Tiny task distributions, most with answers that are known by hand.
 
 They are probes: each isolates one thing, so that a failure tells WHICH part of a method is wrong.
+The random ones isolate nothing; they are what a formula must survive.
 """
 
 from functools import partial
@@ -55,6 +56,44 @@ def delayed_reward() -> TaskDistribution:
     return TaskDistribution("probe/delayed", "a reward one step late", sample, gamma=0.5, horizon=2)
 
 
+def random_bandits(num_arms: int) -> TaskDistribution:
+    """Bandits whose arms pay independent amounts from [0, 1), drawn anew for every task.
+
+    A pull pays its arm's mean, without noise. The splits draw independently, even from one seed.
+    """
+    _check_counts(num_arms=num_arms)
+
+    def sample(num_tasks: int, generator: torch.Generator, split: Split = "train") -> TabularTask:
+        _check_draw(num_tasks, split)
+        stream = _stream(generator, split)
+        return bandit(torch.rand(num_tasks, num_arms, dtype=torch.float64, generator=stream))
+
+    summary = f"bandits of {num_arms} arms, each paying an amount from [0, 1)"
+    return TaskDistribution(f"probe/bandits-{num_arms}", summary, sample, gamma=0.0, horizon=1)
+
+
+def random_mdps(num_states: int, num_actions: int) -> TaskDistribution:
+    """Tasks without structure: transitions from a flat Dirichlet, rewards from N(0, 1).
+
+    Every state can follow every other, and the first is any with equal chances. Nothing that is
+    left after the horizon weighs more than gamma^50, 1.4e-5. The splits draw independently.
+    """
+    _check_counts(num_states=num_states, num_actions=num_actions)
+
+    def sample(num_tasks: int, generator: torch.Generator, split: Split = "train") -> TabularTask:
+        _check_draw(num_tasks, split)
+        stream, shape = _stream(generator, split), (num_tasks, num_states, num_actions)
+        reward = torch.randn(shape, dtype=torch.float64, generator=stream)
+        # Exponential variables, divided by their sum, are a flat Dirichlet's.
+        weights = torch.empty(*shape, num_states, dtype=torch.float64)
+        weights.exponential_(generator=stream)
+        start = torch.full(reward.shape[:-1], 1 / num_states, dtype=torch.float64)
+        return tabular_task(weights / weights.sum(-1, keepdim=True), reward, start)
+
+    name, summary = f"probe/random-{num_states}x{num_actions}", "random transitions and rewards"
+    return TaskDistribution(name, summary, sample, gamma=0.8, horizon=50)
+
+
 def variance_dial(ice: float) -> TaskDistribution:
     """Lakes whose variance is a dial: random 4x4 maps with this share of ice, holes for ever.
 
@@ -75,6 +114,25 @@ def variance_dial(ice: float) -> TaskDistribution:
     return TaskDistribution(f"probe/ice-{ice:g}", summary, sample, gamma=0.8, horizon=49)
 
 
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
+
+
+def _stream(generator: torch.Generator, split: Split) -> torch.Generator:
+    """Return random numbers of the split: generators of one seed must not deal the same tasks."""
+    if split == "train":
+        return generator
+    return torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=generator)))
+
+
+def _check_draw(num_tasks: int, split: str) -> None:
+    _check_counts(num_tasks=num_tasks)
+    if split not in ("train", "test"):
+        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+
+
 def _cycle(name: str, summary: str, arms: torch.Tensor, gamma: float) -> TaskDistribution:
     """Return the distribution that deals the rows of ``arms`` in turn, the same in both splits."""
 
@@ -88,6 +146,8 @@ PROBES = {
     "probe/opposite": opposite_bandits,
     "probe/identical": identical_bandits,
     "probe/delayed": delayed_reward,
+    "probe/bandits-5": partial(random_bandits, 5),
+    "probe/random-5x3": partial(random_mdps, 5, 3),
     **{f"probe/ice-{ice:g}": partial(variance_dial, ice) for ice in (1.0, 0.95, 0.9, 0.8, 0.7)},
 }
 """Makers of the probes, by name."""

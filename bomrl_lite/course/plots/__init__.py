@@ -33,6 +33,7 @@ from bomrl_lite.course.plots.hypergradients import (
 )
 from bomrl_lite.course.plots.lakes import draw_lake, draw_lakes
 from bomrl_lite.course.plots.pictures import bilevel_picture, meta_learning_picture
+from bomrl_lite.course.plots.runs import draw_learning_curves, last_values, read_runs
 from bomrl_lite.course.plots.style import GOLD, ICE, INK, LABELS, PRIORS, VALUES, WATER, use_style
 from bomrl_lite.course.plots.theory import convergence, dial_setting, proof_steps, smoothing_caveat
 
@@ -57,6 +58,7 @@ __all__ = [
     "draw_experiment",
     "draw_lake",
     "draw_lakes",
+    "draw_learning_curves",
     "errors_over_iterations",
     "gap_against_stationarity",
     "gap_bars",
@@ -65,9 +67,11 @@ __all__ = [
     "hypergradient_error",
     "implicit_function_picture",
     "ladder_errors",
+    "last_values",
     "meta_learning_picture",
     "plt",
     "proof_steps",
+    "read_runs",
     "reduction_errors",
     "return_over_step_size",
     "returns_over_steps",

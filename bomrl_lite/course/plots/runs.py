@@ -1,0 +1,156 @@
+"""Learning curves of run folders, as ``python -m bomrl_lite compare`` draws them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from bomrl_lite.course.plots.style import relabel
+from bomrl_lite.run_folder import FREE
+
+AXES = {
+    "return_before": "mean return J before adaptation",
+    "return_after": "mean return J after adaptation",
+    "gradient_norm": "norm of the meta-gradient\n(return per parameter)",
+    "stationarity": "worst stationarity\nof the inner problems",
+    "residual": "worst relative residual\nof the linear solves",
+    "unsolved": "unsolved inner problems",
+}
+"""What the columns of a history mean; others are shown by their name."""
+
+
+def read_runs(folders: Sequence[Path]) -> pd.DataFrame:
+    """Read the histories of run folders into one tidy frame.
+
+    Args:
+        folders: each with ``history.csv`` and ``config.json``.
+
+    Returns:
+        The columns of the histories, ``run`` (the folder) and ``curve``: one name for the runs that
+        differ in nothing but the seed, how long they train and how often they are saved. Of such
+        runs the frame holds the iterations that all of them have done, so that every mean over a
+        curve is over the same runs.
+
+    Raises:
+        FileNotFoundError: a folder is none, or not one of a run.
+        ValueError: no folder, one given twice, or a run without an iteration.
+    """
+    if not folders or len({folder.resolve() for folder in folders}) < len(folders):
+        names = ", ".join(map(str, folders)) or "none"
+        raise ValueError(f"name at least one run folder, and each of them once; got {names}")
+    histories = [_read_history(folder) for folder in folders]
+    configs = [json.loads((folder / "config.json").read_text()) for folder in folders]
+    curves = _curve_names(folders, configs)
+    parts = [
+        history.assign(run=str(folder), curve=curve)
+        for folder, history, curve in zip(folders, histories, curves, strict=True)
+    ]
+    shared = {
+        curve: min(len(p) for p, name in zip(parts, curves, strict=True) if name == curve)
+        for curve in curves
+    }
+    cut = [part.iloc[: shared[curve]] for part, curve in zip(parts, curves, strict=True)]
+    return pd.concat(cut, ignore_index=True)
+
+
+def draw_learning_curves(curves: pd.DataFrame, column: str = "return_after") -> Figure:
+    """Draw a column of the history over meta-iterations: means over seeds, bands over all seeds.
+
+    Args:
+        curves: columns iteration, curve, run and the one to draw.
+        column: drawn on a logarithmic axis if it is positive and spans two decades.
+
+    Raises:
+        ValueError: no such column, or one that holds no finite number.
+    """
+    values = _finite_values(curves, column)
+    figure, ax = plt.subplots(figsize=(7, 3.6))
+    sns.lineplot(curves, x="iteration", y=column, hue="curve", errorbar=("pi", 100), ax=ax)
+    ax.set(xlabel="meta-iteration", ylabel=AXES.get(column, column.replace("_", " ")))
+    ax.margins(x=0.01)
+    if values.min() > 0 and values.max() > 100 * values.min():
+        ax.set_yscale("log")
+    seeds = curves.groupby("curve")["run"].nunique().to_numpy().max()
+    relabel(ax, "mean and range over seeds" if seeds > 1 else "")
+    sns.move_legend(ax, "upper left", bbox_to_anchor=(1.01, 1), fontsize=8, title_fontsize=8)
+    return figure
+
+
+def last_values(curves: pd.DataFrame, column: str = "return_after") -> str:
+    """Lay out the last value of every curve: iterations done, mean over its runs, range.
+
+    Args:
+        curves: as for :func:`draw_learning_curves`.
+        column: of the history.
+    """
+    _finite_values(curves, column)
+    last = curves.groupby("run", sort=False).tail(1)
+    width = max(len(str(name)) for name in curves["curve"]) + 2
+    lines = [f"{'curve':<{width}}{'runs':>4}{'iterations':>12}  last {column}, mean (range)"]
+    for curve, part in last.groupby("curve", sort=False):
+        values, done = part[column].to_numpy(float), part["iteration"].to_numpy(int)[0] + 1
+        spread = f" ({values.min():.4g} to {values.max():.4g})" if len(part) > 1 else ""
+        lines.append(f"{curve:<{width}}{len(part):>4}{done:>12}  {values.mean():.4g}{spread}")
+    return "\n".join(lines)
+
+
+def _read_history(folder: Path) -> pd.DataFrame:
+    for name in ("history.csv", "config.json"):
+        if not (folder / name).exists():
+            raise FileNotFoundError(
+                f"{folder / name} does not exist; compare takes folders that train has written"
+            )
+    history = pd.read_csv(folder / "history.csv")
+    if history.empty:
+        raise ValueError(f"the run in {folder} has done no iteration yet; train it first")
+    return history
+
+
+def _curve_names(folders: Sequence[Path], configs: list[dict[str, Any]]) -> list[str]:
+    """Name a lone run by its folder, several seeds of one configuration by what sets it apart."""
+    keys = [
+        {name: value for name, value in config.items() if name not in (*FREE, "seed")}
+        for config in configs
+    ]
+    clash = len({folder.resolve().name for folder in folders}) < len(folders)
+    alone = [str(folder) if clash else folder.resolve().name for folder in folders]
+    described = [_describe(key, keys) for key in keys]
+    names = []
+    for own_name, key, description in zip(alone, keys, described, strict=True):
+        alike = [i for i, other in enumerate(keys) if other == key]
+        seeds = {configs[i].get("seed") for i in alike}
+        if len(alike) == 1 or len(seeds) < len(alike):  # nothing tells the same run twice apart
+            names.append(own_name)
+        else:
+            ambiguous = not description or described.count(description) > len(alike)
+            name = f"{alone[alike[0]]} and on" if ambiguous else description
+            names.append(f"{name} ({len(seeds)} seeds)")
+    return names
+
+
+def _describe(key: dict[str, Any], keys: list[dict[str, Any]]) -> str:
+    """Write out the fields that set a configuration apart from those beside it."""
+    common = [name for name in key if all(name in other for other in keys)]
+    telling = [name for name in common if any(other[name] != key[name] for other in keys)]
+    bare = ("method", "tasks")
+    return ", ".join(
+        str(key[name]) if name in bare else f"{name} {key[name]}"
+        for name in telling or [name for name in bare if name in common][:1]
+    )
+
+
+def _finite_values(curves: pd.DataFrame, column: str) -> np.ndarray:
+    known = [name for name in curves.columns if name not in ("run", "curve", "iteration")]
+    if column not in known:
+        raise ValueError(f"no column is called {column!r}; there are {', '.join(known)}")
+    values = curves[column].to_numpy(float)
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        raise ValueError(f"column {column} holds no finite number")
+    return values

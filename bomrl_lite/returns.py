@@ -1,0 +1,208 @@
+r"""Returns, advantages and baselines of sampled episodes; the stop-gradients of DiCE.
+
+Everything acts on the last axis, time, [..., B, T], for any number of leading axes. Padding has
+mask 0 and never counts: a sum over time is a product with a triangular matrix of discounts, and
+what is masked enters it as 0.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bomrl_lite.types import Rollout
+
+
+def discounted_sums(
+    values: Float[Tensor, "*B T"], discount: float, *, start: int = 0
+) -> Float[Tensor, "*B T"]:
+    r"""Return sum_{u >= t + start} discount^{u - t} x_u for every t.
+
+    Args:
+        values: x, 0 where masked.
+        discount: in [0, 1].
+        start: 0 includes the present, 1 begins with the next step.
+    """
+    return values @ _discounts(values, discount, start)
+
+
+def discounted_pasts(
+    values: Float[Tensor, "*B T"], discount: float, *, start: int = 0
+) -> Float[Tensor, "*B T"]:
+    r"""Return sum_{u <= t - start} discount^{t - u} x_u for every t; arguments as above."""
+    return values @ _discounts(values, discount, start).mT
+
+
+def discounted_returns(
+    rollout: Rollout, gamma: float, *, final_values: Tensor | None = None
+) -> Float[Tensor, "*B T"]:
+    r"""Return G_t = sum_{u >= t} gamma^{u - t} r_u of every step; 0 at padding.
+
+    Args:
+        rollout: episodes.
+        gamma: discount in [0, 1].
+        final_values: V of the observation after the last step, [..., B]: an episode that was cut
+            off goes on with it, one that terminated does not. None counts nothing after the last
+            step.
+    """
+    rewards = _masked(rollout.rewards, rollout.mask)
+    if final_values is not None:
+        rewards = rewards + gamma * _last_step(rollout) * _bootstrap(rollout, final_values)
+    return discounted_sums(rewards, gamma) * rollout.mask
+
+
+def generalised_advantages(
+    rollout: Rollout,
+    values: Float[Tensor, "*B T"],
+    final_values: Float[Tensor, "*B"],
+    *,
+    gamma: float,
+    trace: float,
+) -> Float[Tensor, "*B T"]:
+    r"""Return the generalised advantage estimate (Schulman et al., 1506.02438, eq. 16).
+
+    A_t = sum_{u >= t} (gamma trace)^{u - t} (r_u + gamma V(s_{u+1}) - V(s_u))
+
+    Args:
+        rollout: episodes.
+        values: V(s_t).
+        final_values: V of the observation after the last step, which counts where the episode was
+            cut off and not where it terminated.
+        gamma: discount in [0, 1].
+        trace: lambda of the estimate in [0, 1]: 1 has no bias from V, 0 the least variance.
+    """
+    values = _masked(values, rollout.mask)
+    following = torch.cat([values[..., 1:], torch.zeros_like(values[..., :1])], dim=-1)
+    following = following + _last_step(rollout) * _bootstrap(rollout, final_values)
+    errors = _masked(rollout.rewards, rollout.mask) + gamma * following - values
+    return discounted_sums(errors * rollout.mask, gamma * trace) * rollout.mask
+
+
+def linear_baseline(
+    rollout: Rollout, gamma: float, *, ridge: float = 1e-5, rounds: int = 3
+) -> tuple[Float[Tensor, "*B T"], Float[Tensor, "*B"]]:
+    r"""Fit V linearly in features of observation and time, task by task (Duan et al., 1604.06778).
+
+    The features are o, o^2, t/100, (t/100)^2, (t/100)^3 and 1 (Duan et al.), the target is the
+    return of the step. Where an episode was cut off its return goes on with V, so the fit is
+    repeated.
+
+    Args:
+        rollout: episodes; numbered states become unit vectors.
+        gamma: discount in [0, 1].
+        ridge: >= 0, added to the normal equations, relative to the number of samples.
+        rounds: fits, >= 1; the first counts nothing after a cut.
+
+    Returns:
+        V(s_t), and V of the observations after the last steps.
+    """
+    mask = rollout.mask
+    steps = torch.arange(mask.shape[-1], dtype=mask.dtype, device=mask.device)
+    seen, last = _as_vectors(rollout)
+    clean = _masked(seen, mask.unsqueeze(-1))
+    features = _baseline_features(clean, steps.expand_as(mask)) * mask.unsqueeze(-1)
+    final = _baseline_features(last, mask.sum(-1))
+    x = features.flatten(-3, -2)
+    gram = x.mT @ x
+    count = mask.sum((-1, -2))[..., None, None].clamp(min=1.0)
+    gram = gram + ridge * count * torch.eye(gram.shape[-1], dtype=mask.dtype, device=mask.device)
+    factor = torch.linalg.cholesky(gram)
+    final_values = None
+    for _ in range(rounds):
+        returns = discounted_returns(rollout, gamma, final_values=final_values)
+        weights = torch.cholesky_solve(x.mT @ returns.flatten(-2).unsqueeze(-1), factor)
+        final_values = (final @ weights).squeeze(-1)
+        if bool(rollout.terminated.all()):
+            break
+    return (features @ weights.unsqueeze(-3)).squeeze(-1), final_values
+
+
+def magic_box(log_probs: Tensor) -> Tensor:
+    r"""Return exp(x - stop(x)): 1 in value, and its derivative is that of x (DiCE, 1802.05098).
+
+    The stop-gradient makes the factor a number for the value while every derivative multiplies by
+    the score once more.
+    """
+    return (log_probs - log_probs.detach()).exp()
+
+
+def dice_objective(
+    log_probs: Float[Tensor, "B T"],
+    rewards: Float[Tensor, "B T"],
+    *,
+    gamma: float,
+    trace: float = 1.0,
+) -> Float[Tensor, ""]:
+    r"""Return mean over episodes of sum_t gamma^t box(sum_{u <= t} log pi_u) r_t.
+
+    Its derivatives of every order estimate those of J without bias (Foerster et al., 1802.05098).
+
+    Args:
+        log_probs: log pi_phi(a_t | s_t), recording a gradient, 0 at padding.
+        rewards: 0 at padding.
+        gamma: discount in [0, 1].
+        trace: 1, or less to forget causes of long ago, trace^{t - u}: less variance, some bias.
+    """
+    causes = magic_box(discounted_pasts(log_probs, trace))
+    return (causes * rewards * _powers(rewards, gamma)).sum(-1).mean()
+
+
+def loaded_dice_objective(
+    log_probs: Float[Tensor, "B T"],
+    advantages: Float[Tensor, "B T"],
+    *,
+    gamma: float,
+    trace: float = 1.0,
+) -> Float[Tensor, ""]:
+    r"""Return mean over episodes of sum_t gamma^t (box(w_t) - box(w_t - log pi_t)) A_t.
+
+    w_t = sum_{u <= t} trace^{t - u} log pi_u. Derivatives as of :func:`dice_objective`, with any
+    advantage estimate in place of rewards (Farquhar et al., 1909.10549, algorithm 1); the value is
+    0. Arguments as for :func:`dice_objective`.
+    """
+    causes = discounted_pasts(log_probs, trace)
+    gain = magic_box(causes) - magic_box(causes - log_probs)
+    return (gain * advantages * _powers(advantages, gamma)).sum(-1).mean()
+
+
+def _discounts(like: Tensor, discount: float, start: int) -> Tensor:
+    """Return the matrix [T, T] with discount^{u - t} at (u, t) where u >= t + start, else 0."""
+    if not 0 <= discount <= 1:
+        raise ValueError(f"a discount must be in [0, 1], got {discount}")
+    steps = torch.arange(like.shape[-1], dtype=like.dtype, device=like.device)
+    ahead = steps[:, None] - steps
+    powers = torch.full_like(ahead, discount) ** ahead.clamp(min=0)
+    return torch.where(ahead >= start, powers, 0.0)
+
+
+def _powers(like: Tensor, gamma: float) -> Tensor:
+    steps = torch.arange(like.shape[-1], dtype=like.dtype, device=like.device)
+    return torch.full_like(steps, gamma) ** steps
+
+
+def _masked(x: Tensor, mask: Tensor) -> Tensor:
+    """Put 0 at padding, whatever stands there, nan included."""
+    return torch.where(mask > 0, x, 0.0)
+
+
+def _last_step(rollout: Rollout) -> Tensor:
+    """Return 1 at the last step of every episode, [..., B, T]."""
+    mask = rollout.mask
+    return mask - torch.cat([mask[..., 1:], torch.zeros_like(mask[..., :1])], dim=-1)
+
+
+def _bootstrap(rollout: Rollout, final_values: Tensor) -> Tensor:
+    return torch.where(rollout.terminated, 0.0, final_values).unsqueeze(-1)
+
+
+def _as_vectors(rollout: Rollout) -> tuple[Tensor, Tensor]:
+    seen, last = rollout.observations, rollout.final_observations
+    if seen.is_floating_point():
+        return seen, last
+    num_states = 1 + int(torch.maximum(seen.max(), last.max()))
+    one_hot = torch.eye(num_states, dtype=rollout.mask.dtype, device=seen.device)
+    return one_hot[seen], one_hot[last]
+
+
+def _baseline_features(observations: Tensor, steps: Tensor) -> Tensor:
+    clipped, time = observations.clamp(-10, 10), steps.unsqueeze(-1) / 100
+    return torch.cat([clipped, clipped**2, time, time**2, time**3, torch.ones_like(time)], dim=-1)

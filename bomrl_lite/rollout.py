@@ -1,0 +1,341 @@
+r"""Collect episodes: N tasks times B episodes advance together, one policy call per step.
+
+A simulator is anything that follows :class:`bomrl_lite.types.Simulator`. Two are here: tabular
+tasks as arrays, and an adapter for ``gymnasium.vector.VectorEnv``.
+"""
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bomrl_lite.types import Params, Policy, Rollout, TabularTask
+
+if TYPE_CHECKING:
+    from bomrl_lite.types import Simulator
+else:
+    Simulator = Any  # the tests' runtime type checker cannot look into a Protocol
+
+ADVICE = {
+    "parameter": "an update diverged: take smaller steps, or adapt with a larger lam",
+    "action distribution": "the policy overflowed: look at the size of its parameters",
+    "action": "the policy overflowed: look at its means and standard deviations",
+    "observation": "the simulation diverged: look at the actions that it was given",
+    "reward": "the simulation diverged: look at the actions that it was given",
+}
+"""What to do about a number that is not finite, by what it is."""
+
+
+def repeat(params: Params, num_tasks: int) -> Params:
+    """Give every leaf a leading N of ``num_tasks`` views: parameters that all tasks share.
+
+    Gradients of the N copies sum in the one they came from.
+    """
+    if num_tasks < 1:
+        raise ValueError(f"num_tasks must be at least 1, got {num_tasks}")
+    return {name: leaf.expand(num_tasks, *leaf.shape) for name, leaf in params.items()}
+
+
+@torch.no_grad()
+def collect(
+    simulator: Simulator, policy: Policy, params: Params, generator: torch.Generator
+) -> Rollout:
+    """Let one policy per task act for an episode in each of the task's B simulations.
+
+    Args:
+        simulator: N tasks times B episodes; it is reset first.
+        policy: its ``distribution`` is called once a step, on all observations.
+        params: parameters with a leading N on every leaf; of shared ones make N by :func:`repeat`.
+        generator: where all randomness comes from, that of the simulator included. The same state
+            gives the same rollout, bit by bit.
+
+    Returns:
+        The rollout, whose T is the simulator's horizon even if all episodes ended before. Padding
+        is 0 everywhere. An episode that is still going at the horizon was cut off: ``terminated``
+        is False.
+
+    Raises:
+        ValueError: the parameters are not those of N policies.
+        FloatingPointError: a number that is not finite; the message says which and where.
+    """
+    observations = simulator.reset(generator)
+    alive = torch.ones(observations.shape[:2], dtype=torch.bool, device=observations.device)
+    terminated = torch.zeros_like(alive)
+    _check_params(params, len(alive))
+    _check_finite("observation", observations, 0)
+    tape = _Tape(simulator.horizon)
+    for step in range(simulator.horizon):
+        actions, log_probs = _act(policy, params, observations, generator, step)
+        # Written before the simulator moves, which may reuse the memory of its observations.
+        tape.write(step, alive, observations=observations, actions=actions, log_probs=log_probs)
+        after, rewards, ended, cut = simulator.step(actions, generator)
+        rewards = _where(alive, rewards, torch.zeros_like(rewards))
+        # An episode that is over stays at its last observation, whatever its simulator does next.
+        observations = _where(alive, after, observations)
+        _check_finite("reward", rewards, step)
+        _check_finite("observation", observations, step + 1)
+        tape.write(step, alive, rewards=rewards, mask=torch.ones_like(rewards))
+        terminated |= alive & ended
+        alive = alive & ~(ended | cut)
+        if not alive.any():
+            break
+    return Rollout(**tape.buffers, final_observations=observations, terminated=terminated)
+
+
+class TabularSimulator:
+    """Tabular tasks as arrays: states and actions are numbers, a step is one look-up.
+
+    Tabular tasks go on for ever (an end is a state that is never left), so no episode terminates;
+    the horizon cuts it off. The reward of a step is r(s, a), its expectation.
+
+    Args:
+        tasks: N tasks, fields with a leading N.
+        num_episodes: B, episodes per task.
+        horizon: T, steps per episode.
+    """
+
+    def __init__(self, tasks: TabularTask, num_episodes: int, horizon: int) -> None:
+        _check_counts(num_episodes=num_episodes, horizon=horizon)
+        if tasks.reward.ndim != 3:
+            raise ValueError(
+                f"tasks must have a leading N, rewards [N, S, A], got {tuple(tasks.reward.shape)}; "
+                "of one task make N = 1 with .unsqueeze(0) on every field"
+            )
+        self.horizon = horizon
+        num_tasks, self._num_states, self._num_actions = tasks.reward.shape
+        self._starts = _cumulative(tasks.start)
+        self._moves = _cumulative(tasks.transition).flatten(0, 2)
+        self._rewards = tasks.reward.flatten()
+        first = torch.arange(num_tasks, device=tasks.reward.device) * self._num_states
+        self._first = first.unsqueeze(-1).expand(-1, num_episodes)
+        self._states = torch.zeros_like(self._first)
+
+    def reset(self, generator: torch.Generator) -> Tensor:
+        """Draw first states from rho; returns their numbers [N, B]."""
+        starts = self._starts.unsqueeze(1).expand(*self._first.shape, -1)
+        self._states = _draw(starts, generator)
+        return self._states
+
+    def step(
+        self, actions: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Take actions [N, B] in [0, A); no episode ends.
+
+        Raises:
+            ValueError: an action that the tasks do not have.
+        """
+        if not ((actions >= 0) & (actions < self._num_actions)).all():
+            raise ValueError(
+                f"actions must be in [0, {self._num_actions}), got {int(actions.min())} to "
+                f"{int(actions.max())}; give the policy as many actions as the tasks have"
+            )
+        rows = (self._first + self._states) * self._num_actions + actions
+        self._states = _draw(self._moves[rows], generator)
+        never = torch.zeros_like(rows, dtype=torch.bool)
+        return self._states, self._rewards[rows], never, never
+
+
+class VectorEnvSimulator:
+    """One episode in each sub-environment of a ``gymnasium.vector.VectorEnv``.
+
+    The sub-environments are dealt to tasks in order: the first B belong to task 0. All three
+    autoreset modes work; what an environment does after its first episode is not looked at.
+    Observations are flattened to float32 [N, B, O]; numbered ones stay numbers, [N, B]. Actions of
+    a ``Box`` are CLIPPED to its bounds when they are handed over: the rollout keeps what the policy
+    drew, whose density is the Gaussian's.
+
+    Args:
+        env: the environments, N * B of them. The policy's actions must be those of its
+            ``single_action_space``: ``Discrete`` or ``Box``.
+        num_tasks: N.
+        horizon: T; None takes ``env.spec.max_episode_steps``.
+
+    Raises:
+        ValueError: no horizon, an unknown autoreset mode, spaces of another kind, or a number of
+            environments that N does not divide.
+    """
+
+    def __init__(self, env: Any, num_tasks: int = 1, horizon: int | None = None) -> None:
+        self.horizon = _horizon_of(env) if horizon is None else horizon
+        _check_counts(num_tasks=num_tasks, horizon=self.horizon)
+        if env.num_envs % num_tasks:
+            raise ValueError(
+                f"{env.num_envs} environments cannot be shared out to {num_tasks} tasks; "
+                "make num_tasks * episodes of them"
+            )
+        for space in (env.single_observation_space, env.single_action_space):
+            _check_space(space)
+        self._env = env
+        self._mode = _autoreset_mode(env)
+        self._shape = (num_tasks, env.num_envs // num_tasks)
+        self._over = np.zeros(env.num_envs, dtype=bool)
+        self._device = torch.device("cpu")
+
+    def reset(self, generator: torch.Generator) -> Tensor:
+        """Start all episodes from a seed that the generator draws."""
+        self._device = generator.device
+        seed = torch.randint(2**31 - 1, (), generator=generator, device=self._device)
+        observations, _ = self._env.reset(seed=int(seed))
+        self._over[:] = False
+        return self._observed(observations)
+
+    def step(
+        self, actions: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Take actions [N, B] or [N, B, K]; the environments have random states of their own."""
+        if self._mode == "disabled" and self._over.any():
+            # Such an environment refuses to step on; its second episode is thrown away.
+            self._env.reset(options={"reset_mask": self._over})
+        observations, rewards, ended, cut, infos = self._env.step(self._handed_over(actions))
+        self._over = np.asarray(ended) | np.asarray(cut)
+        if self._mode == "samestep":
+            observations = _before_autoreset(observations, infos, self._over)
+        return (
+            self._observed(observations),
+            self._tensor(rewards, np.float32),
+            self._tensor(ended, np.bool_),
+            self._tensor(cut, np.bool_),
+        )
+
+    def _handed_over(self, actions: Tensor) -> np.ndarray:
+        space = self._env.single_action_space
+        values = actions.cpu().numpy().reshape(self._env.num_envs, *space.shape)
+        if _is_discrete(space):
+            return values + space.start
+        return np.clip(values, space.low, space.high).astype(space.dtype)
+
+    def _observed(self, observations: Any) -> Tensor:
+        space = self._env.single_observation_space
+        if _is_discrete(space):
+            return self._tensor(observations, np.int64) - int(space.start)
+        return self._tensor(observations, np.float32).flatten(2)
+
+    def _tensor(self, values: Any, dtype: Any) -> Tensor:
+        """Copy an array [num_envs, ...] to a tensor [N, B, ...]: environments reuse theirs."""
+        values = np.array(values, dtype=dtype)
+        return torch.as_tensor(values, device=self._device).unflatten(0, self._shape)
+
+
+class _Tape:
+    """Buffers [N, B, T, ...] by name, made when the first step shows shapes and kinds."""
+
+    def __init__(self, horizon: int) -> None:
+        self.horizon = horizon
+        self.buffers: dict[str, Tensor] = {}
+
+    def write(self, step: int, alive: Tensor, **values: Tensor) -> None:
+        for name, value in values.items():
+            if name not in self.buffers:
+                shape = (*alive.shape, self.horizon, *value.shape[2:])
+                self.buffers[name] = value.new_zeros(shape)
+            self.buffers[name][:, :, step] = _where(alive, value, torch.zeros_like(value))
+
+
+def _act(
+    policy: Policy, params: Params, observations: Tensor, generator: torch.Generator, step: int
+) -> tuple[Tensor, Tensor]:
+    """Draw one action of each episode; returns it and its log-probability."""
+    chances = torch.func.vmap(policy.distribution)(params, observations)
+    for leaf in cast("tuple[Tensor, ...]", chances):
+        # -inf is the log-probability of a forbidden action.
+        _check_finite("action distribution", leaf.masked_fill(leaf.isneginf(), 0.0), step)
+    actions = chances.sample(generator)
+    _check_finite("action", actions, step)
+    return actions, chances.log_prob(actions)
+
+
+def _where(alive: Tensor, value: Tensor, other: Tensor) -> Tensor:
+    """Take ``value`` for the episodes [N, B] that are alive, else ``other``."""
+    return torch.where(alive.reshape(*alive.shape, *[1] * (value.ndim - 2)), value, other)
+
+
+def _cumulative(probs: Tensor) -> Tensor:
+    """Sum probabilities up; dividing by the total makes the last one 1 in spite of rounding."""
+    sums = probs.cumsum(-1)
+    return sums / sums[..., -1:]
+
+
+def _draw(cumulative: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw from each row by inverting its distribution function: sums [..., S] -> [...]."""
+    kind = {"dtype": cumulative.dtype, "device": cumulative.device}
+    uniform = torch.rand(*cumulative.shape[:-1], 1, generator=generator, **kind)
+    # Counting the sums <= u passes over entries of probability 0, at u = 0 too.
+    return (cumulative <= uniform).sum(-1)
+
+
+def _before_autoreset(observations: Any, infos: dict[str, Any], over: np.ndarray) -> np.ndarray:
+    """Put the last observation of an episode where its environment shows the next one's first."""
+    observations = np.array(observations)
+    if over.any() and "final_obs" not in infos:
+        raise ValueError(
+            "an environment that resets in the same step must give the last observations as "
+            f"infos['final_obs'], got infos with {sorted(infos)}"
+        )
+    for index in np.flatnonzero(over):
+        observations[index] = infos["final_obs"][index]
+    return observations
+
+
+def _horizon_of(env: Any) -> int:
+    spec = getattr(env, "spec", None)
+    # make_vec(..., max_episode_steps=...) sets its limit among the spec's keyword arguments only.
+    chosen = getattr(spec, "kwargs", {}).get("max_episode_steps")
+    steps = chosen or getattr(spec, "max_episode_steps", None)
+    if steps is None:
+        raise ValueError(
+            "these environments name no time limit (env.spec.max_episode_steps); "
+            "give VectorEnvSimulator(env, horizon=...)"
+        )
+    return steps
+
+
+def _autoreset_mode(env: Any) -> str:
+    """Return ``nextstep``, ``samestep`` or ``disabled``."""
+    found = (getattr(env, "metadata", None) or {}).get("autoreset_mode")
+    mode = str(getattr(found, "value", found)).lower()
+    if mode not in ("nextstep", "samestep", "disabled"):
+        raise ValueError(
+            "env.metadata['autoreset_mode'] must be one of gymnasium's three AutoresetMode, "
+            f"got {found!r}"
+        )
+    return mode
+
+
+def _is_discrete(space: Any) -> bool:
+    return hasattr(space, "n") and space.shape == ()
+
+
+def _check_space(space: Any) -> None:
+    if not _is_discrete(space) and not hasattr(space, "low"):
+        raise ValueError(
+            f"observations and actions must be Box or Discrete, got {space}; flatten them with a "
+            "gymnasium wrapper first"
+        )
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
+
+
+def _check_params(params: Params, num_tasks: int) -> None:
+    for name, leaf in params.items():
+        if leaf.ndim == 0 or len(leaf) != num_tasks:
+            raise ValueError(
+                f"parameter {name!r} must have a leading N of {num_tasks} tasks, got "
+                f"{tuple(leaf.shape)}; for shared parameters use repeat(params, {num_tasks})"
+            )
+        _check_finite("parameter", leaf, None, of=f" {name!r}")
+
+
+def _check_finite(what: str, values: Tensor, step: int | None, of: str = "") -> None:
+    finite = torch.isfinite(values)
+    if finite.all():
+        return
+    where = torch.nonzero(~finite)[0].tolist()
+    when = "" if step is None else f" of step {step}"
+    raise FloatingPointError(
+        f"{what}{of}{when} at {where} is {values[tuple(where)].item()}; {ADVICE[what]}"
+    )

@@ -1,0 +1,400 @@
+r"""Alg on sampled data, and the way back: from a cotangent at theta to the gradient at phi.
+
+Each Alg maps (phi, data_of) to :class:`Adapted`: theta, a function ``pull`` and what is known about
+both. ``data_of(phi)`` are one-time data that keep what the chosen rung of
+:mod:`bomrl_lite.one_time_data` keeps of their dependence on phi. The policy is one seen from the
+samples (:func:`bomrl_lite.policies.at_samples`), so the objective and the distances are those of
+the exact road, function for function.
+
+    gradient_adaptation   one gradient step                             MAML and its relatives
+    head_adaptation       linear head, KL and ridge: one small solve    recipe A
+    natural_adaptation    linear surrogate, KL to second order, ridge   recipe B
+    region_adaptation     the same with a limit instead of a price      trust region
+    solved_adaptation     any surrogate, any distance, solved           recipe C, iMAML
+
+Parameters that are not adapted, such as the body under a head, are those of phi.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import grad, jvp, vjp
+
+from bomrl_lite.action_distributions import Gaussian
+from bomrl_lite.adaptation import (
+    Surrogate,
+    adaptation_objective,
+    check_positive,
+    surrogate_objective,
+)
+from bomrl_lite.distances import Distance
+from bomrl_lite.hypergradient import implicit_vjp
+from bomrl_lite.linalg import add_scaled, conjugate_gradient, dot, norm, scale
+from bomrl_lite.one_time_data import OneTimeData
+from bomrl_lite.solvers import maximize, maximize_matrix_free
+from bomrl_lite.types import ActionDistribution, Params, Policy, TabularPolicy
+
+DataOf = Callable[[Params], OneTimeData]
+
+
+class SampledInfo(NamedTuple):
+    """What is known about an adaptation on samples and its hypergradient; no unit."""
+
+    stationarity: Float[Tensor, ""]
+    r"""||\nabla F|| at theta over ||\nabla F|| at phi; 0 for an explicit step."""
+    curvature: Float[Tensor, ""]
+    """Smallest curvature of -F that a linear solver met; inf for an explicit step."""
+    residual: Float[Tensor, ""]
+    """Relative residual of the adjoint system."""
+
+
+class Adapted(NamedTuple):
+    """A solution and the way back from it; for use inside ``vmap``, which it does not cross."""
+
+    theta: Params
+    """All parameters of the adapted policy."""
+    pull: Callable[[Params], tuple[Params, SampledInfo]]
+    r"""Cotangent \nabla J at theta -> (gradient of J(theta(phi)) at phi, whether to believe it)."""
+
+
+def gradient_adaptation(
+    phi: Params,
+    data_of: DataOf,
+    *,
+    policy: TabularPolicy,
+    step_size: float,
+    names: tuple[str, ...] = (),
+    first_order: bool = False,
+) -> Adapted:
+    r"""Take one step up the surrogate: theta = phi + alpha \nabla_theta L at theta = phi.
+
+    (Finn et al., 1703.03400.) The rung of ``data_of`` makes it naive MAML, LVC or DiCE.
+
+    Args:
+        phi: meta-parameters.
+        data_of: phi -> one-time data.
+        policy: as seen from the samples.
+        step_size: alpha > 0, in parameters^2 per unit of the advantages.
+        names: parameters to adapt; none means all (head only: Raghu et al., 1909.09157).
+        first_order: take d theta / d phi for the identity.
+    """
+    check_positive("step_size", step_size)
+
+    def step(p: Params) -> Params:
+        moved = select(p, names)
+        slope = grad(lambda x: surrogate_objective({**p, **x}, data_of(p), policy=policy))(moved)
+        return {**p, **add_scaled(moved, step_size, slope)}
+
+    theta, back = vjp(step, phi)
+    pull_back = (lambda c: c) if first_order else (lambda c: back(c)[0])
+    return Adapted(theta, lambda c: (pull_back(c), _explicit(phi)))
+
+
+def head_adaptation(
+    phi: Params,
+    data_of: DataOf,
+    *,
+    policy: Policy,
+    observations: Tensor,
+    actions: Tensor,
+    lam: float,
+    ridge: float,
+) -> Adapted:
+    r"""Adapt the linear head of a Gaussian policy in closed form (recipe A).
+
+    W' = W + 1/lam (C + rho I)^{-1} E[r A h (a - mu)^T],  C = E[h h^T]
+
+    The maximum of L, linear in the mean, minus lam (E KL + rho / (2 sigma^2) |W' - W|^2); sigma
+    cancels, and for equal sigma both KL directions are one. r = pi_phi / pi_old is 1, and its
+    derivative is the score. The gradient runs through the solve.
+
+    Args:
+        phi: meta-parameters.
+        data_of: phi -> one-time data.
+        policy: over observations, with ``features``.
+        observations: [M, O] of the samples.
+        actions: [M, K].
+        lam: weight of the distance, > 0.
+        ridge: rho >= 0; 0 is the natural gradient on the head.
+    """
+    check_positive("lam", lam)
+    if policy.features is None:
+        raise ValueError("head_adaptation needs a policy with a linear head: gaussian_mlp")
+    features = policy.features
+
+    def step(p: Params) -> Params:
+        data, h, pi = data_of(p), features(p, observations), policy.distribution(p, observations)
+        if not isinstance(pi, Gaussian):
+            raise TypeError(
+                "head_adaptation is the closed form of a Gaussian policy; "
+                "use natural_adaptation with names = policy.head"
+            )
+        ratio = (pi.log_prob(actions) - data.log_probs.squeeze(-1)).exp()
+        weight = data.state_weights * ratio * data.q_values.squeeze(-1)
+        pushed = h.mT @ (weight.unsqueeze(-1) * (actions - pi.mean))
+        moments = h.mT @ (data.state_weights.unsqueeze(-1) * h)
+        eye = torch.eye(moments.shape[-1], dtype=h.dtype, device=h.device)
+        change = torch.linalg.solve(moments + ridge * eye, pushed).mT / lam
+        weight_name, bias_name = policy.head
+        moved = {
+            weight_name: p[weight_name] + change[:, :-1],
+            bias_name: p[bias_name] + change[:, -1],
+        }
+        return {**p, **moved}
+
+    theta, back = vjp(step, phi)
+    return Adapted(theta, lambda c: (back(c)[0], _explicit(phi)))
+
+
+def natural_adaptation(
+    phi: Params,
+    data_of: DataOf,
+    *,
+    policy: TabularPolicy,
+    distribution: Callable[[Params], ActionDistribution],
+    lam: float,
+    ridge: float,
+    names: tuple[str, ...] = (),
+    tolerance: float = 1e-3,
+    max_iterations: int = 10,
+) -> Adapted:
+    r"""Adapt with a linear surrogate and the KL divergence to second order (recipe B).
+
+    theta = argmax <\nabla L(phi), x> - lam (x^T F(phi) x + rho |x|^2) / 2,  x = theta - phi
+          = phi + 1/lam (F + rho I)^{-1} \nabla L(phi)
+
+    F is the Fisher information, the curvature of D1 and of D2 alike. The problem is convex; the
+    same matrix serves the way back: with (F + rho I) v = c,
+
+    (d theta / d phi)^T c = c + \nabla_phi [<\nabla L(phi), v> / lam - <x, F(phi) v>]
+
+    Args:
+        phi: meta-parameters.
+        data_of: phi -> one-time data.
+        policy: as seen from the samples.
+        distribution: parameters -> pi(. | s) of the samples' observations.
+        lam: weight of the distance, > 0.
+        ridge: rho >= 0, inside the objective; 0 leaves F singular where the data are too few.
+        names: parameters to adapt; none means all.
+        tolerance: relative residual of conjugate gradients, > 0.
+        max_iterations: of conjugate gradients, >= 1.
+    """
+    check_positive("lam", lam)
+    solve = partial(conjugate_gradient, tolerance=tolerance, max_iterations=max_iterations)
+    local = _LocalModel(phi, data_of, policy, distribution, ridge, names)
+    unit, inner = solve(local.product, local.slope)
+    change = scale(1 / lam, unit)
+
+    def pull(cotangent: Params) -> tuple[Params, SampledInfo]:
+        v, adjoint = solve(local.product, select(cotangent, names))
+
+        def pairing(p: Params) -> Tensor:
+            return local.slope_along(p, v) / lam - local.fisher_form(p, change, v)
+
+        info = SampledInfo(
+            inner.residual, torch.minimum(inner.curvature, adjoint.curvature), adjoint.residual
+        )
+        return add_scaled(cotangent, 1.0, grad(pairing)(phi)), info
+
+    return Adapted({**phi, **add_scaled(select(phi, names), 1.0, change)}, pull)
+
+
+def region_adaptation(
+    phi: Params,
+    data_of: DataOf,
+    *,
+    policy: TabularPolicy,
+    distribution: Callable[[Params], ActionDistribution],
+    delta: float,
+    ridge: float,
+    names: tuple[str, ...] = (),
+    tolerance: float = 1e-3,
+    max_iterations: int = 10,
+) -> Adapted:
+    r"""Adapt with a linear surrogate in a trust region: TRPO's step as an Alg (1502.05477).
+
+    theta = argmax <\nabla L(phi), x> subject to (x^T F x + rho |x|^2) / 2 <= delta
+          = phi + s u,  (F + rho I) u = \nabla L,  s = sqrt(2 delta / <\nabla L, u>)
+
+    The multiplier 1/s depends on phi too. With (F + rho I) v = c and g = <\nabla L, u>, the way
+    back is c + \nabla_phi of
+
+        s (<\nabla L, v> - <u, F v>) - s <c, u> / (2 g) (2 <\nabla L, u> - <u, F u>)
+
+    where only \nabla L and F vary. Arguments as for :func:`natural_adaptation`, with ``delta`` > 0
+    in nats in place of ``lam``.
+    """
+    check_positive("delta", delta)
+    solve = partial(conjugate_gradient, tolerance=tolerance, max_iterations=max_iterations)
+    local = _LocalModel(phi, data_of, policy, distribution, ridge, names)
+    unit, inner = solve(local.product, local.slope)
+    gain = dot(local.slope, unit).clamp(min=torch.finfo(local.slope[next(iter(unit))].dtype).tiny)
+    length = (2 * delta / gain).sqrt()
+
+    def pull(cotangent: Params) -> tuple[Params, SampledInfo]:
+        moved = select(cotangent, names)
+        v, adjoint = solve(local.product, moved)
+        share = dot(moved, unit) / (2 * gain)
+
+        def pairing(p: Params) -> Tensor:
+            along = local.slope_along(p, v) - local.fisher_form(p, unit, v)
+            gained = 2 * local.slope_along(p, unit) - local.fisher_form(p, unit, unit)
+            return length * (along - share * gained)
+
+        info = SampledInfo(
+            inner.residual, torch.minimum(inner.curvature, adjoint.curvature), adjoint.residual
+        )
+        return add_scaled(cotangent, 1.0, grad(pairing)(phi)), info
+
+    return Adapted({**phi, **add_scaled(select(phi, names), length, unit)}, pull)
+
+
+def solved_adaptation(
+    phi: Params,
+    data_of: DataOf,
+    *,
+    policy: TabularPolicy,
+    distance: Distance,
+    lam: float,
+    surrogate: Surrogate = surrogate_objective,
+    linear: bool = False,
+    names: tuple[str, ...] = (),
+    dense: bool = True,
+    tolerance: float = 1e-10,
+    max_iterations: int = 20,
+) -> Adapted:
+    r"""Solve theta = argmax L(theta) - lam D^2(pi_phi, pi_theta) to stationarity (recipe C; iMAML).
+
+    The way back is :func:`bomrl_lite.hypergradient.implicit_vjp` with the full Hessian. Whether to
+    believe it is in the info: nothing is refused here, for a batch goes on without the tasks whose
+    inner problem is not solved.
+
+    Args:
+        phi: meta-parameters.
+        data_of: phi -> one-time data.
+        policy: as seen from the samples.
+        distance: D^2, such as ``add_distances((1.0, d1), (ridge / 2, d3))``.
+        lam: weight of the distance, > 0.
+        surrogate: L.
+        linear: replace L by its first-order expansion at phi.
+        names: parameters to adapt; none means all.
+        dense: write Hessians out, for up to some hundred parameters; else conjugate gradients.
+        tolerance: norm of the gradient at which to stop.
+        max_iterations: of the climb.
+    """
+    check_positive("lam", lam)
+
+    def objective(x: Params, p: Params) -> Tensor:
+        theta, data = {**p, **x}, data_of(p)
+        if linear:
+            return _linearised(x, p, data, policy, surrogate, names) / lam - distance(
+                p, theta, policy=policy, state_weights=data.state_weights
+            )
+        dials = {"policy": policy, "distance": distance, "lam": lam, "surrogate": surrogate}
+        return adaptation_objective(theta, p, data, **dials) / lam
+
+    start = select(phi, names)
+    climb = maximize if dense else maximize_matrix_free
+    moved, _ = climb(
+        lambda x: objective(x, phi), start, tolerance=tolerance, max_iterations=max_iterations
+    )
+    first = norm(grad(objective)(start, phi))
+
+    def pull(cotangent: Params) -> tuple[Params, SampledInfo]:
+        how = {} if dense else {"solve": partial(conjugate_gradient, max_iterations=50)}
+        through, info = implicit_vjp(
+            objective, moved, phi, select(cotangent, names), tolerance=float("inf"), **how
+        )
+        direct = {
+            name: torch.zeros_like(leaf) if name in moved else cotangent[name]
+            for name, leaf in phi.items()
+        }
+        relative = info.stationarity / torch.where(first > 0, first, 1.0)
+        solved = SampledInfo(relative, info.curvature, info.residual)
+        return add_scaled(direct, 1.0, through), solved
+
+    return Adapted({**phi, **moved}, pull)
+
+
+def select(params: Params, names: tuple[str, ...]) -> Params:
+    """Return the named parameters; no name means all.
+
+    Raises:
+        ValueError: a name that is not there.
+    """
+    missing = [name for name in names if name not in params]
+    if missing:
+        raise ValueError(f"no parameters are called {missing}; there are {list(params)}")
+    return {name: params[name] for name in names} if names else dict(params)
+
+
+def _explicit(phi: Params) -> SampledInfo:
+    zero = torch.zeros_like(next(iter(phi.values())).sum())
+    return SampledInfo(zero, torch.full_like(zero, torch.inf), zero)
+
+
+class _LocalModel:
+    r"""What Alg knows of a task to first and second order at phi: \nabla L, and F + rho I."""
+
+    def __init__(
+        self,
+        phi: Params,
+        data_of: DataOf,
+        policy: TabularPolicy,
+        distribution: Callable[[Params], ActionDistribution],
+        ridge: float,
+        names: tuple[str, ...],
+    ) -> None:
+        self.data_of, self.policy, self.names = data_of, policy, names
+        self.distribution, self.ridge, self.start = distribution, ridge, select(phi, names)
+        data = data_of(phi)
+        self.slope = grad(lambda x: surrogate_objective({**phi, **x}, data, policy=policy))(
+            self.start
+        )
+        self.weights = data.state_weights.unsqueeze(-1)
+        self.outputs = lambda x: distribution({**phi, **x})
+        self.at_phi, self.back = vjp(self.outputs, self.start)
+
+    def product(self, v: Params) -> Params:
+        """Return (F + rho I) v, matrix-free: forward through the policy, and back."""
+        bent = self.at_phi.fisher_product(jvp(self.outputs, (self.start,), (v,))[1])
+        weighted = type(bent)(*(self.weights * leaf for leaf in bent))
+        return add_scaled(self.back(weighted)[0], self.ridge, v)
+
+    def slope_along(self, p: Params, v: Params) -> Tensor:
+        r"""Return <\nabla L(p), v> as a function of p, the data's dependence on it included."""
+        data = self.data_of(p)
+
+        def value(x: Params) -> Tensor:
+            return surrogate_objective({**p, **x}, data, policy=self.policy)
+
+        return jvp(value, (select(p, self.names),), (v,))[1]
+
+    def fisher_form(self, p: Params, x: Params, v: Params) -> Tensor:
+        """Return <x, F(p) v> as a function of p."""
+
+        def outputs(y: Params) -> ActionDistribution:
+            return self.distribution({**p, **y})
+
+        at_p, along_x = jvp(outputs, (select(p, self.names),), (x,))
+        bent = at_p.fisher_product(jvp(outputs, (select(p, self.names),), (v,))[1])
+        pairs = torch.stack([(a * b).sum(-1) for a, b in zip(along_x, bent, strict=True)])
+        return (self.data_of(p).state_weights * pairs.sum(0)).sum()
+
+
+def _linearised(
+    x: Params,
+    p: Params,
+    data: OneTimeData,
+    policy: TabularPolicy,
+    surrogate: Surrogate,
+    names: tuple[str, ...],
+) -> Tensor:
+    r"""Return <\nabla L(phi), x - phi>."""
+    start = select(p, names)
+    slope = grad(lambda y: surrogate({**p, **y}, data, policy=policy))(start)
+    return dot(slope, add_scaled(x, -1.0, start))

@@ -1,0 +1,307 @@
+r"""Meta-gradients from samples: one function, and the table of methods that it computes.
+
+    \nabla_phi E_tau[J_tau(theta_tau(phi))],  theta_tau(phi) = Alg on episodes that pi_phi collected
+
+Every method is a choice of four things: the Alg, the rung of the ladder (what of the data's
+dependence on phi is kept), a score term for the collection of data (E-MAML), and the outer update
+(:mod:`bomrl_lite.outer`). :data:`METHODS` lists them; all share the signature of
+:func:`sampled_meta_gradient`.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import grad
+
+from bomrl_lite.adaptation import surrogate_objective
+from bomrl_lite.distances import DISTANCES, add_distances, d3
+from bomrl_lite.linalg import add_scaled
+from bomrl_lite.one_time_data import SAMPLE_FUNCTIONS, SampleBatch, policy_at
+from bomrl_lite.reductions import smooth_clip_surrogate
+from bomrl_lite.sampled_adaptation import (
+    Adapted,
+    SampledInfo,
+    gradient_adaptation,
+    head_adaptation,
+    natural_adaptation,
+    region_adaptation,
+    solved_adaptation,
+)
+from bomrl_lite.types import Params, Policy
+
+Alg = Callable[[Params, SampleBatch], Adapted]
+"""(phi, episodes of one task) -> theta and the way back."""
+
+OuterObjective = Callable[[Params, SampleBatch], Tensor]
+"""(theta, episodes of theta) -> what the meta-update climbs."""
+
+AlgName = Literal["none", "gradient", "head", "natural", "region", "solved"]
+Rung = Literal["naive", "frozen", "q_gradient", "full"]
+Outer = Literal["adam", "trpo"]
+SurrogateName = Literal["linear", "ratio", "smooth_clip"]
+
+
+class Method(NamedTuple):
+    """A method as the choices that make it; dials that it does not name keep their defaults."""
+
+    summary: str
+    alg: AlgName
+    data: Rung
+    dials: dict[str, Any]
+    """Fields of :class:`bomrl_lite.train_sampled.SampledConfig` by name."""
+
+
+def sampled_meta_gradient(
+    phi: Params,
+    before: tuple[SampleBatch, ...],
+    after: SampleBatch,
+    *,
+    alg: Alg,
+    outer: OuterObjective,
+    score: Float[Tensor, ""] | float = 0.0,
+    policy: Policy,
+) -> tuple[Params, SampledInfo]:
+    r"""Estimate \nabla_phi of one task's outer objective, from samples.
+
+    \nabla_phi J(theta(phi)) + score \nabla_phi mean log pi_phi
+
+    Args:
+        phi: meta-parameters.
+        before: episodes of each adaptation step: the first collected by phi, the next by what the
+            first step made of it, and so on.
+        after: episodes of the adapted policy.
+        alg: one adaptation step.
+        outer: outer objective.
+        score: what E-MAML (Stadie et al., 1803.01118; formulation II of 1810.06784) credits the
+            collection of the first data with: the task's return after adaptation beside that of
+            others.
+        policy: how parameters become a policy.
+
+    Returns:
+        The ascent direction of phi, and the worst that is known of any step.
+    """
+    theta, pulls = phi, []
+    for batch in before:
+        theta, pull = alg(theta, batch)
+        pulls.append(pull)
+    cotangent = grad(outer)(theta, after)
+    infos = []
+    for pull in reversed(pulls):
+        cotangent, info = pull(cotangent)
+        infos.append(info)
+    credit = grad(lambda p: _mean_log_prob(p, before[0], policy))(phi)
+    return add_scaled(cotangent, score, credit), _worst(infos)
+
+
+def adapted(phi: Params, before: tuple[SampleBatch, ...], *, alg: Alg) -> Params:
+    """Return the parameters that the adaptation steps of one task lead to."""
+    for batch in before:
+        phi = alg(phi, batch).theta
+    return phi
+
+
+def ratio_objective(
+    theta: Params, batch: SampleBatch, *, policy: Policy, clip: float | None = None
+) -> Tensor:
+    r"""Return the mean of rho A, or of min(rho A, clip(rho, 1 - eps, 1 + eps) A).
+
+    rho = pi_theta / pi_old. At the policy that collected the batch both have the gradient of J;
+    the clipped one (Schulman et al., 1707.06347, eq. 7) allows several updates on one batch, as
+    ProMP takes them (Rothfuss et al., 1810.06784).
+
+    Args:
+        theta: parameters of one task.
+        batch: episodes of the task.
+        policy: how parameters become a policy.
+        clip: eps in (0, 1), or None.
+    """
+    log_probs = policy_at(batch, policy).log_probs(theta).reshape(batch.log_probs.shape)
+    ratio = (log_probs - batch.log_probs).exp()
+    gained = ratio * batch.advantages
+    if clip is not None:
+        gained = torch.minimum(gained, ratio.clamp(1 - clip, 1 + clip) * batch.advantages)
+    return (batch.weights * gained).sum()
+
+
+def mean_divergence(
+    old: Params, new: Params, batch: SampleBatch, *, policy: Policy
+) -> Float[Tensor, ""]:
+    """Return the mean of KL(pi_old || pi_new) over the visits of a batch."""
+    divergence = policy_at(batch, policy).divergence
+    assert divergence is not None  # at_samples always has one
+    return batch.weights.flatten() @ divergence(old, new)
+
+
+def make_alg(name: AlgName, policy: Policy, dials: dict[str, Any]) -> Alg:
+    """Bind an Alg to a policy and its dials.
+
+    Args:
+        name: of the Alg.
+        policy: over observations.
+        dials: fields of :class:`bomrl_lite.train_sampled.SampledConfig`; those that the Alg does
+            not have are left out.
+    """
+    rung = _bind(SAMPLE_FUNCTIONS[dials["data"]], {**dials, "policy": policy})
+    names = policy.head if dials["parameters"] == "head" else ()
+
+    def alg(phi: Params, batch: SampleBatch) -> Adapted:
+        observations, actions = batch.observations.flatten(0, 1), batch.actions.flatten(0, 1)
+        here = {
+            **dials,
+            "names": names,
+            "policy": policy if name == "head" else policy_at(batch, policy),
+            "observations": observations,
+            "actions": actions,
+            "distribution": lambda p: policy.distribution(p, observations),
+        }
+        return _bind(_ALGS[name], here)(phi, partial(rung, batch=batch))
+
+    return alg
+
+
+def _none(phi: Params, data_of: Callable[..., Any]) -> Adapted:
+    """Adapt not at all: what joint training differentiates."""
+    del data_of
+    zero = torch.zeros_like(next(iter(phi.values())).sum())
+    info = SampledInfo(zero, torch.full_like(zero, torch.inf), zero)
+    return Adapted(phi, lambda c: (c, info))
+
+
+def _solved(
+    phi: Params,
+    data_of: Callable[..., Any],
+    *,
+    policy: Any,
+    distance: str,
+    lam: float,
+    ridge: float,
+    surrogate: SurrogateName,
+    names: tuple[str, ...],
+    max_iterations: int = 12,
+) -> Adapted:
+    """Read the names of a configuration: D^2 with a ridge, and one of three surrogates."""
+    base = DISTANCES[distance]
+    return solved_adaptation(
+        phi,
+        data_of,
+        policy=policy,
+        distance=add_distances((1.0, base), (ridge / 2, d3)) if ridge > 0 else base,
+        lam=lam,
+        surrogate=smooth_clip_surrogate if surrogate == "smooth_clip" else surrogate_objective,
+        linear=surrogate == "linear",
+        names=names,
+        dense=bool(names),
+        max_iterations=max_iterations,
+    )
+
+
+_ALGS: dict[str, Callable[..., Adapted]] = {
+    "none": _none,
+    "gradient": gradient_adaptation,
+    "head": head_adaptation,
+    "natural": natural_adaptation,
+    "region": region_adaptation,
+    "solved": _solved,
+}
+
+
+def _bind(function: Callable[..., Any], dials: dict[str, Any]) -> Callable[..., Any]:
+    """Give a function those of the dials that it has."""
+    names = inspect.signature(function).parameters
+    return partial(function, **{name: dial for name, dial in dials.items() if name in names})
+
+
+def _mean_log_prob(phi: Params, batch: SampleBatch, policy: Policy) -> Tensor:
+    return batch.weights.flatten() @ policy_at(batch, policy).log_probs(phi).squeeze(-1)
+
+
+def _worst(infos: list[SampledInfo]) -> SampledInfo:
+    stationarity, curvature, residual = (torch.stack(x) for x in zip(*infos, strict=True))
+    return SampledInfo(stationarity.amax(0), curvature.amin(0), residual.amax(0))
+
+
+_PG: dict[str, Any] = {"step_size": 1.0, "learning_rate": 5e-3}
+_CLIPPED: dict[str, Any] = {"epochs": 5, "clip": 0.3}
+METHODS: dict[str, Method] = {
+    "joint": Method("one policy for all tasks, no adaptation", "none", "frozen", {}),
+    "naive_maml": Method("MAML, plain autodiff: H2 only", "gradient", "naive", _PG),
+    "first_order_maml": Method(
+        "MAML without second-order terms", "gradient", "frozen", {**_PG, "first_order": True}
+    ),
+    "maml": Method("MAML with low-variance curvature: H1 + H2", "gradient", "frozen", _PG),
+    "dice_maml": Method(
+        "MAML with DiCE: all terms, returns without a baseline",
+        "gradient",
+        "full",
+        {**_PG, "baseline": False},
+    ),
+    "loaded_dice_maml": Method(
+        "MAML with Loaded DiCE: all terms, advantages, truncated",
+        "gradient",
+        "full",
+        {**_PG, "causal_trace": 0.5},
+    ),
+    "trpo_maml": Method(
+        "MAML with an outer trust-region step", "gradient", "frozen", {**_PG, "outer": "trpo"}
+    ),
+    "e_maml": Method(
+        "MAML crediting the collection of data (formulation II)",
+        "gradient",
+        "frozen",
+        {**_PG, "credit": 0.1},
+    ),
+    "promp": Method(
+        "ProMP: LVC, clipped epochs, KL penalty",
+        "gradient",
+        "frozen",
+        {**_CLIPPED, "step_size": 0.5, "learning_rate": 3e-3, "kl_penalty": 5e-4},
+    ),
+    "anil": Method(
+        "MAML on the head only",
+        "gradient",
+        "frozen",
+        {"step_size": 0.5, "learning_rate": 1e-2, "parameters": "head"},
+    ),
+    "imaml": Method(
+        "iMAML: Euclidean proximity, solved; frozen data",
+        "solved",
+        "frozen",
+        {"distance": "d3", "lam": 1.0, "surrogate": "ratio", "learning_rate": 5e-3},
+    ),
+    "bomrl": Method(
+        "BO-MRL, all parameters: linear surrogate, KL and ridge (recipe B)",
+        "natural",
+        "frozen",
+        {**_CLIPPED, "lam": 0.0125, "ridge": 80.0, "learning_rate": 6e-3},
+    ),
+    "bomrl_trust_region": Method(
+        "BO-MRL with a limit on the distance",
+        "region",
+        "frozen",
+        {**_CLIPPED, "delta": 40.0, "ridge": 1.0, "learning_rate": 6e-3},
+    ),
+    "bomrl_head": Method(
+        "BO-MRL on the head, closed form (recipe A)",
+        "head",
+        "frozen",
+        {"lam": 0.05, "ridge": 5.0, "learning_rate": 1e-2, "parameters": "head"},
+    ),
+    "bomrl_solved": Method(
+        "BO-MRL, any surrogate and distance, solved (recipe C)",
+        "solved",
+        "frozen",
+        {
+            "lam": 0.3,
+            "ridge": 1.0,
+            "surrogate": "smooth_clip",
+            "learning_rate": 1e-2,
+            "parameters": "head",
+        },
+    ),
+}
+"""The methods by name, as the command line and ``SampledConfig.method`` know them."""

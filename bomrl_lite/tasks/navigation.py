@@ -1,0 +1,211 @@
+r"""A point on a line or in the plane that walks to a goal it cannot see.
+
+The state is the position, which starts at the origin and is the observation; an action moves it by
+0.1 clip(a, -1, 1). The dense reward is minus the distance to the goal AFTER the step, as in the
+point environment of Finn et al. (2017, 1703.03400), which clips velocities to 0.1.
+
+The time limit is part of the task: return counts these steps and no later ones. So the last step
+reports a true end (``terminated``), after which there is no value to estimate. A point that no
+longer moves would otherwise be credited with the rewards of an eternity that no return contains.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bomrl_lite.types import SampledTasks, Split
+
+STEP = 0.1
+"""Largest move in each direction per step."""
+HORIZON = 30
+RADIUS = 0.9
+"""Distance from its goal corner at which a sparse task begins to pay."""
+HELD_OUT_SHARE = 5
+"""One cell of goals in this many belongs to the test split."""
+SECTORS = 40
+"""Cells of the circle, of 9 degrees each."""
+SIDE = 10
+"""Cells along each side of the square, 0.1 wide."""
+
+
+class Goals(NamedTuple):
+    """Where the tasks of a batch want the point to go."""
+
+    goal: Float[Tensor, "*N K"]
+    """K = 2 in the plane, 1 on the line."""
+
+
+class PointSimulator:
+    """N goals times B points.
+
+    Args:
+        tasks: goals [N, K].
+        num_episodes: B.
+        horizon: T, the time limit, or None for 30 steps.
+        reward: distance to the goal after the step -> reward.
+    """
+
+    def __init__(
+        self,
+        tasks: Goals,
+        num_episodes: int,
+        horizon: int | None,
+        reward: Callable[[Tensor], Tensor],
+    ) -> None:
+        self.horizon = HORIZON if horizon is None else horizon
+        if min(num_episodes, self.horizon) < 1 or tasks.goal.ndim != 2:
+            raise ValueError(
+                "need goals [N, K], at least 1 episode and at least 1 step, got goals "
+                f"{tuple(tasks.goal.shape)}, {num_episodes} episodes and {self.horizon} steps"
+            )
+        self._reward = reward
+        self._goals = tasks.goal.unsqueeze(1).expand(-1, num_episodes, -1)
+        self._positions = torch.zeros_like(self._goals)
+        self._taken = 0
+
+    def reset(self, generator: torch.Generator) -> Tensor:
+        """Put all points at the origin; nothing is random."""
+        self._positions = torch.zeros_like(self._goals)
+        self._taken = 0
+        return self._positions
+
+    def step(
+        self, actions: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Move by 0.1 clip(a, -1, 1), a [N, B, K]; the step that reaches the time limit ends."""
+        if actions.shape != self._goals.shape:
+            raise ValueError(
+                f"actions must be [N, B, K] = {tuple(self._goals.shape)}, got "
+                f"{tuple(actions.shape)}"
+            )
+        self._positions = self._positions + STEP * actions.clamp(-1.0, 1.0)
+        self._taken += 1
+        rewards = self._reward((self._positions - self._goals).norm(dim=-1))
+        ended = torch.full_like(rewards, self._taken >= self.horizon, dtype=torch.bool)
+        return self._positions, rewards, ended, torch.zeros_like(ended)
+
+
+def circle_goals(num_tasks: int, generator: torch.Generator, split: Split = "train") -> Goals:
+    """Draw goals on the unit circle, uniformly over the sectors of ``split``.
+
+    The circle is cut into 40 equal sectors; every fifth is held out for the test split.
+    """
+    sectors = torch.arange(SECTORS)
+    sector = _pick(sectors[_of_split(sectors, split)], num_tasks, generator)
+    angle = (sector + _uniform(num_tasks, generator)) * (2 * math.pi / SECTORS)
+    return Goals(torch.stack([angle.cos(), angle.sin()], -1).float())
+
+
+def square_goals(num_tasks: int, generator: torch.Generator, split: Split = "train") -> Goals:
+    """Draw goals in [-.5, .5]^2, uniformly over the cells of ``split``.
+
+    The square is cut into 10 x 10 cells. The test split holds the 20 cells with (column + 2 row)
+    divisible by 5: two in every row and every column, none next to another.
+    """
+    cells = torch.cartesian_prod(torch.arange(SIDE), torch.arange(SIDE))
+    held = _of_split(cells[:, 0] + 2 * cells[:, 1], split)
+    corner = _pick(cells[held], num_tasks, generator)
+    inside = torch.stack([_uniform(num_tasks, generator) for _ in range(2)], -1)
+    return Goals(((corner + inside) / SIDE - 0.5).float())
+
+
+def listed_goals(
+    goals: tuple[tuple[float, ...], ...],
+    num_tasks: int,
+    generator: torch.Generator,
+    split: Split = "train",
+) -> Goals:
+    """Draw goals from a short list, with equal chances; both splits share the few there are."""
+    _check(num_tasks, split)
+    return Goals(_pick(torch.tensor(goals), num_tasks, generator))
+
+
+def dense_reward(distance: Tensor) -> Tensor:
+    """Return minus the distance."""
+    return -distance
+
+
+def sparse_reward(distance: Tensor) -> Tensor:
+    """Return .9 - distance within .9 of the goal, else 0: never negative and without a jump.
+
+    From the origin, 1.41 away, nothing is paid: a policy must explore to learn where the goal is,
+    as in figure 4 of Rothfuss et al. (2018, 1810.06784).
+    """
+    return (RADIUS - distance).clamp(min=0.0)
+
+
+def _of_split(numbers: Tensor, split: Split) -> Tensor:
+    held_out = numbers % HELD_OUT_SHARE == 0
+    return held_out if split == "test" else ~held_out
+
+
+def _pick(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    return rows[torch.randint(len(rows), (count,), generator=generator)]
+
+
+def _uniform(count: int, generator: torch.Generator) -> Tensor:
+    """Draw from [0, 1) in double precision, which rounds no goal over the edge of its cell."""
+    return torch.rand(count, dtype=torch.float64, generator=generator)
+
+
+def _check(num_tasks: int, split: str) -> None:
+    if num_tasks < 1:
+        raise ValueError(f"num_tasks must be at least 1, got {num_tasks}")
+    if split not in ("train", "test"):
+        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+
+
+def _family(
+    name: str,
+    summary: str,
+    sample: Callable[[int, torch.Generator, Split], Goals],
+    reward: Callable[[Tensor], Tensor] = dense_reward,
+    size: int = 2,
+) -> SampledTasks:
+    def checked(num_tasks: int, generator: torch.Generator, split: Split = "train") -> Goals:
+        _check(num_tasks, split)
+        return sample(num_tasks, generator, split)
+
+    def simulator(tasks: Any, num_episodes: int, horizon: int | None = None) -> PointSimulator:
+        return PointSimulator(tasks, num_episodes, horizon, reward)
+
+    return SampledTasks(
+        name=name,
+        summary=summary,
+        sample=checked,
+        simulator=simulator,
+        gamma=0.99,
+        horizon=HORIZON,
+        observation_size=size,
+        action_size=size,
+        discrete=False,
+    )
+
+
+CORNERS = ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0))
+
+FAMILIES: dict[str, SampledTasks] = {
+    family.name: family
+    for family in (
+        _family("navigation/circle", "a goal on the unit circle", circle_goals),
+        _family("navigation/square", "a goal in the square [-.5, .5]^2", square_goals),
+        _family(
+            "navigation/corners",
+            "one of four corners, which pays only nearby; both splits share the four",
+            partial(listed_goals, CORNERS),
+            sparse_reward,
+        ),
+        _family(
+            "navigation/line",
+            "a goal at -1 or +1 on a line; both splits share the two",
+            partial(listed_goals, ((-1.0,), (1.0,))),
+            size=1,
+        ),
+    )
+}
+"""Families by name."""
