@@ -277,7 +277,7 @@ def counted_data(
         known_policy: weigh actions with pi_phi, which is known; False weighs them with how often
             they were taken, which is the importance-weighted average over samples itself.
     """
-    num_states, num_actions = log_probs.shape
+    num_actions = log_probs.shape[-1]
     steps = torch.arange(rollout.mask.shape[-1], dtype=log_probs.dtype, device=log_probs.device)
     weights = rollout.mask.to(log_probs) * gamma**steps
     returns = discounted_returns(rollout, gamma).to(log_probs)

@@ -212,6 +212,8 @@ def run_loop(
     Raises:
         FloatingPointError: an iteration left a number in the state that is not finite.
     """
+    if tensorboard:
+        require_tensorboard(out)  # before the folder is made
     keep = partial(save, config=config, columns=columns, whole=whole)
     done, good = len(history), _copy(state(), "before training: the state's")
     if out is not None:

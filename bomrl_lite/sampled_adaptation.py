@@ -8,9 +8,9 @@ the exact road, function for function.
 
     gradient_adaptation   one gradient step                             MAML and its relatives
     head_adaptation       linear head, KL and ridge: one small solve    recipe A
-    natural_adaptation    linear surrogate, KL to second order, ridge   recipe B
-    region_adaptation     the same with a limit instead of a price      trust region
     solved_adaptation     any surrogate, any distance, solved           recipe C, iMAML
+
+:mod:`bomrl_lite.natural_adaptation` has recipe B and the trust region.
 
 Parameters that are not adapted, such as the body under a head, are those of phi.
 """
@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import grad, jvp, vjp
+from torch.func import grad, vjp
 
 from bomrl_lite.action_distributions import Gaussian
 from bomrl_lite.adaptation import (
@@ -33,10 +33,10 @@ from bomrl_lite.adaptation import (
 )
 from bomrl_lite.distances import Distance
 from bomrl_lite.hypergradient import implicit_vjp
-from bomrl_lite.linalg import add_scaled, conjugate_gradient, dot, norm, scale
+from bomrl_lite.linalg import add_scaled, conjugate_gradient, dot, norm
 from bomrl_lite.one_time_data import OneTimeData
 from bomrl_lite.solvers import maximize, maximize_matrix_free
-from bomrl_lite.types import ActionDistribution, Params, Policy, TabularPolicy
+from bomrl_lite.types import Params, Policy, TabularPolicy
 
 DataOf = Callable[[Params], OneTimeData]
 
@@ -91,7 +91,7 @@ def gradient_adaptation(
 
     theta, back = vjp(step, phi)
     pull_back = (lambda c: c) if first_order else (lambda c: back(c)[0])
-    return Adapted(theta, lambda c: (pull_back(c), _explicit(phi)))
+    return Adapted(theta, lambda c: (pull_back(c), explicit_info(phi)))
 
 
 def head_adaptation(
@@ -147,110 +147,7 @@ def head_adaptation(
         return {**p, **moved}
 
     theta, back = vjp(step, phi)
-    return Adapted(theta, lambda c: (back(c)[0], _explicit(phi)))
-
-
-def natural_adaptation(
-    phi: Params,
-    data_of: DataOf,
-    *,
-    policy: TabularPolicy,
-    distribution: Callable[[Params], ActionDistribution],
-    lam: float,
-    ridge: float,
-    names: tuple[str, ...] = (),
-    tolerance: float = 1e-3,
-    max_iterations: int = 10,
-) -> Adapted:
-    r"""Adapt with a linear surrogate and the KL divergence to second order (recipe B).
-
-    theta = argmax <\nabla L(phi), x> - lam (x^T F(phi) x + rho |x|^2) / 2,  x = theta - phi
-          = phi + 1/lam (F + rho I)^{-1} \nabla L(phi)
-
-    F is the Fisher information, the curvature of D1 and of D2 alike. The problem is convex; the
-    same matrix serves the way back: with (F + rho I) v = c,
-
-    (d theta / d phi)^T c = c + \nabla_phi [<\nabla L(phi), v> / lam - <x, F(phi) v>]
-
-    Args:
-        phi: meta-parameters.
-        data_of: phi -> one-time data.
-        policy: as seen from the samples.
-        distribution: parameters -> pi(. | s) of the samples' observations.
-        lam: weight of the distance, > 0.
-        ridge: rho >= 0, inside the objective; 0 leaves F singular where the data are too few.
-        names: parameters to adapt; none means all.
-        tolerance: relative residual of conjugate gradients, > 0.
-        max_iterations: of conjugate gradients, >= 1.
-    """
-    check_positive("lam", lam)
-    solve = partial(conjugate_gradient, tolerance=tolerance, max_iterations=max_iterations)
-    local = _LocalModel(phi, data_of, policy, distribution, ridge, names)
-    unit, inner = solve(local.product, local.slope)
-    change = scale(1 / lam, unit)
-
-    def pull(cotangent: Params) -> tuple[Params, SampledInfo]:
-        v, adjoint = solve(local.product, select(cotangent, names))
-
-        def pairing(p: Params) -> Tensor:
-            return local.slope_along(p, v) / lam - local.fisher_form(p, change, v)
-
-        info = SampledInfo(
-            inner.residual, torch.minimum(inner.curvature, adjoint.curvature), adjoint.residual
-        )
-        return add_scaled(cotangent, 1.0, grad(pairing)(phi)), info
-
-    return Adapted({**phi, **add_scaled(select(phi, names), 1.0, change)}, pull)
-
-
-def region_adaptation(
-    phi: Params,
-    data_of: DataOf,
-    *,
-    policy: TabularPolicy,
-    distribution: Callable[[Params], ActionDistribution],
-    delta: float,
-    ridge: float,
-    names: tuple[str, ...] = (),
-    tolerance: float = 1e-3,
-    max_iterations: int = 10,
-) -> Adapted:
-    r"""Adapt with a linear surrogate in a trust region: TRPO's step as an Alg (1502.05477).
-
-    theta = argmax <\nabla L(phi), x> subject to (x^T F x + rho |x|^2) / 2 <= delta
-          = phi + s u,  (F + rho I) u = \nabla L,  s = sqrt(2 delta / <\nabla L, u>)
-
-    The multiplier 1/s depends on phi too. With (F + rho I) v = c and g = <\nabla L, u>, the way
-    back is c + \nabla_phi of
-
-        s (<\nabla L, v> - <u, F v>) - s <c, u> / (2 g) (2 <\nabla L, u> - <u, F u>)
-
-    where only \nabla L and F vary. Arguments as for :func:`natural_adaptation`, with ``delta`` > 0
-    in nats in place of ``lam``.
-    """
-    check_positive("delta", delta)
-    solve = partial(conjugate_gradient, tolerance=tolerance, max_iterations=max_iterations)
-    local = _LocalModel(phi, data_of, policy, distribution, ridge, names)
-    unit, inner = solve(local.product, local.slope)
-    gain = dot(local.slope, unit).clamp(min=torch.finfo(local.slope[next(iter(unit))].dtype).tiny)
-    length = (2 * delta / gain).sqrt()
-
-    def pull(cotangent: Params) -> tuple[Params, SampledInfo]:
-        moved = select(cotangent, names)
-        v, adjoint = solve(local.product, moved)
-        share = dot(moved, unit) / (2 * gain)
-
-        def pairing(p: Params) -> Tensor:
-            along = local.slope_along(p, v) - local.fisher_form(p, unit, v)
-            gained = 2 * local.slope_along(p, unit) - local.fisher_form(p, unit, unit)
-            return length * (along - share * gained)
-
-        info = SampledInfo(
-            inner.residual, torch.minimum(inner.curvature, adjoint.curvature), adjoint.residual
-        )
-        return add_scaled(cotangent, 1.0, grad(pairing)(phi)), info
-
-    return Adapted({**phi, **add_scaled(select(phi, names), length, unit)}, pull)
+    return Adapted(theta, lambda c: (back(c)[0], explicit_info(phi)))
 
 
 def solved_adaptation(
@@ -332,58 +229,10 @@ def select(params: Params, names: tuple[str, ...]) -> Params:
     return {name: params[name] for name in names} if names else dict(params)
 
 
-def _explicit(phi: Params) -> SampledInfo:
+def explicit_info(phi: Params) -> SampledInfo:
+    """Return the info of an explicit step, which leaves nothing to be solved."""
     zero = torch.zeros_like(next(iter(phi.values())).sum())
     return SampledInfo(zero, torch.full_like(zero, torch.inf), zero)
-
-
-class _LocalModel:
-    r"""What Alg knows of a task to first and second order at phi: \nabla L, and F + rho I."""
-
-    def __init__(
-        self,
-        phi: Params,
-        data_of: DataOf,
-        policy: TabularPolicy,
-        distribution: Callable[[Params], ActionDistribution],
-        ridge: float,
-        names: tuple[str, ...],
-    ) -> None:
-        self.data_of, self.policy, self.names = data_of, policy, names
-        self.distribution, self.ridge, self.start = distribution, ridge, select(phi, names)
-        data = data_of(phi)
-        self.slope = grad(lambda x: surrogate_objective({**phi, **x}, data, policy=policy))(
-            self.start
-        )
-        self.weights = data.state_weights.unsqueeze(-1)
-        self.outputs = lambda x: distribution({**phi, **x})
-        self.at_phi, self.back = vjp(self.outputs, self.start)
-
-    def product(self, v: Params) -> Params:
-        """Return (F + rho I) v, matrix-free: forward through the policy, and back."""
-        bent = self.at_phi.fisher_product(jvp(self.outputs, (self.start,), (v,))[1])
-        weighted = type(bent)(*(self.weights * leaf for leaf in bent))
-        return add_scaled(self.back(weighted)[0], self.ridge, v)
-
-    def slope_along(self, p: Params, v: Params) -> Tensor:
-        r"""Return <\nabla L(p), v> as a function of p, the data's dependence on it included."""
-        data = self.data_of(p)
-
-        def value(x: Params) -> Tensor:
-            return surrogate_objective({**p, **x}, data, policy=self.policy)
-
-        return jvp(value, (select(p, self.names),), (v,))[1]
-
-    def fisher_form(self, p: Params, x: Params, v: Params) -> Tensor:
-        """Return <x, F(p) v> as a function of p."""
-
-        def outputs(y: Params) -> ActionDistribution:
-            return self.distribution({**p, **y})
-
-        at_p, along_x = jvp(outputs, (select(p, self.names),), (x,))
-        bent = at_p.fisher_product(jvp(outputs, (select(p, self.names),), (v,))[1])
-        pairs = torch.stack([(a * b).sum(-1) for a, b in zip(along_x, bent, strict=True)])
-        return (self.data_of(p).state_weights * pairs.sum(0)).sum()
 
 
 def _linearised(

@@ -21,15 +21,15 @@ from torch.func import grad
 from bomrl_lite.adaptation import surrogate_objective
 from bomrl_lite.distances import DISTANCES, add_distances, d3
 from bomrl_lite.linalg import add_scaled
+from bomrl_lite.natural_adaptation import natural_adaptation, region_adaptation
 from bomrl_lite.one_time_data import SAMPLE_FUNCTIONS, SampleBatch, policy_at
 from bomrl_lite.reductions import smooth_clip_surrogate
 from bomrl_lite.sampled_adaptation import (
     Adapted,
     SampledInfo,
+    explicit_info,
     gradient_adaptation,
     head_adaptation,
-    natural_adaptation,
-    region_adaptation,
     solved_adaptation,
 )
 from bomrl_lite.types import Params, Policy
@@ -167,9 +167,7 @@ def make_alg(name: AlgName, policy: Policy, dials: dict[str, Any]) -> Alg:
 def _none(phi: Params, data_of: Callable[..., Any]) -> Adapted:
     """Adapt not at all: what joint training differentiates."""
     del data_of
-    zero = torch.zeros_like(next(iter(phi.values())).sum())
-    info = SampledInfo(zero, torch.full_like(zero, torch.inf), zero)
-    return Adapted(phi, lambda c: (c, info))
+    return Adapted(phi, lambda c: (c, explicit_info(phi)))
 
 
 def _solved(

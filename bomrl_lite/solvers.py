@@ -121,9 +121,7 @@ def maximize_matrix_free(
     for _ in range(max_iterations):
         slope = grad(objective)(x)
         matvec = hessian_vector_product(lambda y: -objective(y), x)
-        step, info = conjugate_gradient(
-            matvec, slope, tolerance=1e-4, max_iterations=cg_iterations
-        )
+        step, info = conjugate_gradient(matvec, slope, tolerance=1e-4, max_iterations=cg_iterations)
         active, moves = norm(slope) > tolerance, norm(step) > 0
         direction = {name: torch.where(moves, step[name], slope[name]) for name in x}
         values = vmap(lambda t, x=x, d=direction: objective(add_scaled(x, t, d)))(lengths)

@@ -13,7 +13,7 @@ Records are NamedTuples because ``vmap`` takes and returns them; a plain datacla
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -63,6 +63,7 @@ class TabularPolicy(NamedTuple):
     """KL(pi_first || pi_second) of every state, where ``log_probs`` does not hold all actions."""
 
 
+@runtime_checkable
 class ActionDistribution(Protocol):
     """pi(. | s) of many observations at once: Gaussian or Categorical."""
 
@@ -117,6 +118,7 @@ class Rollout(NamedTuple):
     have followed is the business of a value estimate."""
 
 
+@runtime_checkable
 class Simulator(Protocol):
     """N tasks times B episodes that advance together."""
 
@@ -142,9 +144,9 @@ class SampledTasks(NamedTuple):
 
     name: str
     summary: str
-    sample: Callable[[int, torch.Generator, Split], NamedTuple]
+    sample: Callable[[int, torch.Generator, Split], Any]
     """(number of tasks, generator, split) -> tasks, a record whose fields have a leading N."""
-    simulator: Callable[[NamedTuple, int, int | None], Simulator]
+    simulator: Callable[[Any, int, int | None], Simulator]
     """(tasks, episodes per task, horizon or None for the family's own) -> their simulator."""
     gamma: float
     """Discount, in [0, 1]."""

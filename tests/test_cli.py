@@ -1,11 +1,14 @@
 import csv
+import json
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from bomrl_lite import __main__ as cli
+from bomrl_lite.course import plots
 
 
 def command(*arguments: object, **kind) -> subprocess.CompletedProcess[str]:
@@ -62,6 +65,7 @@ def test_train_then_evaluate_bilevel(tmp_path):
         (["train", "--iterations", "-3"], "iterations must be at least 1, got -3"),
         (["train", "--method", "bomrl", "--lam", "0"], "lam must be positive and finite, got 0.0"),
         (["evaluate", "no_such_run"], "train first"),
+        (["compare", "no_such_run"], "compare takes folders that train has written"),
     ],
 )
 def test_mistakes_end_in_one_line_and_code_2(tmp_path, arguments, words):
@@ -74,7 +78,7 @@ def test_mistakes_end_in_one_line_and_code_2(tmp_path, arguments, words):
 
 def test_help_teaches_every_command():
     overview = command("--help")
-    for name in ("train", "evaluate", "run", "build", "calibrate", "bench"):
+    for name in ("train", "evaluate", "compare", "run", "build", "calibrate", "bench"):
         assert name in overview.stdout
     training = command("train", "--help").stdout
     assert "alpha of the inner policy-gradient step" in training
@@ -100,3 +104,147 @@ def test_an_experiment_writes_its_table_and_draws_it_where_nothing_was_before(
     assert cli.experiment("condition", seeds=1, iterations=1, out=out) == 0
     assert (out / "condition.csv").exists()
     assert (tmp_path / "runs" / "experiments" / "condition.png").stat().st_size > 1000
+
+
+def test_ctrl_c_keeps_the_last_iteration_of_a_run_without_checkpoints(tmp_path):
+    run = tmp_path / "run"
+    dials = ["--num-tasks", "2", "--iterations", "2000", "--checkpoint-every", "2000"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "bomrl_lite", "train", *dials, "--out", str(run)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert child.stdout is not None
+    assert "200/2000" in child.stdout.readline()
+    child.send_signal(signal.SIGINT)
+    rest, _ = child.communicate()
+    assert child.returncode == 130
+    assert "--resume" in rest
+    assert 200 <= (run / "history.csv").read_text().count("\n") - 1 < 2000
+
+
+def test_a_missing_package_is_one_line_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)  # as if it were not installed
+    monkeypatch.setattr(sys, "argv", ["", "train", "--tensorboard", "--out", str(tmp_path / "run")])
+    assert cli.main() == 2
+    assert "error: TensorBoard is not installed; pip install" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+ROW = {"return_before": -0.5, "return_after": 0.25, "gradient_norm": 0.0123, "unsolved": 0.0}
+
+
+def progress_at(times: list[float], capsys) -> str:
+    """Show iterations 41, 42, ... of 100, each finished at one of these seconds."""
+    moments = iter([1000.0, *(1000.0 + t for t in times)])
+    show = cli.progress_line(clock=lambda: next(moments))
+    for done, _ in enumerate(times, 41):
+        show(done, 100, ROW)
+    return capsys.readouterr().out
+
+
+def test_the_time_left_is_reckoned_from_the_iterations_of_this_process(capsys):
+    """A run resumed at 40 of 100; ten iterations in 20 seconds leave 50 in 100 seconds."""
+    out = progress_at([2.0 * k for k in range(1, 11)], capsys)
+    assert out == "   50/100  return -0.5000 -> +0.2500  0:01:40 left  gradient 1.2e-02\n"
+
+
+def test_in_a_terminal_progress_stays_on_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = progress_at([3600.0 * 24 * 9, 3600.0 * 24 * 9], capsys).split("\r")
+    assert [len(line) for line in lines] == [59, 59, 0]
+    assert "  531 days" in lines[0]
+    monkeypatch.setenv("COLUMNS", "100")
+    assert {len(line) for line in progress_at([1.0], capsys).split("\r")} == {99, 0}
+
+
+def test_progress_names_unsolved_inner_problems():
+    assert "unsolved" not in cli.progress_text(1, 2, ROW, 0.0)
+    assert cli.progress_text(1, 2, {**ROW, "unsolved": 3.0}, 0.0).endswith("  3 unsolved")
+
+
+def write_run(folder, values: list[float], **config) -> None:
+    folder.mkdir(parents=True)
+    dials = {"iterations": 3, "checkpoint_every": 1, "seed": 0, "method": "maml", "lam": 1.0}
+    (folder / "config.json").write_text(json.dumps({**dials, **config}))
+    rows = [f"{i},{value},{10 * value}" for i, value in enumerate(values)]
+    text = "\n".join(["iteration,return_after,gradient_norm", *rows])
+    (folder / "history.csv").write_text(text + "\n")
+
+
+@pytest.fixture
+def runs(tmp_path):
+    write_run(tmp_path / "a", [1.0, 2.0, 3.0], seed=0)
+    write_run(tmp_path / "b", [2.0, 4.0], seed=1, checkpoint_every=5, iterations=9)
+    write_run(tmp_path / "c", [5.0, 6.0, 7.0], lam=0.5)
+    return [tmp_path / name for name in "abc"]
+
+
+def test_compare_joins_the_seeds_of_one_configuration(runs, tmp_path, capsys):
+    out = tmp_path / "new" / "picture.png"
+    assert cli.compare((*runs, tmp_path / "a" / "config.json"), out=out) == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+    header, joined, lone, *_ = capsys.readouterr().out.splitlines()
+    assert header.split("  last ")[1] == "return_after, mean (range)"
+    assert joined.split("  ")[0] == "lam 1.0 (2 seeds)"
+    assert joined.split()[-6:] == ["2", "2", "3", "(2", "to", "4)"]
+    assert lone.split() == ["c", "1", "3", "7"]
+
+
+def test_learning_curves_are_means_over_the_iterations_that_all_seeds_have(runs):
+    figure = plots.draw_learning_curves(plots.read_runs(runs), "gradient_norm")
+    (ax,) = figure.axes
+    drawn = [line.get_xydata().tolist() for line in ax.lines if len(line.get_xydata())]
+    assert drawn == [[[0, 15], [1, 30]], [[0, 50], [1, 60], [2, 70]]]
+    band = ax.collections[0].get_paths()[0].vertices
+    assert (band[:, 1].min(), band[:, 1].max()) == (10, 40)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["lam 1.0 (2 seeds)", "c"]
+    assert ax.get_ylabel() == "norm of the meta-gradient\n(return per parameter)"
+    assert ax.get_yscale() == "linear"
+    plots.plt.close(figure)
+
+
+def test_small_positive_numbers_are_drawn_on_a_logarithmic_axis(tmp_path):
+    write_run(tmp_path / "a", [1.0, 1e-3, 1e-9])
+    figure = plots.draw_learning_curves(plots.read_runs([tmp_path / "a"]))
+    assert figure.axes[0].get_yscale() == "log"
+    plots.plt.close(figure)
+
+
+def names(*folders) -> list[str]:
+    return list(dict.fromkeys(plots.read_runs(folders)["curve"]))
+
+
+def test_every_curve_has_a_name_of_its_own(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path / f"x{seed}", [1.0], seed=seed)
+        write_run(tmp_path / f"y{seed}", [1.0], seed=seed, method="dice", clip=0.2)
+        write_run(tmp_path / f"z{seed}", [1.0], seed=seed, method="dice", clip=0.3)
+    x, y, z = ([tmp_path / f"{name}{seed}" for seed in (0, 1)] for name in "xyz")
+    assert names(*x) == ["maml (2 seeds)"]
+    assert names(*y, *z) == ["clip 0.2 (2 seeds)", "clip 0.3 (2 seeds)"]
+    mixed = names(*x, *y, *z)  # clip is no dial of x
+    assert mixed == ["maml (2 seeds)", "y0 and on (2 seeds)", "z0 and on (2 seeds)"]
+    write_run(
+        tmp_path / "copy" / "x0", [1.0], seed=0
+    )  # the same seed again: two runs, not two seeds
+    copies = [x[0], tmp_path / "copy" / "x0"]
+    assert names(*copies) == [str(folder) for folder in copies]
+
+
+def test_mistakes_of_compare_are_told(runs, tmp_path):
+    with pytest.raises(ValueError, match="called 'gap'; there are return_after, gradient_norm"):
+        cli.compare(tuple(runs), column="gap", out=tmp_path / "x.png")
+    with pytest.raises(FileNotFoundError, match=r"nowhere/history\.csv does not exist"):
+        cli.compare((runs[0], tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="each of them once"):
+        cli.compare((runs[0], runs[0]))
+    write_run(tmp_path / "empty", [])
+    with pytest.raises(ValueError, match="empty has done no iteration yet"):
+        cli.compare((tmp_path / "empty",))
+    write_run(tmp_path / "nan", [float("nan")])
+    with pytest.raises(ValueError, match="return_after holds no finite number"):
+        cli.compare((tmp_path / "nan",))
+    assert not (tmp_path / "x.png").exists()

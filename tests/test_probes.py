@@ -1,5 +1,6 @@
-"""Training on tasks whose best meta-policy is known by hand."""
+"""Training on tasks whose best meta-policy is known by hand, and the random ones' statistics."""
 
+import numpy as np
 import pytest
 import torch
 from conftest import return_by_summation
@@ -8,6 +9,7 @@ from bomrl_lite import mdp
 from bomrl_lite.adaptation import policy_return
 from bomrl_lite.policies import tabular_softmax
 from bomrl_lite.tasks import make_tasks
+from bomrl_lite.tasks.probes import random_bandits, random_mdps
 from bomrl_lite.train import MetaConfig, make_problem, meta_step, meta_train, start_state
 
 
@@ -108,3 +110,61 @@ def test_a_delayed_reward_is_seen_through_the_discount():
     assert q[0].tolist() == [0.0, 0.5]
     by_sum = return_by_summation(policy.log_probs(phi).exp(), single, 0.5)
     assert abs(policy_return(phi, single, policy=policy, gamma=0.5) - by_sum[0].mean()) < 1e-12
+
+
+def drawn(name, split="train", num_tasks=2000, seed=0):
+    return make_tasks(name).sample(num_tasks, torch.Generator().manual_seed(seed), split)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_random_bandits_pay_independent_uniform_amounts(split):
+    tasks = drawn("probe/bandits-5", split)
+    assert tasks.reward.shape == (2000, 1, 5)
+    assert tasks.transition.unique().tolist() == [1.0]
+    arms = tasks.reward[:, 0].numpy()
+    assert arms.min() >= 0
+    assert arms.max() < 1
+    # means and covariances of U[0, 1], within 4 standard errors
+    assert (np.abs(arms.mean(0) - 1 / 2) < 4 / (12 * 2000) ** 0.5).all()
+    assert (np.abs(np.cov(arms.T) - np.eye(5) / 12) < 4 / 12 / 2000**0.5).all()
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_random_mdps_have_dirichlet_rows_and_normal_rewards(split):
+    tasks = drawn("probe/random-5x3", split)
+    rows, rewards = tasks.transition.numpy().reshape(-1, 5), tasks.reward.numpy().reshape(-1, 15)
+    assert rows.shape == (2000 * 15, 5)
+    # one entry of a flat Dirichlet is Beta(1, 4), whose distribution function is 1 - (1 - x)^4
+    for x in (0.05, 0.2, 0.5):
+        assert (np.abs((rows <= x).mean(0) - 1 + (1 - x) ** 4) < 4 * 0.5 / len(rows) ** 0.5).all()
+    # entries of one row repel each other, rows do not: cov = -1 / (25 * 6)
+    off = np.cov(rows.T)[np.triu_indices(5, 1)]
+    assert (np.abs(off + 1 / 150) < 4e-4).all()
+    assert np.abs(np.cov(rows[::2, 0], rows[1::2, 0])[0, 1]) < 4 * 0.0267 / 15000**0.5
+    assert (np.abs(rewards.mean(0)) < 4 / 2000**0.5).all()
+    assert (np.abs(np.cov(rewards.T) - np.eye(15)) < 4 * 2**0.5 / 2000**0.5).all()
+    assert (tasks.start == 0.2).all()
+
+
+@pytest.mark.parametrize("name", ["probe/bandits-5", "probe/random-5x3"])
+def test_random_tasks_of_one_seed_differ_between_splits(name):
+    train, again, test = (drawn(name, split, 20) for split in ("train", "train", "test"))
+    assert torch.equal(train.reward, again.reward)
+    assert torch.equal(train.transition, again.transition)
+    shared = (train.reward.reshape(-1, 1) == test.reward.reshape(1, -1)).any()
+    assert not shared
+    assert len(train.reward.unique()) == train.reward.numel()
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: random_bandits(0), "num_arms must be at least 1, got 0"),
+        (lambda: random_mdps(3, 0), "num_actions must be at least 1, got 0"),
+        (lambda: drawn("probe/bandits-5", num_tasks=0), "num_tasks must be at least 1, got 0"),
+        (lambda: drawn("probe/random-5x3", "val"), "'train' or 'test', got 'val'"),
+    ],
+)
+def test_impossible_random_tasks_are_refused(draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw()

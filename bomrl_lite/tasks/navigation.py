@@ -95,6 +95,7 @@ def circle_goals(num_tasks: int, generator: torch.Generator, split: Split = "tra
 
     The circle is cut into 40 equal sectors; every fifth is held out for the test split.
     """
+    _check(num_tasks, split)
     sectors = torch.arange(SECTORS)
     sector = _pick(sectors[_of_split(sectors, split)], num_tasks, generator)
     angle = (sector + _uniform(num_tasks, generator)) * (2 * math.pi / SECTORS)
@@ -107,6 +108,7 @@ def square_goals(num_tasks: int, generator: torch.Generator, split: Split = "tra
     The square is cut into 10 x 10 cells. The test split holds the 20 cells with (column + 2 row)
     divisible by 5: two in every row and every column, none next to another.
     """
+    _check(num_tasks, split)
     cells = torch.cartesian_prod(torch.arange(SIDE), torch.arange(SIDE))
     held = _of_split(cells[:, 0] + 2 * cells[:, 1], split)
     corner = _pick(cells[held], num_tasks, generator)
@@ -167,17 +169,13 @@ def _family(
     reward: Callable[[Tensor], Tensor] = dense_reward,
     size: int = 2,
 ) -> SampledTasks:
-    def checked(num_tasks: int, generator: torch.Generator, split: Split = "train") -> Goals:
-        _check(num_tasks, split)
-        return sample(num_tasks, generator, split)
-
     def simulator(tasks: Any, num_episodes: int, horizon: int | None = None) -> PointSimulator:
         return PointSimulator(tasks, num_episodes, horizon, reward)
 
     return SampledTasks(
         name=name,
         summary=summary,
-        sample=checked,
+        sample=sample,
         simulator=simulator,
         gamma=0.99,
         horizon=HORIZON,
