@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import json
 import shutil
 import sys
 import time
@@ -13,9 +14,13 @@ from typing import Annotated
 
 import tyro
 
+from bomrl_lite import train_sampled as sampled
 from bomrl_lite.evaluate import gap_rows
 from bomrl_lite.files import write_atomically
 from bomrl_lite.run_folder import Progress, Row
+from bomrl_lite.sampled_problem import SampledConfig, adapted_returns
+from bomrl_lite.sampled_problem import make_problem as make_sampled_problem
+from bomrl_lite.tasks import navigation
 from bomrl_lite.train import MetaConfig, load, make_problem, meta_train, seeded, start_state
 
 app = tyro.extras.SubcommandApp()
@@ -33,6 +38,9 @@ def train(
 
     Example: python -m bomrl_lite train --method maml --tasks frozen_lake/costs-4x4 --out runs/costs
 
+    With exact values. Tasks that can only be sampled (navigation/...), or --num-episodes, lead to
+    the dials of train-sampled.
+
     Args:
         config: the dials.
         out: run folder.
@@ -45,10 +53,39 @@ def train(
 
 
 @app.command
-def evaluate(
-    run: Annotated[Path, tyro.conf.Positional], num_test_tasks: int = 20, num_steps: int = 3
+def train_sampled(
+    config: Annotated[SampledConfig, tyro.conf.arg(name="")],
+    out: Path = Path("runs/train"),
+    resume: bool = False,
+    tensorboard: bool = False,
 ) -> int:
-    """Print and write (evaluation.csv) the gap to every task's optimum, beside an untrained prior.
+    """Meta-train on sampled episodes: what ``train`` does for tasks without exact values.
+
+    Example: python -m bomrl_lite train --method promp --tasks navigation/circle --out runs/promp
+
+    Args:
+        config: the dials; one that is left out is the method's own.
+        out: run folder.
+        resume: go on from the last checkpoint in ``out``; the result is the same, bit for bit.
+        tensorboard: also write the history to ``out``/tensorboard (pip install tensorboard).
+    """
+    sampled.meta_train(
+        config, out=out, resume=resume, progress=progress_line(), tensorboard=tensorboard
+    )
+    print(f"\ndone: {out}/history.csv; next: python -m bomrl_lite evaluate {out}")
+    return 0
+
+
+@app.command
+def evaluate(
+    run: Annotated[Path, tyro.conf.Positional],
+    num_test_tasks: int = 20,
+    num_steps: int = 3,
+    num_episodes: int | None = None,
+) -> int:
+    """Print and write (evaluation.csv) how good a run's policy is, beside an untrained prior.
+
+    Of an exact run the gap to every task's optimum, of a sampled run the return.
 
     Example: python -m bomrl_lite evaluate runs/costs --num-steps 4
 
@@ -56,7 +93,13 @@ def evaluate(
         run: folder that ``train`` wrote.
         num_test_tasks: held-out tasks; no training task is among them (except in the probes).
         num_steps: adaptations, each on data of the policy before it.
+        num_episodes: of a sampled run: episodes per adaptation; left out, as in training.
     """
+    if is_sampled(run):
+        rows = evaluate_sampled(run, num_test_tasks, num_steps, num_episodes)
+        write_atomically(run / "evaluation.csv", _csv(rows).encode())
+        print(_step_table(rows, num_steps, "return", "mean return after k adaptations"))
+        return 0
     config, state = load(run)
     problem = make_problem(config)
     exact = {"policy": problem.policy, "gamma": problem.distribution.gamma}
@@ -70,7 +113,8 @@ def evaluate(
                 phi, tasks, problem.adaptation, num_steps=num_steps, labels=labels, **exact
             )
     write_atomically(run / "evaluation.csv", _csv(rows).encode())
-    print(_gap_table(rows, num_steps))
+    title = "mean gap to each task's optimum after k adaptations"
+    print(_step_table(rows, num_steps, "gap", title))
     return 0
 
 
@@ -154,26 +198,29 @@ def calibrate(profile: str = "class", seeds: int = 5) -> int:
 def experiment(
     name: Annotated[str, tyro.conf.Positional],
     seeds: int = 5,
-    iterations: int = 150,
+    iterations: int | None = None,
+    jobs: int = 1,
     out: Path = ROOT / "notebooks" / "results",
 ) -> int:
-    """Run one of the near-optimality experiments: a table, the record of its origin, a figure.
+    """Run one of the stored experiments: a table, the record of its origin, a figure.
 
     Example: python -m bomrl_lite experiment returns
 
     Args:
-        name: returns, bounds, variance, consistency, condition or sensitivity.
-        seeds: how many seeds, 0, 1, 2 and so on; each draws other lakes.
-        iterations: of every meta-training.
+        name: of the experiment; a wrong one lists them.
+        seeds: how many seeds, 0, 1, 2 and so on; each draws other tasks.
+        iterations: of every meta-training; left out, the experiment's own number.
+        jobs: seeds to run at the same time.
         out: folder of the table; the figure goes to runs/experiments.
     """
     from bomrl_lite.course import plots
-    from bomrl_lite.experiments import run
+    from bomrl_lite.experiments import EXPERIMENTS, run
     from bomrl_lite.experiments.setting import Scale
 
     runs = ROOT / "runs" / "experiments"
-    scale = Scale(seeds=seeds, iterations=iterations)
-    table = run(name, scale=scale, out=out, runs=runs, progress=print)
+    own = EXPERIMENTS[name].iterations if name in EXPERIMENTS else 1
+    scale = Scale(seeds=seeds, iterations=iterations or own)
+    table = run(name, scale=scale, out=out, runs=runs, jobs=jobs, progress=print)
     picture = runs / f"{name}.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     plots.use_style()
@@ -193,7 +240,8 @@ def bench() -> int:
 def main() -> int:
     """Run the command line; expected mistakes end in one plain line and exit code 2."""
     try:
-        return app.cli(prog="python -m bomrl_lite", description=__doc__) or 0
+        arguments = route(sys.argv[1:])
+        return app.cli(args=arguments, prog="python -m bomrl_lite", description=__doc__) or 0
     except (ValueError, OSError, ArithmeticError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -235,6 +283,48 @@ def progress_text(done: int, total: int, row: Row, seconds_left: float) -> str:
     return line
 
 
+def route(arguments: list[str]) -> list[str]:
+    """Send ``train`` to the trainer on samples where the tasks or ``--num-episodes`` ask for it."""
+    if arguments[:1] != ["train"]:
+        return arguments
+    values = " ".join(arguments).replace("=", " ").split()
+    names = [values[i + 1] for i, value in enumerate(values[:-1]) if value == "--tasks"]
+    sampling = {"--num-episodes", "--num_episodes"} & set(values)
+    if sampling or any(name in navigation.FAMILIES for name in names):
+        return ["train-sampled", *arguments[1:]]
+    return arguments
+
+
+def is_sampled(run: Path) -> bool:
+    """Tell whether a run folder was written by the trainer on samples."""
+    path = run / "config.json"
+    return path.exists() and "num_episodes" in json.loads(path.read_text())
+
+
+def evaluate_sampled(
+    run: Path, num_test_tasks: int, num_steps: int, num_episodes: int | None
+) -> list[dict[str, float | int | str]]:
+    """Return one row per split, prior, task and number of adaptations of a sampled run."""
+    config, state = sampled.load(run)
+    problem = make_sampled_problem(config)
+    priors = {"untrained": sampled.start_state(config, problem).phi, config.method: state.phi}
+    rows = []
+    for split in ("train", "test"):
+        for prior, phi in priors.items():
+            generator = seeded(config.seed, stream=2)
+            tasks = problem.tasks.sample(num_test_tasks, generator, split)
+            episodes = num_episodes or config.num_episodes
+            returns = adapted_returns(
+                phi, tasks, problem, generator, num_steps=num_steps, num_episodes=episodes
+            )
+            rows += [
+                {"split": split, "prior": prior, "task": task, "step": step, "return": value}
+                for task, values in enumerate(returns.tolist())
+                for step, value in enumerate(values)
+            ]
+    return rows
+
+
 def _csv(rows: list[dict[str, float | int | str]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -243,16 +333,18 @@ def _csv(rows: list[dict[str, float | int | str]]) -> str:
     return text.getvalue()
 
 
-def _gap_table(rows: list[dict[str, float | int | str]], num_steps: int) -> str:
-    """Lay out the mean gap per split, prior and number of adaptations."""
+def _step_table(
+    rows: list[dict[str, float | int | str]], num_steps: int, column: str, title: str
+) -> str:
+    """Lay out the mean of a column per split, prior and number of adaptations."""
     steps = range(num_steps + 1)
-    lines = ["mean gap to each task's optimum after k adaptations"]
-    lines.append(f"{'tasks':<8}{'prior':<18}" + "".join(f"{f'k = {k}':>9}" for k in steps))
+    lines = [title]
+    lines.append(f"{'tasks':<8}{'prior':<20}" + "".join(f"{f'k = {k}':>9}" for k in steps))
     for split, prior in dict.fromkeys((row["split"], row["prior"]) for row in rows):
         mine = [row for row in rows if (row["split"], row["prior"]) == (split, prior)]
-        gaps = [[row["gap"] for row in mine if row["step"] == k] for k in steps]
-        cells = "".join(f"{sum(map(float, gap)) / len(gap):>9.4f}" for gap in gaps)
-        lines.append(f"{split:<8}{prior:<18}{cells}")
+        values = [[row[column] for row in mine if row["step"] == k] for k in steps]
+        cells = "".join(f"{sum(map(float, value)) / len(value):>9.4f}" for value in values)
+        lines.append(f"{split:<8}{prior:<20}{cells}")
     return "\n".join(lines)
 
 

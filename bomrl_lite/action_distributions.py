@@ -60,8 +60,10 @@ class Categorical(NamedTuple):
         return self.log_probs.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
 
     def kl(self, other: "Categorical") -> Float[Tensor, "*M"]:
-        """KL = sum_a p(a) (log p(a) - log q(a))."""
-        return (self.log_probs.exp() * (self.log_probs - other.log_probs)).sum(-1)
+        """KL = sum_a p(a) (log p(a) - log q(a)), where 0 log 0 counts as 0."""
+        taken = self.log_probs > -torch.inf
+        log_p = torch.where(taken, self.log_probs, 0.0)
+        return torch.where(taken, log_p.exp() * (log_p - other.log_probs), 0.0).sum(-1)
 
     def fisher_product(self, tangent: "Categorical") -> "Categorical":
         r"""F d log pi = pi d log pi: the Hessian of the KL divergence in log-probabilities.

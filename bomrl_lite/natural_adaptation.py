@@ -139,7 +139,7 @@ class _LocalModel:
             self.start
         )
         self.weights = data.state_weights.unsqueeze(-1)
-        self.at_phi, back = vjp(lambda x: distribution({**phi, **x}), self.start)
+        self.at_phi, back = vjp(lambda x: distribution({**phi, **x}), self.start)[:2]
         self.back = lambda u: back(u)[0]
         # J v as the transpose of u -> J^T u: recorded once, where jvp would run the network anew.
         self.along = vjp(self.back, self.at_phi)[1]
@@ -165,7 +165,7 @@ class _LocalModel:
         def outputs(y: Params) -> ActionDistribution:
             return self.distribution({**p, **y})
 
-        at_p, along_x = jvp(outputs, (select(p, self.names),), (x,))
+        at_p, along_x = jvp(outputs, (select(p, self.names),), (x,))[:2]
         bent = at_p.fisher_product(jvp(outputs, (select(p, self.names),), (v,))[1])
         pairs = torch.stack([(a * b).sum(-1) for a, b in zip(along_x, bent, strict=True)])
         return (self.data_of(p).state_weights * pairs.sum(0)).sum()

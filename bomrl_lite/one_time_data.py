@@ -281,7 +281,8 @@ def counted_data(
     steps = torch.arange(rollout.mask.shape[-1], dtype=log_probs.dtype, device=log_probs.device)
     weights = rollout.mask.to(log_probs) * gamma**steps
     returns = discounted_returns(rollout, gamma).to(log_probs)
-    pairs = (rollout.observations * num_actions + rollout.actions).flatten()
+    pairs = rollout.observations * num_actions + rollout.actions
+    pairs = pairs.where(rollout.mask > 0, 0).flatten()
 
     def total(values: Tensor) -> Tensor:
         sums = torch.zeros_like(log_probs).flatten().index_add(0, pairs, values.flatten())

@@ -27,7 +27,8 @@ class OuterInfo(NamedTuple):
     updates: int
     """Updates that were made: fewer than asked for where a guard stopped them."""
     divergence: float
-    """KL between the adapted policies before the update and after it, in nats."""
+    """KL of the adapted policies from those that collected, in nats: after a trust-region step,
+    before the last of several epochs."""
     residual: float
     """Relative residual of the linear system of a trust-region step; 0 without one."""
 
@@ -35,8 +36,7 @@ class OuterInfo(NamedTuple):
 def climb(
     phi: Params,
     optimizer: torch.optim.Optimizer,
-    gradient_of: GradientOf,
-    divergence_of: Callable[[Params], Tensor],
+    gradient_of: Callable[[Params], tuple[Params, Tensor]],
     *,
     epochs: int = 1,
     max_norm: float = 1.0,
@@ -50,18 +50,19 @@ def climb(
     Args:
         phi: meta-parameters, which ``optimizer`` holds; changed in place.
         optimizer: maximises.
-        gradient_of: of the outer objective.
-        divergence_of: KL of the adapted policies from those that collected.
+        gradient_of: phi -> (gradient of the outer objective, KL of the adapted policies from those
+            that collected), which costs little more than the gradient alone.
         epochs: >= 1.
         max_norm: gradients longer than this are cut to it.
-        guard: stop before the next epoch once the divergence exceeds it; 0 never stops. Clipping
-            does not bound the step of phi where theta is very sensitive to it.
+        guard: stop as soon as the divergence exceeds it; 0 never stops. Clipping does not bound the
+            step of phi where theta is very sensitive to it.
     """
-    first = 0.0
-    updates = 0
-    divergence = 0.0
+    first, updates, divergence = 0.0, 0, 0.0
     for epoch in range(epochs):
-        gradient = gradient_of(phi)
+        gradient, moved = gradient_of(phi)
+        divergence = float(moved)
+        if 0 < guard < divergence:
+            break
         size = float(norm(gradient))
         first = size if epoch == 0 else first
         cut = min(1.0, max_norm / size) if size > 0 else 1.0
@@ -69,10 +70,6 @@ def climb(
             leaf.grad = cut * gradient[name]
         optimizer.step()
         updates += 1
-        if guard > 0 or epoch == epochs - 1:
-            divergence = float(divergence_of(phi))
-        if guard > 0 and divergence > guard:
-            break
     return OuterInfo(first, updates, divergence, 0.0)
 
 

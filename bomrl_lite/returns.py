@@ -94,22 +94,28 @@ def linear_baseline(
 
     Returns:
         V(s_t), and V of the observations after the last steps.
+
+    Raises:
+        ValueError: no round.
     """
+    if rounds < 1:
+        raise ValueError(f"rounds must be at least 1, got {rounds}: V would never be fitted")
     mask = rollout.mask
     steps = torch.arange(mask.shape[-1], dtype=mask.dtype, device=mask.device)
     seen, last = _as_vectors(rollout)
-    clean = _masked(seen, mask.unsqueeze(-1))
-    features = _baseline_features(clean, steps.expand_as(mask)) * mask.unsqueeze(-1)
+    features = _baseline_features(seen, steps.expand_as(mask)) * mask.unsqueeze(-1)
     final = _baseline_features(last, mask.sum(-1))
-    x = features.flatten(-3, -2)
+    # Squares of squares of observations: single precision would lose the ridge among them.
+    x = features.flatten(-3, -2).double()
     gram = x.mT @ x
     count = mask.sum((-1, -2))[..., None, None].clamp(min=1.0)
-    gram = gram + ridge * count * torch.eye(gram.shape[-1], dtype=mask.dtype, device=mask.device)
+    gram = gram + ridge * count * torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
     factor = torch.linalg.cholesky(gram)
     final_values = None
     for _ in range(rounds):
         returns = discounted_returns(rollout, gamma, final_values=final_values)
-        weights = torch.cholesky_solve(x.mT @ returns.flatten(-2).unsqueeze(-1), factor)
+        target = x.mT @ returns.flatten(-2).unsqueeze(-1).double()
+        weights = torch.cholesky_solve(target, factor).to(features)
         final_values = (final @ weights).squeeze(-1)
         if bool(rollout.terminated.all()):
             break
@@ -195,9 +201,11 @@ def _bootstrap(rollout: Rollout, final_values: Tensor) -> Tensor:
 
 
 def _as_vectors(rollout: Rollout) -> tuple[Tensor, Tensor]:
+    """Return observations, 0 at padding, and final ones; numbered states become unit vectors."""
     seen, last = rollout.observations, rollout.final_observations
     if seen.is_floating_point():
-        return seen, last
+        return _masked(seen, rollout.mask.unsqueeze(-1)), last
+    seen = seen.where(rollout.mask > 0, 0)
     num_states = 1 + int(torch.maximum(seen.max(), last.max()))
     one_hot = torch.eye(num_states, dtype=rollout.mask.dtype, device=seen.device)
     return one_hot[seen], one_hot[last]

@@ -33,7 +33,7 @@ from bomrl_lite.adaptation import (
 )
 from bomrl_lite.distances import Distance
 from bomrl_lite.hypergradient import implicit_vjp
-from bomrl_lite.linalg import add_scaled, conjugate_gradient, dot, norm
+from bomrl_lite.linalg import add_scaled, conjugate_gradient, dot, norm, null_space_safe_solve
 from bomrl_lite.one_time_data import OneTimeData
 from bomrl_lite.solvers import maximize, maximize_matrix_free
 from bomrl_lite.types import Params, Policy, TabularPolicy
@@ -89,7 +89,7 @@ def gradient_adaptation(
         slope = grad(lambda x: surrogate_objective({**p, **x}, data_of(p), policy=policy))(moved)
         return {**p, **add_scaled(moved, step_size, slope)}
 
-    theta, back = vjp(step, phi)
+    theta, back = vjp(step, phi)[:2]
     pull_back = (lambda c: c) if first_order else (lambda c: back(c)[0])
     return Adapted(theta, lambda c: (pull_back(c), explicit_info(phi)))
 
@@ -146,7 +146,7 @@ def head_adaptation(
         }
         return {**p, **moved}
 
-    theta, back = vjp(step, phi)
+    theta, back = vjp(step, phi)[:2]
     return Adapted(theta, lambda c: (back(c)[0], explicit_info(phi)))
 
 
@@ -163,6 +163,7 @@ def solved_adaptation(
     dense: bool = True,
     tolerance: float = 1e-10,
     max_iterations: int = 20,
+    cg_iterations: int = 40,
 ) -> Adapted:
     r"""Solve theta = argmax L(theta) - lam D^2(pi_phi, pi_theta) to stationarity (recipe C; iMAML).
 
@@ -182,6 +183,7 @@ def solved_adaptation(
         dense: write Hessians out, for up to some hundred parameters; else conjugate gradients.
         tolerance: norm of the gradient at which to stop.
         max_iterations: of the climb.
+        cg_iterations: of each of its steps and of the adjoint system, where they are not dense.
     """
     check_positive("lam", lam)
 
@@ -195,16 +197,21 @@ def solved_adaptation(
         return adaptation_objective(theta, p, data, **dials) / lam
 
     start = select(phi, names)
-    climb = maximize if dense else maximize_matrix_free
+    climb = maximize if dense else partial(maximize_matrix_free, cg_iterations=cg_iterations)
     moved, _ = climb(
         lambda x: objective(x, phi), start, tolerance=tolerance, max_iterations=max_iterations
     )
     first = norm(grad(objective)(start, phi))
 
     def pull(cotangent: Params) -> tuple[Params, SampledInfo]:
-        how = {} if dense else {"solve": partial(conjugate_gradient, max_iterations=50)}
+        iterative = partial(conjugate_gradient, max_iterations=cg_iterations)
         through, info = implicit_vjp(
-            objective, moved, phi, select(cotangent, names), tolerance=float("inf"), **how
+            objective,
+            moved,
+            phi,
+            select(cotangent, names),
+            solve=null_space_safe_solve if dense else iterative,
+            tolerance=float("inf"),
         )
         direct = {
             name: torch.zeros_like(leaf) if name in moved else cotangent[name]

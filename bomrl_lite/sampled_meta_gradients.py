@@ -65,7 +65,7 @@ def sampled_meta_gradient(
     outer: OuterObjective,
     score: Float[Tensor, ""] | float = 0.0,
     policy: Policy,
-) -> tuple[Params, SampledInfo]:
+) -> tuple[Params, Params, SampledInfo]:
     r"""Estimate \nabla_phi of one task's outer objective, from samples.
 
     \nabla_phi J(theta(phi)) + score \nabla_phi mean log pi_phi
@@ -83,7 +83,8 @@ def sampled_meta_gradient(
         policy: how parameters become a policy.
 
     Returns:
-        The ascent direction of phi, and the worst that is known of any step.
+        The ascent direction of phi, the adapted parameters, and the worst that is known of any
+        step.
     """
     theta, pulls = phi, []
     for batch in before:
@@ -94,8 +95,10 @@ def sampled_meta_gradient(
     for pull in reversed(pulls):
         cotangent, info = pull(cotangent)
         infos.append(info)
+    if isinstance(score, float) and score == 0:
+        return cotangent, theta, worst(infos)
     credit = grad(lambda p: _mean_log_prob(p, before[0], policy))(phi)
-    return add_scaled(cotangent, score, credit), _worst(infos)
+    return add_scaled(cotangent, score, credit), theta, worst(infos)
 
 
 def adapted(phi: Params, before: tuple[SampleBatch, ...], *, alg: Alg) -> Params:
@@ -146,13 +149,15 @@ def make_alg(name: AlgName, policy: Policy, dials: dict[str, Any]) -> Alg:
         dials: fields of :class:`bomrl_lite.train_sampled.SampledConfig`; those that the Alg does
             not have are left out.
     """
-    rung = _bind(SAMPLE_FUNCTIONS[dials["data"]], {**dials, "policy": policy})
+    causes = {"trace": dials["causal_trace"]}  # not the trace of the advantage estimate
+    rung = _bind(SAMPLE_FUNCTIONS[dials["data"]], {**dials, **causes, "policy": policy})
     names = policy.head if dials["parameters"] == "head" else ()
 
     def alg(phi: Params, batch: SampleBatch) -> Adapted:
         observations, actions = batch.observations.flatten(0, 1), batch.actions.flatten(0, 1)
         here = {
             **dials,
+            "max_iterations": dials["inner_iterations" if name == "solved" else "cg_iterations"],
             "names": names,
             "policy": policy if name == "head" else policy_at(batch, policy),
             "observations": observations,
@@ -180,7 +185,8 @@ def _solved(
     ridge: float,
     surrogate: SurrogateName,
     names: tuple[str, ...],
-    max_iterations: int = 12,
+    max_iterations: int,
+    cg_iterations: int,
 ) -> Adapted:
     """Read the names of a configuration: D^2 with a ridge, and one of three surrogates."""
     base = DISTANCES[distance]
@@ -193,8 +199,9 @@ def _solved(
         surrogate=smooth_clip_surrogate if surrogate == "smooth_clip" else surrogate_objective,
         linear=surrogate == "linear",
         names=names,
-        dense=bool(names),
+        dense=False,
         max_iterations=max_iterations,
+        cg_iterations=cg_iterations,
     )
 
 
@@ -218,7 +225,8 @@ def _mean_log_prob(phi: Params, batch: SampleBatch, policy: Policy) -> Tensor:
     return batch.weights.flatten() @ policy_at(batch, policy).log_probs(phi).squeeze(-1)
 
 
-def _worst(infos: list[SampledInfo]) -> SampledInfo:
+def worst(infos: list[SampledInfo]) -> SampledInfo:
+    """Return the worst figure of each kind, task by task."""
     stationarity, curvature, residual = (torch.stack(x) for x in zip(*infos, strict=True))
     return SampledInfo(stationarity.amax(0), curvature.amin(0), residual.amax(0))
 
@@ -269,13 +277,19 @@ METHODS: dict[str, Method] = {
         "iMAML: Euclidean proximity, solved; frozen data",
         "solved",
         "frozen",
-        {"distance": "d3", "lam": 1.0, "surrogate": "ratio", "learning_rate": 5e-3},
+        {
+            "distance": "d3",
+            "lam": 1.0,
+            "surrogate": "ratio",
+            "learning_rate": 5e-3,
+            "inner_iterations": 3,
+        },
     ),
     "bomrl": Method(
         "BO-MRL, all parameters: linear surrogate, KL and ridge (recipe B)",
         "natural",
         "frozen",
-        {**_CLIPPED, "lam": 0.0125, "ridge": 80.0, "learning_rate": 6e-3},
+        {**_CLIPPED, "lam": 0.0125, "ridge": 80.0, "learning_rate": 6e-3, "cg_iterations": 4},
     ),
     "bomrl_trust_region": Method(
         "BO-MRL with a limit on the distance",
@@ -299,6 +313,8 @@ METHODS: dict[str, Method] = {
             "surrogate": "smooth_clip",
             "learning_rate": 1e-2,
             "parameters": "head",
+            "inner_iterations": 4,
+            "cg_iterations": 12,
         },
     ),
 }

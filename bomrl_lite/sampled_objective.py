@@ -18,6 +18,7 @@ from bomrl_lite.sampled_meta_gradients import (
     mean_divergence,
     ratio_objective,
     sampled_meta_gradient,
+    worst,
 )
 from bomrl_lite.sampled_problem import Batches, Collected, SampledProblem
 from bomrl_lite.types import Params
@@ -44,41 +45,49 @@ class Objective:
         returns = episodes.returns_after
         spread = returns.std(correction=0) + 1e-8
         self.scores = problem.dials["credit"] * (returns - returns.mean()) / spread
-        self.info: SampledInfo = SampledInfo(*(torch.zeros(len(returns)) for _ in range(3)))
-        self.first = True
+        zero = torch.zeros_like(returns)
+        self.info = SampledInfo(zero, torch.full_like(zero, torch.inf), zero)
 
-    def gradient(self, phi: Params) -> Params:
-        """Return the ascent direction, averaged over the tasks whose inner problem is solved."""
-        gradients, info = self.per_task(phi, self.problem.alg)
-        if self.first:
-            self.info, self.first = info, False
+    def gradient(self, phi: Params) -> tuple[Params, Tensor]:
+        """Return the ascent direction, averaged over the tasks whose inner problem is solved.
+
+        And the divergence of the adapted policies from those that collected.
+        """
+        gradients, thetas, info = self.per_task(phi, self.problem.alg)
+        self.info = worst([self.info, info])
         use = solved(info)
         if not bool(use.any()):
             raise ArithmeticError(
                 f"none of the {len(use)} inner problems is solved: best stationarity "
                 f"{info.stationarity.min():.2g}, largest curvature {info.curvature.max():.2g}, "
-                f"best residual {info.residual.min():.2g}. Use a larger lam or ridge"
+                f"best residual {info.residual.min():.2g}. Use a larger lam or ridge, or more "
+                "inner_iterations or cg_iterations"
             )
         mean = {
             name: leaf.where(use.reshape(-1, *(1,) * (leaf.ndim - 1)), 0.0).sum(0) / use.sum()
             for name, leaf in gradients.items()
         }
-        if self.kl_penalty == 0:
-            return mean
-        away = grad(self._divergence_before)(phi)
-        return add_scaled(mean, -self.kl_penalty, away)
+        if self.kl_penalty > 0:
+            away = grad(self._divergence_before)(phi)
+            mean = add_scaled(mean, -self.kl_penalty, away)
+        moved = vmap(partial(mean_divergence, policy=self.problem.policy))(
+            self.episodes.thetas, thetas, self.episodes.after
+        )
+        return mean, moved.mean()
 
-    def per_task(self, phi: Params, alg: Alg) -> tuple[Params, SampledInfo]:
-        """Return every task's ascent direction, with a leading N."""
+    def per_task(self, phi: Params, alg: Alg) -> tuple[Params, Params, SampledInfo]:
+        """Return every task's ascent direction, adapted parameters and info, with a leading N."""
 
-        def one(before: Batches, after: SampleBatch, score: Tensor) -> tuple[Params, SampledInfo]:
+        def one(
+            before: Batches, after: SampleBatch, score: Tensor
+        ) -> tuple[Params, Params, SampledInfo]:
             return sampled_meta_gradient(
                 phi,
                 before,
                 after,
                 alg=alg,
                 outer=self.outer,
-                score=score,
+                score=score if self.problem.dials["credit"] else 0.0,
                 policy=self.problem.policy,
             )
 
@@ -143,7 +152,7 @@ def diagnose(
     name = METHODS[problem.dials["method"]].alg
     for column, rung in (("curvature", "frozen"), ("q", "q_gradient"), ("nu", "full")):
         dials = {**problem.dials, "data": rung, "gamma": problem.gamma, "first_order": False}
-        gradients, _ = objective.per_task(phi, make_alg(name, problem.policy, dials))
+        gradients, _, _ = objective.per_task(phi, make_alg(name, problem.policy, dials))
         parts.append({key: leaf.mean(0) for key, leaf in gradients.items()})
         result[f"norm_{column}"] = norm(add_scaled(parts[-1], -1.0, parts[-2])).item()
     return result

@@ -30,6 +30,8 @@ BASE: dict[str, Any] = {
     "lam": 0.0125,
     "delta": 1.0,
     "ridge": 0.0,
+    "cg_iterations": 6,
+    "inner_iterations": 12,
     "distance": "d1",
     "surrogate": "ratio",
     "parameters": "all",
@@ -100,6 +102,10 @@ class SampledConfig:
     """BO-MRL: rho of the Euclidean term inside D^2."""
     distance: Literal["d1", "d2", "d3"] | None = None
     """bomrl_solved: D^2 beside the ridge."""
+    cg_iterations: int | None = None
+    """BO-MRL, iMAML: conjugate-gradient iterations, forward and back; see ``residual``."""
+    inner_iterations: int | None = None
+    """bomrl_solved, imaml: Newton steps; see ``stationarity``."""
     surrogate: SurrogateName | None = None
     """bomrl_solved: L."""
     parameters: Literal["all", "head"] | None = None
@@ -162,6 +168,8 @@ class SampledConfig:
             "diagnose_every",
             "checkpoint_every",
             "epochs",
+            "cg_iterations",
+            "inner_iterations",
         ):
             if dials[name] < 1:
                 raise ValueError(f"{name} must be at least 1, got {dials[name]}")

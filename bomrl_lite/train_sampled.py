@@ -74,7 +74,7 @@ def meta_step(state: SampledState, config: SampledConfig, problem: SampledProble
     objective = Objective(problem, episodes, old, state.kl_penalty)
     iteration = len(state.history)
     diagnosed = (
-        diagnose(state.phi, episodes, problem, objective, state.generator)
+        diagnose(state.phi, episodes, problem, objective, torch.Generator().manual_seed(iteration))
         if iteration % config.diagnose_every == 0
         else dict.fromkeys(DIAGNOSED, math.nan)
     )
@@ -129,14 +129,15 @@ def meta_train(
         FileExistsError: ``out`` holds a run already and ``resume`` is off.
         ValueError: the configuration does not fit the checkpoint.
         FloatingPointError: training diverged; the last good state is kept.
+        ModuleNotFoundError: ``tensorboard`` is on and TensorBoard is not installed.
     """
+    if tensorboard:
+        run_folder.require_tensorboard(out)
     problem = make_problem(config)
-    state = start_state(config, problem)
-    if out is not None and not run_folder.is_new(out, resume=resume):
-        saved, tensors, history = run_folder.load(out)
-        now = dataclasses.asdict(config)
-        run_folder.check_same(saved, now, out, done=len(history))
-        _restore(state, tensors, history, out)
+    if out is None or run_folder.is_new(out, resume=resume):
+        state = start_state(config, problem)
+    else:
+        state = _saved_state(config, out)
     run_folder.run_loop(
         lambda: meta_step(state, config, problem),
         config=config,
@@ -166,12 +167,20 @@ def load(out: Path) -> tuple[SampledConfig, SampledState]:
     return config, state
 
 
+def _saved_state(config: SampledConfig, out: Path) -> SampledState:
+    """Return the state in ``out`` if this configuration may go on from it."""
+    there, state = load(out)
+    now = dataclasses.asdict(config)
+    run_folder.check_same(dataclasses.asdict(there), now, out, done=len(state.history))
+    return state
+
+
 def _update(state: SampledState, problem: SampledProblem, objective: Objective) -> OuterInfo:
     d = problem.dials
     if d["outer"] == "trpo":
         return trust_region_step(
             state.phi,
-            objective.gradient,
+            lambda phi: objective.gradient(phi)[0],
             objective.divergence_gradient,
             objective.value,
             max_kl=d["max_kl"],
@@ -180,7 +189,6 @@ def _update(state: SampledState, problem: SampledProblem, objective: Objective) 
         state.phi,
         state.optimizer,
         objective.gradient,
-        lambda phi: objective.value(phi)[1],
         epochs=d["epochs"],
         guard=d["kl_guard"],
     )

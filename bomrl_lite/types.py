@@ -75,11 +75,11 @@ class ActionDistribution(Protocol):
         """Return log pi(a | s), summed over action dimensions: in nats."""
         ...
 
-    def kl(self, other: "ActionDistribution") -> Tensor:
-        """Return KL(self || other) per observation, in nats."""
+    def kl(self, other: Any) -> Tensor:
+        """Return KL(self || other) per observation, in nats; other is of the same kind."""
         ...
 
-    def fisher_product(self, tangent: "ActionDistribution") -> "ActionDistribution":
+    def fisher_product(self, tangent: Any) -> Any:
         r"""Return the Fisher information in the distribution's own parameters, times a tangent."""
         ...
 

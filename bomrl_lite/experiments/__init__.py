@@ -1,4 +1,4 @@
-r"""The experiments on near-optimality (lesson 05): each one command, one table and one figure.
+r"""The experiments of the lessons: each one command, one table and one figure.
 
     python -m bomrl_lite experiment returns
 
@@ -7,6 +7,7 @@ configuration, the seeds and the versions that made it. Meta-trainings are kept 
 ``runs/experiments/``, so a stopped experiment goes on where it was.
 """
 
+import concurrent.futures
 import csv
 import hashlib
 import importlib.metadata
@@ -15,18 +16,23 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
+from bomrl_lite.experiments import laboratory, navigation, q_gradient
 from bomrl_lite.experiments.gaps import GRIDS, PUBLISHED, bounds, returns, sensitivity, variance
 from bomrl_lite.experiments.hypergradients import condition, consistency
-from bomrl_lite.experiments.setting import MATCHED, Row, Scale, Trained
+from bomrl_lite.experiments.setting import MATCHED, Row, Scale
 from bomrl_lite.files import write_atomically
+from bomrl_lite.sampled_meta_gradients import METHODS
+from bomrl_lite.sampled_problem import SampledConfig
 from bomrl_lite.train import MetaConfig, meta_train
+from bomrl_lite.train_sampled import meta_train as meta_train_sampled
 from bomrl_lite.types import Params
 
 
@@ -34,9 +40,21 @@ class Experiment(NamedTuple):
     """A table of results and how it is made."""
 
     summary: str
-    rows: Callable[[int, Scale, "Trained"], Iterator[Row]]
+    rows: Callable[[int, Scale, Any], Iterator[Row]]
     """(seed, scale, trainer) -> rows of that seed."""
+    dials: dict[str, Any] = {"matched": MATCHED, "grids": GRIDS, "published": PUBLISHED}
+    """What else the record of a table's origin must tell."""
+    iterations: int = 150
+    """Of every meta-training, unless told otherwise."""
 
+
+RECORDS = ("checkpoint_every", "diagnose_every")
+"""Dials that change no result."""
+
+SAMPLED: dict[str, Any] = {
+    "grids": navigation.GRIDS,
+    "methods": {name: method.dials for name, method in METHODS.items()},
+}
 
 EXPERIMENTS = {
     "returns": Experiment("returns after 0 to 4 adaptation steps", returns),
@@ -45,6 +63,30 @@ EXPERIMENTS = {
     "consistency": Experiment("error of the hypergradient of each rung over lam", consistency),
     "condition": Experiment("condition number of M(s) during meta-training", condition),
     "sensitivity": Experiment("gap after one step over lam", sensitivity),
+    "laboratory": Experiment(
+        "bias and spread of estimators of the curvature", laboratory.stored, laboratory.DIALS
+    ),
+    "q_gradient": Experiment(
+        "error of the sampled term through Q over truncation", q_gradient.stored, q_gradient.DIALS
+    ),
+    "navigation_tuning": Experiment(
+        "8 configurations of every sampled method on 2 seeds", navigation.tuning, SAMPLED, 30
+    ),
+    "navigation": Experiment(
+        "returns after 0 to 3 adaptations on a goal circle", navigation.comparison, SAMPLED, 50
+    ),
+    "corners": Experiment(
+        "returns after 0 to 3 adaptations, sparse corners", navigation.corners, SAMPLED, 50
+    ),
+    "episodes": Experiment(
+        "return after one adaptation over one-time episodes", navigation.episodes, SAMPLED, 50
+    ),
+    "heterogeneity": Experiment(
+        "return after one adaptation over the width of the arc of goals",
+        navigation.heterogeneity,
+        SAMPLED,
+        50,
+    ),
 }
 """The experiments by name, as the command line knows them."""
 
@@ -55,6 +97,7 @@ def run(
     scale: Scale,
     out: Path,
     runs: Path,
+    jobs: int = 1,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Run an experiment and write its table and the record of where it comes from.
@@ -64,6 +107,7 @@ def run(
         scale: how large.
         out: folder of the table.
         runs: folder of the meta-trainings.
+        jobs: seeds to run at the same time, each in a process of its own.
         progress: called with a line of text after every seed.
 
     Raises:
@@ -71,12 +115,15 @@ def run(
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"no experiment is called {name!r}; known are {', '.join(EXPERIMENTS)}")
-    torch.set_num_threads(1)
-    start, rows = time.process_time(), []
-    for seed in range(scale.seeds):
-        rows += EXPERIMENTS[name].rows(seed, scale, partial(train_once, runs=runs))
-        seconds = time.process_time() - start
-        progress(f"{name}: seed {seed + 1} of {scale.seeds} done, {seconds:.0f} CPU-seconds")
+    rows: list[Row] = []
+    of_seed = partial(_rows_of_seed, name, scale, runs)
+    with concurrent.futures.ProcessPoolExecutor(jobs) if jobs > 1 else nullcontext() as pool:
+        results = (
+            pool.map(of_seed, range(scale.seeds)) if pool else map(of_seed, range(scale.seeds))
+        )
+        for seed, (mine, seconds) in enumerate(results):
+            rows += mine
+            progress(f"{name}: seed {seed + 1} of {scale.seeds} done, {seconds:.0f} CPU-seconds")
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -87,17 +134,46 @@ def run(
         "command": f"python -m bomrl_lite experiment {name} --seeds {scale.seeds} "
         f"--iterations {scale.iterations}",
         "scale": asdict(scale),
-        "dials": {"matched": MATCHED, "grids": GRIDS, "published": PUBLISHED},
+        "dials": EXPERIMENTS[name].dials,
         "versions": _versions(),
     }
     write_atomically(out / f"{name}.json", (json.dumps(origin, indent=1) + "\n").encode())
     return out / f"{name}.csv"
 
 
+def _rows_of_seed(name: str, scale: Scale, runs: Path, seed: int) -> tuple[list[Row], float]:
+    torch.set_num_threads(1)
+    start = time.process_time()
+
+    def train(config: Any) -> Any:
+        if isinstance(config, SampledConfig):
+            return train_sampled_once(config, runs=runs / "sampled")
+        return train_once(config, runs=runs)
+
+    rows = list(EXPERIMENTS[name].rows(seed, scale, train))
+    return rows, time.process_time() - start
+
+
+def train_sampled_once(config: SampledConfig, *, runs: Path) -> tuple[Params, float]:
+    """Meta-train on samples, or find the finished run; also return its CPU-seconds."""
+    digest = _digest({k: v for k, v in config.dials().items() if k not in RECORDS})
+    out = runs / f"{config.method}-{digest}"
+    clock = out / "seconds.json"
+    start = time.process_time()
+    phi = meta_train_sampled(config, out=out, resume=True).phi
+    if not clock.exists():
+        write_atomically(clock, json.dumps(time.process_time() - start).encode())
+    return phi, float(json.loads(clock.read_text()))
+
+
 def train_once(config: MetaConfig, *, runs: Path) -> Params:
     """Meta-train, or go on with the run folder of this very configuration."""
-    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:12]
-    return meta_train(config, out=runs / f"{config.method}-{digest}", resume=True).phi
+    out = runs / f"{config.method}-{_digest(asdict(config))}"
+    return meta_train(config, out=out, resume=True).phi
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _short(value: float | int | str) -> float | int | str:

@@ -90,15 +90,25 @@ class PointSimulator:
         return self._positions, rewards, ended, torch.zeros_like(ended)
 
 
-def circle_goals(num_tasks: int, generator: torch.Generator, split: Split = "train") -> Goals:
-    """Draw goals on the unit circle, uniformly over the sectors of ``split``.
+def circle_goals(
+    num_tasks: int, generator: torch.Generator, split: Split = "train", *, width: float = 360.0
+) -> Goals:
+    """Draw goals on the unit circle or on an arc of it, uniformly over the sectors of ``split``.
 
-    The circle is cut into 40 equal sectors; every fifth is held out for the test split.
+    The arc is cut into 40 equal sectors; every fifth is held out for the test split.
+
+    Args:
+        num_tasks: N >= 1.
+        generator: where the randomness comes from.
+        split: train or test.
+        width: of the arc, in degrees, in (0, 360]; it begins at the x axis.
     """
     _check(num_tasks, split)
+    if not 0 < width <= 360:
+        raise ValueError(f"width must be in (0, 360] degrees, got {width}")
     sectors = torch.arange(SECTORS)
     sector = _pick(sectors[_of_split(sectors, split)], num_tasks, generator)
-    angle = (sector + _uniform(num_tasks, generator)) * (2 * math.pi / SECTORS)
+    angle = (sector + _uniform(num_tasks, generator)) * (math.radians(width) / SECTORS)
     return Goals(torch.stack([angle.cos(), angle.sin()], -1).float())
 
 
@@ -191,6 +201,14 @@ FAMILIES: dict[str, SampledTasks] = {
     family.name: family
     for family in (
         _family("navigation/circle", "a goal on the unit circle", circle_goals),
+        *(
+            _family(
+                f"navigation/arc-{width}",
+                f"a goal on {width} degrees of the unit circle: how unlike tasks are is a dial",
+                partial(circle_goals, width=float(width)),
+            )
+            for width in (45, 90, 180)
+        ),
         _family("navigation/square", "a goal in the square [-.5, .5]^2", square_goals),
         _family(
             "navigation/corners",

@@ -17,6 +17,17 @@ from bomrl_lite.course.checks.set01 import (
     policy_gradient,
     q_values,
 )
+from bomrl_lite.course.checks.set02 import CHECKS as CHECKS_02
+from bomrl_lite.course.checks.set02 import (
+    dice_objective,
+    discounted_returns,
+    e_maml_objective,
+    generalised_advantages,
+    hessian_split,
+    lvc_objective,
+    promp_objective,
+    q_gradient,
+)
 from bomrl_lite.course.checks.set03 import CHECKS as CHECKS_03
 from bomrl_lite.course.checks.set03 import (
     adapt_d1,
@@ -57,18 +68,24 @@ __all__ = [
     "adapt_d2",
     "adapt_repeatedly",
     "conjugate_gradient",
+    "dice_objective",
+    "discounted_returns",
     "distance_to_optimum",
+    "e_maml_objective",
     "first_order_gradient",
     "fit_rate",
     "frozen_hypergradient",
     "gain_by_state",
     "gap_bound",
+    "generalised_advantages",
+    "hessian_split",
     "hypergradient",
     "hypergradient_d1",
     "implicit_derivative",
     "implicit_vjp",
     "kl_distance",
     "lower_bound",
+    "lvc_objective",
     "maml_gradient",
     "middle_policy",
     "natural_gradient_step",
@@ -78,6 +95,8 @@ __all__ = [
     "optimality_gap",
     "policy_gradient",
     "progress",
+    "promp_objective",
+    "q_gradient",
     "q_values",
     "rigorous_lambda",
     "simplex_solve",
@@ -89,6 +108,5 @@ __all__ = [
 
 def progress() -> None:
     """Print the state of every exercise in the sets that this notebook has met."""
-    print_progress(
-        {check.exercise: check.name for check in (*CHECKS, *CHECKS_03, *CHECKS_04, *CHECKS_05)}
-    )
+    every = (*CHECKS, *CHECKS_02, *CHECKS_03, *CHECKS_04, *CHECKS_05)
+    print_progress({check.exercise: check.name for check in every})

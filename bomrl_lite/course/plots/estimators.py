@@ -1,0 +1,263 @@
+"""Figures of the estimator laboratory: bias and spread of second-order estimators.
+
+Lines are medians over problem instances (seeds), bands span all of them.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+
+from bomrl_lite.course.plots.style import INK
+
+LOOKS: dict[str, tuple[str, str, str]] = {
+    "first order": (INK, ":", ""),
+    "naive": ("#949494", "-", "v"),
+    "LVC": ("#d55e00", "-", "s"),
+    "LVC, baseline": ("#d55e00", "--", "s"),
+    "LVC + grad Q": ("#de8f05", "-", "^"),
+    "DiCE": ("#0173b2", "-", "o"),
+    "Loaded DiCE": ("#0173b2", "--", "o"),
+    "Loaded DiCE, 0.9": ("#56b4e9", "--", "P"),
+    "Loaded DiCE, 0.8": ("#56b4e9", "-", "D"),
+    "Loaded DiCE, 0.5": ("#029e73", "-", "X"),
+}
+"""Colour, dash and marker of each estimator; colours of the rungs as everywhere."""
+
+SHOWN = ("naive", "LVC", "LVC + grad Q", "DiCE", "Loaded DiCE", "Loaded DiCE, 0.8")
+"""Estimators that are drawn unless told otherwise; the others would hide them."""
+
+NAMES = {
+    "LVC + grad Q": r"LVC + $\nabla Q$",
+    "Loaded DiCE, 0.9": r"Loaded DiCE, $\tau$ = 0.9",
+    "Loaded DiCE, 0.8": r"Loaded DiCE, $\tau$ = 0.8",
+    "Loaded DiCE, 0.5": r"Loaded DiCE, $\tau$ = 0.5",
+}
+
+SIGNIFICANT = 2.0
+"""A bias below so many standard errors is drawn hollow: none that the repetitions could find."""
+
+VALUES = {
+    "returns": ("#949494", "-", "v"),
+    "fitted V": ("#de8f05", "-", "s"),
+    "fitted V, counted visits": ("#d55e00", "--", "X"),
+    "exact V": ("#0173b2", "-", "o"),
+}
+"""Looks of the estimators of grad Q."""
+
+
+def laboratory_figure(
+    frame: pd.DataFrame, quantity: str = "curvature", shown: Sequence[str] = SHOWN
+) -> Figure:
+    """Draw bias, standard deviation and error of estimators over the number of episodes.
+
+    Args:
+        frame: rows of the experiment ``laboratory``.
+        quantity: curvature or meta-gradient.
+        shown: estimators; of the meta-gradient the first-order one is always drawn too.
+    """
+    chosen = frame[frame["quantity"] == quantity]
+    parts = list(chosen.groupby("problem", sort=False))
+    figure, axes = plt.subplots(
+        3, len(parts), figsize=(1.6 + 3.3 * len(parts), 6.6), sharex=True, sharey="row"
+    )
+    axes = axes.reshape(3, -1)
+    names = [*shown, *(["first order"] if quantity == "meta-gradient" else [])]
+    for column, (problem, part) in zip(axes.T, parts, strict=True):
+        _lines(part, "bias", names, column[0])
+        _lines(part, "deviation", names, column[1])
+        _lines(part, "error", names, column[2])
+        _root_guide(part, column[1])
+        column[0].set_title(str(problem))
+        column[2].set_xlabel("episodes N of a batch")
+    unit = f"of the {quantity},\nrelative to its norm"
+    for row, label in zip(axes, ("bias", "standard deviation", "error"), strict=True):
+        row[0].set_ylabel(f"{label} {unit}", fontsize=9)
+    handles = [_handle(name, *LOOKS[name]) for name in names]
+    handles.append(Line2D([], [], color=INK, lw=1, ls=(0, (1, 2)), label=r"$\propto 1/\sqrt{N}$"))
+    hollow = {"color": INK, "ls": "", "marker": "o", "mfc": "white", "ms": 5}
+    handles.append(Line2D([], [], label="hollow: no bias\nfound (< 2 s.e.)", **hollow))
+    figure.legend(handles=handles, loc="outside right center", fontsize=8)
+    return figure
+
+
+def bias_and_deviation(
+    frame: pd.DataFrame, episodes: Sequence[int] = (20, 200, 2000), quantity: str = "curvature"
+) -> Figure:
+    """Draw the bias of every estimator over its standard deviation, with lines of equal error.
+
+    One small mark per problem instance, a large one at their median.
+
+    Args:
+        frame: rows of the experiment ``laboratory``.
+        episodes: batch sizes, one column of panels each.
+        quantity: curvature or meta-gradient.
+    """
+    chosen = frame[(frame["quantity"] == quantity) & (frame["estimator"] != "first order")]
+    problems = list(dict.fromkeys(chosen["problem"]))
+    shape = (len(problems), len(episodes))
+    figure, axes = plt.subplots(
+        *shape,
+        figsize=(1.8 + 2.2 * shape[1], 0.6 + 2.3 * shape[0]),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    names = [name for name in LOOKS if name in set(chosen["estimator"])]
+    for row, problem in zip(axes, problems, strict=True):
+        for ax, size in zip(row, episodes, strict=True):
+            part = chosen[(chosen["problem"] == problem) & (chosen["episodes"] == size)]
+            _equal_errors(ax)
+            for name in names:
+                mine, (colour, dash, marker) = part[part["estimator"] == name], LOOKS[name]
+                x, y = mine["deviation"].to_numpy(), mine["bias"].to_numpy()
+                ax.plot(x, y, marker, ls="", color=colour, ms=3, alpha=0.45)
+                face = "white" if dash == "--" else colour
+                big = {"ls": "", "ms": 8, "mfc": face, "mec": colour, "mew": 1.5}
+                ax.plot(np.median(x), np.median(y), marker, **big)
+            ax.set(xscale="log", yscale="log")
+        row[0].set_ylabel(f"{problem}\nbias, relative", fontsize=9)
+    for ax, size in zip(axes[0], episodes, strict=True):
+        ax.set_title(f"{size} episodes")
+    for ax in axes[-1]:
+        ax.set_xlabel("standard deviation, relative", fontsize=9)
+    handles = []
+    for name in names:
+        colour, dash, marker = LOOKS[name]
+        face = "white" if dash == "--" else colour
+        look = {"ls": "", "marker": marker, "ms": 7, "mec": colour, "mfc": face, "mew": 1.5}
+        handles.append(Line2D([], [], label=NAMES.get(name, name), **look))
+    handles.append(Line2D([], [], color=INK, lw=0.8, ls=":", label="equal error"))
+    figure.legend(handles=handles, loc="outside right center", fontsize=8)
+    return figure
+
+
+def q_gradient_figure(frame: pd.DataFrame, lam: float = 2.0) -> Figure:
+    """Draw the error of the hypergradient with the sampled grad Q, over its error without.
+
+    Below 1 the term helps, above it hurts.
+
+    Args:
+        frame: rows of the experiment ``q_gradient``.
+        lam: weight of the distance.
+    """
+    chosen = frame[frame["lam"] == lam]
+    chosen = chosen.assign(ratio=chosen["whole error"] / chosen["dropped"])
+    problems, sizes = (list(dict.fromkeys(chosen[c])) for c in ("problem", "episodes"))
+    shape = (len(problems), len(sizes))
+    figure, axes = plt.subplots(
+        *shape,
+        figsize=(2 + 2.1 * shape[1], 0.6 + 2.2 * shape[0]),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    names = [name for name in VALUES if name in set(chosen["estimator"])]
+    for row, problem in zip(axes, problems, strict=True):
+        for ax, size in zip(row, sizes, strict=True):
+            part = chosen[(chosen["problem"] == problem) & (chosen["episodes"] == size)]
+            ax.axhline(1, color=INK, lw=1, ls=":")
+            for name in names:
+                _line(part[part["estimator"] == name], "trace", "ratio", VALUES[name], ax)
+            ax.set_yscale("log")
+            ax.set_xticks(sorted(set(part["trace"])))
+        row[0].set_ylabel(f"{problem}\nerror with the term\n/ error without it", fontsize=9)
+    for ax, size in zip(axes[0], sizes, strict=True):
+        ax.set_title(f"{size} episodes")
+    for ax in axes[-1]:
+        ax.set_xlabel(r"truncation $\tau$ of causes")
+    handles = [_handle(name, *VALUES[name]) for name in names]
+    handles.append(Line2D([], [], color=INK, lw=1, ls=":", label="the term dropped"))
+    figure.legend(handles=handles, loc="outside right center", fontsize=8)
+    return figure
+
+
+def q_gradient_tradeoff(
+    frame: pd.DataFrame, problem: str, estimator: str = "exact V", lam: float = 2.0
+) -> Figure:
+    """Draw bias, deviation and error of the sampled term through Q over its truncation.
+
+    Args:
+        frame: rows of the experiment ``q_gradient``.
+        problem: one of its problems.
+        estimator: one of its estimators.
+        lam: weight of the distance.
+    """
+    here = (frame["problem"] == problem) & (frame["estimator"] == estimator)
+    chosen = frame[here & (frame["lam"] == lam)]
+    sizes = list(dict.fromkeys(chosen["episodes"]))
+    figure, axes = plt.subplots(
+        1, len(sizes), figsize=(2.6 + 2.1 * len(sizes), 2.8), sharey=True, squeeze=False
+    )
+    looks = {
+        "bias": ("#d55e00", "-", "s"),
+        "deviation": ("#0173b2", "-", "o"),
+        "error": (INK, "-", ""),
+    }
+    for ax, size in zip(axes[0], sizes, strict=True):
+        part = chosen[chosen["episodes"] == size]
+        ax.axhline(1, color=INK, lw=1, ls=":")
+        for column, look in looks.items():
+            _line(part, "trace", column, look, ax)
+        ax.set(yscale="log", xlabel=r"truncation $\tau$ of causes", title=f"{size} episodes")
+        ax.set_xticks(sorted(set(part["trace"])))
+    axes[0, 0].set_ylabel("relative to the exact term")
+    labels = {"deviation": "standard deviation"}
+    handles = [_handle(labels.get(name, name), *look) for name, look in looks.items()]
+    handles.append(Line2D([], [], color=INK, lw=1, ls=":", label="the term dropped"))
+    figure.legend(handles=handles, loc="outside right center", fontsize=8)
+    return figure
+
+
+def _lines(part: pd.DataFrame, column: str, names: Sequence[str], ax: Axes) -> None:
+    """Draw one line per estimator over the number of episodes, both axes logarithmic."""
+    for name in names:
+        mine = part[part["estimator"] == name]
+        if len(mine):
+            _line(mine, "episodes", column, LOOKS[name], ax)
+    ax.set(xscale="log", yscale="log", xlabel="", ylabel="")
+    sizes = sorted(set(part["episodes"]))
+    ax.xaxis.set_major_locator(FixedLocator(sizes))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks(sizes, [str(n) for n in sizes], rotation=60 if len(sizes) > 6 else 0, fontsize=8)
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _line(
+    part: pd.DataFrame, x: str, y: str, look: tuple[str, str, str], ax: Axes
+) -> None:
+    colour, dash, marker = look
+    over = part.groupby(x)[y]
+    at, middle = over.median().index.to_numpy(float), over.median().to_numpy()
+    if part["seed"].nunique() > 1:
+        ax.fill_between(at, over.min(), over.max(), color=colour, alpha=0.09, lw=0)
+    ax.plot(at, middle, color=colour, ls=dash, lw=1.4)
+    found = np.ones(len(at), dtype=bool)
+    if y == "bias":
+        found = middle > SIGNIFICANT * part.groupby(x)["bias error"].median().to_numpy()
+    for these, face in ((found, colour), (~found, "white")):
+        ax.plot(at[these], middle[these], marker, ls="", color=colour, mfc=face, ms=4.5)
+
+
+def _root_guide(part: pd.DataFrame, ax: Axes) -> None:
+    """Draw a line of slope -1/2 below the deviations."""
+    sizes = np.array(sorted(set(part["episodes"])), dtype=float)
+    first = part[(part["episodes"] == sizes[0]) & (part["deviation"] > 0)]["deviation"].min()
+    ax.plot(sizes, 0.6 * first * np.sqrt(sizes[0] / sizes), color=INK, lw=1, ls=(0, (1, 2)))
+
+
+def _equal_errors(ax: Axes) -> None:
+    """Draw where bias^2 + deviation^2 is the same: at 0.1, 1 and 10."""
+    angle = np.linspace(0.002, np.pi / 2 - 0.002, 200)
+    for error in (0.1, 1.0, 10.0):
+        ax.plot(error * np.cos(angle), error * np.sin(angle), color=INK, lw=0.8, ls=":", zorder=0)
+
+
+def _handle(name: str, colour: str, dash: str, marker: str) -> Line2D:
+    look = {"color": colour, "ls": dash, "marker": marker, "ms": 4.5, "lw": 1.4}
+    return Line2D([], [], label=NAMES.get(name, name), **look)
