@@ -153,7 +153,7 @@ def hypergradient_memory() -> Iterator[Figure]:
 
     Implicit: the steps are taken, then forgotten. Unrolled: every step is kept.
     """
-    from bomrl_lite.course.memory import peak_bytes
+    from bomrl_lite.memory import peak_bytes
 
     task, policy = _lake()
     phi = policy.init(torch.Generator())

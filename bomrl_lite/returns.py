@@ -111,7 +111,7 @@ def linear_baseline(
     count = mask.sum((-1, -2))[..., None, None].clamp(min=1.0)
     gram = gram + ridge * count * torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
     factor = torch.linalg.cholesky(gram)
-    final_values = None
+    weights, final_values = features.new_zeros(*gram.shape[:-1], 1), None
     for _ in range(rounds):
         returns = discounted_returns(rollout, gamma, final_values=final_values)
         target = x.mT @ returns.flatten(-2).unsqueeze(-1).double()
@@ -119,7 +119,7 @@ def linear_baseline(
         final_values = (final @ weights).squeeze(-1)
         if bool(rollout.terminated.all()):
             break
-    return (features @ weights.unsqueeze(-3)).squeeze(-1), final_values
+    return (features @ weights.unsqueeze(-3)).squeeze(-1), (final @ weights).squeeze(-1)
 
 
 def magic_box(log_probs: Tensor) -> Tensor:

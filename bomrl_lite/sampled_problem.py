@@ -254,7 +254,9 @@ def collect_all(
     d = problem.dials
     num_tasks = len(tasks[0])
     simulator = problem.tasks.simulator(tasks, d["num_episodes"], d["horizon"])
-    thetas, before, first = repeat(phi, num_tasks), (), None
+    # A copy: what an adaptation leaves alone must not follow phi, which is updated in place.
+    start = {name: leaf.clone() for name, leaf in phi.items()}
+    thetas, before, first = repeat(start, num_tasks), (), None
     for _ in range(d["num_steps"]):
         rollout = collect(simulator, problem.policy, thetas, generator)
         first = rollout if first is None else first

@@ -9,7 +9,7 @@ from torch.func import grad
 from torch.profiler import ProfilerActivity, profile
 
 import bomrl_lite as bl
-from bomrl_lite.course.memory import peak_bytes
+from bomrl_lite.memory import peak_bytes
 from bomrl_lite.linalg import conjugate_gradient
 from bomrl_lite.solvers import ascend
 

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch.func import grad, vmap
 
-from bomrl_lite.solvers import ascend, bisect, curvature, maximize, negative_hessian
+from bomrl_lite.solvers import (
+    ascend,
+    bisect,
+    curvature,
+    maximize,
+    maximize_matrix_free,
+    negative_hessian,
+)
 
 
 def point(*values: float) -> dict[str, torch.Tensor]:
@@ -161,3 +168,91 @@ def test_a_direction_that_curves_up_does_not_drown_the_others():
     x, _ = maximize(double_hill, point(0.2, 1.0), max_iterations=1)
     assert abs(x["x"][1]) < 0.1
     assert 0.3 < x["x"][0] < 0.6
+
+
+def quartic(x):
+    """Concave with its top at (1, -2); the curvature there is that of diag(2, 8)."""
+    d = x["x"] - torch.tensor([1.0, -2.0], dtype=torch.float64)
+    return -(d**4).sum() - d[0] ** 2 - 4 * d[1] ** 2
+
+
+def test_matrix_free_climbs_a_concave_quartic_to_its_top():
+    x, info = maximize_matrix_free(quartic, point(5.0, 7.0))
+    torch.testing.assert_close(x["x"], point(1.0, -2.0)["x"], rtol=0, atol=1e-10)
+    assert info.stationarity <= 1e-10
+    assert 3 < info.iterations < 12
+    assert 2 - 1e-6 <= info.curvature <= 8 + 1e-6
+
+
+def test_matrix_free_solves_a_quadratic_in_one_step_and_leaves_a_solution_alone():
+    x, info = maximize_matrix_free(quadratic, point(0.0, 5.0))
+    assert info.iterations == 1
+    assert abs(info.curvature - 2) < 1e-12
+    again, info = maximize_matrix_free(quadratic, x)
+    assert info.iterations == 0
+    assert torch.equal(again["x"], x["x"])
+
+
+def test_matrix_free_solves_an_ill_conditioned_quadratic():
+    """Curvatures from 1 to 1e6, along axes that are not those of x: as many products as axes."""
+    generator = torch.Generator().manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(6, 6, generator=generator, dtype=torch.float64))[0]
+    bends = 10.0 ** torch.arange(0, 7, 1.2, dtype=torch.float64)
+    matrix, top = axes @ torch.diag(bends) @ axes.T, axes.sum(0)
+
+    def bowl(x):
+        d = x["x"] - top
+        return -0.5 * d @ matrix @ d
+
+    x, info = maximize_matrix_free(bowl, point(*[0.0] * 6), tolerance=1e-8)
+    torch.testing.assert_close(x["x"], top, rtol=0, atol=1e-7)
+    assert info.iterations < 10
+    coarse, _ = maximize_matrix_free(bowl, point(*[0.0] * 6), max_iterations=1, cg_iterations=1)
+    assert bowl(coarse) > bowl(point(*[0.0] * 6))
+    assert (coarse["x"] - top).norm() > 0.5
+
+
+@pytest.mark.parametrize("start", [(0.2, 1.0), (-0.2, 1.0)])
+def test_matrix_free_climbs_where_the_function_curves_up(start):
+    x, info = maximize_matrix_free(double_hill, point(*start))
+    torch.testing.assert_close(x["x"], point(5 * start[0], 0.0)["x"], rtol=0, atol=1e-9)
+    assert info.stationarity < 1e-9
+    assert info.curvature > 0
+
+
+def test_matrix_free_meets_the_curvature_of_a_saddle_on_its_way_but_may_stay_there():
+    """The slope on x = 0 shows no way off that line; beside it, one product says curving up."""
+    x, _ = maximize_matrix_free(double_hill, point(0.0, 1.0))
+    assert x["x"].norm() < 1e-9
+    _, info = maximize_matrix_free(double_hill, point(0.3, 0.01), max_iterations=1)
+    assert info.curvature < 0
+
+
+def test_matrix_free_says_that_it_was_stopped_early_and_never_goes_down():
+    values = [hill(point(-1.2, 1.0)).item()]
+    for k in (1, 2, 4, 8):
+        x, info = maximize_matrix_free(hill, point(-1.2, 1.0), max_iterations=k)
+        values.append(hill(x).item())
+        assert info.stationarity == grad(hill)(x)["x"].norm()
+    assert all(after >= before for before, after in itertools.pairwise(values))
+    assert info.stationarity > 1e-2
+    assert info.iterations == 8
+
+
+def test_matrix_free_over_a_batch_equals_a_loop():
+    starts = torch.tensor([[5.0, 7.0], [0.5, 0.5], [1.0, -2.0]], dtype=torch.float64)
+    few = {"max_iterations": 10, "cg_iterations": 3}
+    batched, info = vmap(lambda s: maximize_matrix_free(quartic, {"x": s}, **few))(starts)
+    for i, start in enumerate(starts):
+        single, single_info = maximize_matrix_free(quartic, {"x": start}, **few)
+        torch.testing.assert_close(batched["x"][i], single["x"], rtol=1e-10, atol=1e-10)
+        assert info.iterations[i] == single_info.iterations
+    assert info.iterations[2] == 0
+
+
+@pytest.mark.parametrize("dials", [{"tolerance": 0.0}, {"max_iterations": 0}, {"halvings": -1}])
+def test_matrix_free_refuses_dials_that_cannot_work(dials):
+    with pytest.raises(ValueError, match="tolerance > 0, max_iterations >= 1 and halvings >= 0"):
+        maximize_matrix_free(hill, point(0.0, 0.0), **dials)
+    with pytest.raises(ValueError, match="max_iterations >= 1"):
+        maximize_matrix_free(hill, point(0.0, 0.0), cg_iterations=0)

@@ -15,16 +15,17 @@ import io
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 
-from bomrl_lite.experiments import laboratory, navigation, q_gradient
+from bomrl_lite.experiments import inner_steps, laboratory, lakes, navigation, q_gradient
 from bomrl_lite.experiments.gaps import GRIDS, PUBLISHED, bounds, returns, sensitivity, variance
 from bomrl_lite.experiments.hypergradients import condition, consistency
 from bomrl_lite.experiments.setting import MATCHED, Row, Scale
@@ -35,6 +36,9 @@ from bomrl_lite.train import MetaConfig, meta_train
 from bomrl_lite.train_sampled import meta_train as meta_train_sampled
 from bomrl_lite.types import Params
 
+EXACT = {"matched": MATCHED, "grids": GRIDS, "published": PUBLISHED}
+"""What the record of an exact table's origin must tell beside its scale."""
+
 
 class Experiment(NamedTuple):
     """A table of results and how it is made."""
@@ -42,8 +46,8 @@ class Experiment(NamedTuple):
     summary: str
     rows: Callable[[int, Scale, Any], Iterator[Row]]
     """(seed, scale, trainer) -> rows of that seed."""
-    dials: dict[str, Any] = {"matched": MATCHED, "grids": GRIDS, "published": PUBLISHED}
-    """What else the record of a table's origin must tell."""
+    dials: Mapping[str, Any] = MappingProxyType(EXACT)
+    """What the record of the table's origin must tell beside its scale."""
     iterations: int = 150
     """Of every meta-training, unless told otherwise."""
 
@@ -80,6 +84,16 @@ EXPERIMENTS = {
     ),
     "episodes": Experiment(
         "return after one adaptation over one-time episodes", navigation.episodes, SAMPLED, 50
+    ),
+    "sampled_lakes": Experiment(
+        "gap after one adaptation from K sampled episodes",
+        lakes.sampled_lakes,
+        {"lams": lakes.LAMS, "steps": lakes.STEPS, "trained_lam": lakes.TRAINED_LAM},
+    ),
+    "inner_steps": Experiment(
+        "implicit and unrolled hypergradients over inner steps",
+        inner_steps.inner_steps,
+        {"lam": inner_steps.LAM, "ridge": inner_steps.RIDGE, "step_size": inner_steps.STEP_SIZE},
     ),
     "heterogeneity": Experiment(
         "return after one adaptation over the width of the arc of goals",
@@ -134,7 +148,7 @@ def run(
         "command": f"python -m bomrl_lite experiment {name} --seeds {scale.seeds} "
         f"--iterations {scale.iterations}",
         "scale": asdict(scale),
-        "dials": EXPERIMENTS[name].dials,
+        "dials": dict(EXPERIMENTS[name].dials),
         "versions": _versions(),
     }
     write_atomically(out / f"{name}.json", (json.dumps(origin, indent=1) + "\n").encode())

@@ -24,7 +24,13 @@ TUNING_SEEDS = (100, 101)
 TUNING_ITERATIONS = 30
 FACTORS = (1.0, 0.3, 0.1, 0.03)
 """What the second and later adaptation steps are multiplied with, in turn."""
-STEP_DIAL = {"gradient": "step_size", "natural": "lam", "head": "lam", "solved": "lam", "region": "delta"}  # fmt: skip
+STEP_DIAL = {
+    "gradient": "step_size",
+    "natural": "lam",
+    "head": "lam",
+    "solved": "lam",
+    "region": "delta",
+}
 """The dial of each Alg that sets how far one adaptation goes."""
 
 

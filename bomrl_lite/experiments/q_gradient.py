@@ -52,8 +52,8 @@ LAMBDAS = (0.5, 2.0)
 EPISODES = (20, 200, 2000)
 """Batch sizes N of the stored experiment."""
 
-BUDGET = 40_000
-"""Episodes per problem, seed and batch size."""
+BUDGET = 20_000
+"""Episodes per problem, seed and batch size, 20 batches at least."""
 
 GAE_TRACE = 0.9
 """lambda of the generalised advantage estimate; with the exact V it brings no bias."""

@@ -36,7 +36,7 @@ from torch.func import grad, hessian, jacrev, vmap
 
 import bomrl_lite as bl
 from bomrl_lite.course import plots, widgets
-from bomrl_lite.course.memory import peak_bytes
+from bomrl_lite.memory import peak_bytes
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source
 from bomrl_lite.distances import STATE_DISTANCES, kl_divergence

@@ -8,27 +8,21 @@ from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from bomrl_lite.course.checks import _cases02 as pool
+from bomrl_lite.course.checks import _games02 as games
 from bomrl_lite.course.checks import _oracles as oracles
 from bomrl_lite.course.checks import _oracles02 as episodes
 from bomrl_lite.course.checks import _slips02 as slips
 from bomrl_lite.course.checks import _updates02 as updates
 from bomrl_lite.course.checks._engine import Question, Slips
+from bomrl_lite.course.checks._games02 import Game
 from bomrl_lite.course.checks._oracles import Scalar
-from bomrl_lite.course.checks._oracles02 import Batch, Game, Scored
+from bomrl_lite.course.checks._oracles02 import Batch, Scored
 from bomrl_lite.course.checks._steps import Pullback
 from bomrl_lite.course.checks._updates02 import Trials, Update
 
 BY_HAND = "the case done by hand"
-SIZES = ((2, 3, 4, 4), (3, 2, 5, 3), (4, 3, 4, 5), (3, 3, 6, 4))
-"""(S, A, B, T) of the random batches."""
-DIALS = ((0.5, 0.6), (0.9, 0.8), (0.8, 0.5), (0.7, 0.9))
-"""(gamma, trace) of the random batches."""
-ROUNDS = 3
-"""Random instances of each size."""
-
 TWO_EPISODES = Batch(
     logits=np.log([[3.0, 1.0]]),
     states=np.zeros((2, 3), int),
@@ -65,79 +59,67 @@ class Subject(NamedTuple):
 
 
 @cache
-def random_batches() -> tuple[Batch, ...]:
-    """Return the random batches: seeded, and of several sizes."""
-    cases = []
-    for seed in range(ROUNDS * len(SIZES)):
-        place = seed % len(SIZES)
-        cases.append(episodes.random_batch(seed, SIZES[place], *DIALS[place]))
-    return tuple(cases)
-
-
-@cache
-def random_games() -> tuple[Game, ...]:
-    """Return the tiny games whose paths are all walked."""
-    return tuple(episodes.random_game(seed, gamma) for seed, gamma in ((0, 0.8), (1, 0.5), (2, 1)))
-
-
-@cache
 def discounted_returns() -> Sequence[Question]:
     """Ask for returns; by hand 1 + 2/2 + 4/4, and 1 + 4/2 where the episode was cut."""
-    subject = Subject(return_args, episodes.returns, slips.discounted_returns)
-    return _ask(subject, TWO_EPISODES, [[3, 4, 4], [3.5, 3, 0]], random_batches())
+    subject = Subject(pool.return_args, episodes.returns, slips.discounted_returns)
+    return _ask(subject, TWO_EPISODES, [[3, 4, 4], [3.5, 3, 0]], pool.random_batches())
 
 
 @cache
 def generalised_advantages() -> Sequence[Question]:
     """Ask for advantages; by hand the errors are 1, 1, 2 and 2.5, 0, and gamma trace is 1/4."""
-    subject = Subject(advantage_args, episodes.advantages, slips.generalised_advantages)
-    return _ask(subject, TWO_EPISODES, [[1.375, 1.5, 2], [2.5, 0, 0]], random_batches())
+    subject = Subject(pool.advantage_args, episodes.advantages, slips.generalised_advantages)
+    return _ask(subject, TWO_EPISODES, [[1.375, 1.5, 2], [2.5, 0, 0]], pool.random_batches())
 
 
 @cache
 def lvc_objective() -> Sequence[Question]:
     """Ask for the value; by hand G is 2, 2 and 4, 0, so 3/4 (2 + 2/2) + 1/4 4."""
-    subject = Subject(lvc_args, lambda b: episodes.lvc_value(b.logits, b), slips.lvc_values)
-    return _ask(subject, WEIGHED, 3.25, random_batches())
+    subject = Subject(pool.lvc_args, lambda b: episodes.lvc_value(b.logits, b), slips.lvc_values)
+    return _ask(subject, WEIGHED, 3.25, pool.random_batches())
 
 
 @cache
 def lvc_gradients() -> Sequence[Pullback]:
     """Ask for the gradient of the LVC objective."""
-    return _pull_back(random_batches(), lvc_args, episodes.lvc_value, slips.lvc_gradients)
+    return _pull_back(pool.random_batches(), pool.lvc_args, episodes.lvc_value, slips.lvc_gradients)
 
 
 @cache
 def lvc_hessians() -> Sequence[Pullback]:
     """Ask for its second derivatives: H1 and H2 together."""
-    return _bend(random_batches(), lvc_args, episodes.lvc_value, slips.lvc_hessians)
+    return _bend(pool.random_batches(), pool.lvc_args, episodes.lvc_value, slips.lvc_hessians)
 
 
 @cache
 def lvc_paths() -> Sequence[Pullback]:
     """Ask for the gradient over all paths of a game: that of J."""
-    return _over_games(lvc_args)
+    return _over_games(pool.lvc_args)
 
 
 @cache
 def dice_objective() -> Sequence[Question]:
     """Ask for the value; by hand 3/4 (1 + 2/2) + 1/4 4."""
     subject = Subject(
-        dice_args, lambda b: episodes.reweighted_return(b.logits, b), slips.dice_values
+        pool.dice_args, lambda b: episodes.reweighted_return(b.logits, b), slips.dice_values
     )
-    return _ask(subject, WEIGHED, 2.5, random_batches())
+    return _ask(subject, WEIGHED, 2.5, pool.random_batches())
 
 
 @cache
 def dice_gradients() -> Sequence[Pullback]:
     """Ask for the gradient of the DiCE objective."""
-    return _pull_back(random_batches(), dice_args, episodes.reweighted_return, slips.dice_gradients)
+    return _pull_back(
+        pool.random_batches(), pool.dice_args, episodes.reweighted_return, slips.dice_gradients
+    )
 
 
 @cache
 def dice_hessians() -> Sequence[Pullback]:
     """Ask for its second derivatives."""
-    return _bend(random_batches(), dice_args, episodes.reweighted_return, slips.dice_hessians)
+    return _bend(
+        pool.random_batches(), pool.dice_args, episodes.reweighted_return, slips.dice_hessians
+    )
 
 
 @cache
@@ -148,10 +130,10 @@ def dice_paths() -> Sequence[Pullback]:
             question=Question(
                 pullback.question.label,
                 (),
-                episodes.hessian(partial(episodes.game_return, game=game), game.logits),
+                episodes.hessian(partial(games.game_return, game=game), game.logits),
             )
         )
-        for pullback, game in zip(_over_games(dice_args), random_games(), strict=True)
+        for pullback, game in zip(_over_games(pool.dice_args), pool.random_games(), strict=True)
     )
 
 
@@ -166,21 +148,21 @@ def q_gradient() -> Sequence[Question]:
         0.5,
         1.0,
     )
-    subject = Subject(q_gradient_args, episodes.later_scores, slips.q_gradient)
-    return _ask(subject, by_hand, [[[1, 4], [2, 2], [0, 0]]], random_scores())
+    subject = Subject(pool.q_gradient_args, episodes.later_scores, slips.q_gradient)
+    return _ask(subject, by_hand, [[[1, 4], [2, 2], [0, 0]]], pool.random_scores())
 
 
 @cache
 def first_q_gradients() -> Sequence[tuple[str, Scored, np.ndarray, np.ndarray]]:
     """Return all paths of every game, which of them begin with (s, a), and grad Q_0(s, a)."""
     cases = []
-    for index, game in enumerate(random_games(), 1):
-        batch, scored = episodes.every_path(game), episodes.scored_paths(game)
+    for index, game in enumerate(pool.random_games(), 1):
+        batch, scored = games.every_path(game), games.scored_paths(game)
         for s, a in np.ndindex(game.reward.shape):
             begin = batch.weights * (batch.states[:, 0] == s) * (batch.actions[:, 0] == a)
 
             def first_q(x: np.ndarray, game: Game = game, s: int = s, a: int = a) -> np.ndarray:
-                return episodes.game_q(x, game)[0][..., s, a]
+                return games.game_q(x, game)[0][..., s, a]
 
             gradient = oracles.complex_step(first_q, game.logits).ravel()
             label = f"all paths of game {index} that begin in state {s} with action {a}"
@@ -200,16 +182,16 @@ def hessian_split() -> Sequence[Question]:
         1.0,
     )
     terms = [[[5, 2], [2, 4]], [[-6, 1], [1, -6]], [[1, 2], [0, 0]]]
-    subject = Subject(split_args, episodes.split, slips.hessian_split)
-    return _ask(subject, by_hand, terms, random_scores())
+    subject = Subject(pool.split_args, episodes.split, slips.hessian_split)
+    return _ask(subject, by_hand, terms, pool.random_scores())
 
 
 @cache
 def game_splits() -> Sequence[tuple[str, Scored, np.ndarray]]:
     """Return all paths of every game, and its H1, H2, H12."""
     return tuple(
-        (f"all paths of game {i}", episodes.scored_paths(game), episodes.game_terms(game))
-        for i, game in enumerate(random_games(), 1)
+        (f"all paths of game {i}", games.scored_paths(game), games.game_terms(game))
+        for i, game in enumerate(pool.random_games(), 1)
     )
 
 
@@ -226,22 +208,24 @@ def e_maml_objective() -> Sequence[Question]:
         weights=np.array([0.25, 0.75]),
         step_size=0.5,
     )
-    subject = Subject(trial_args, lambda t: t.value(t.logits), slips.e_maml_values)
-    return _ask(subject, by_hand, 2.5, random_trials())
+    subject = Subject(pool.trial_args, lambda t: t.value(t.logits), updates.e_maml_values)
+    return _ask(subject, by_hand, 2.5, pool.random_trials())
 
 
 @cache
 def e_maml_gradients() -> Sequence[Pullback]:
     """Ask for its gradient: adaptation and collection."""
     value = lambda x, trials: trials.value(x)  # noqa: E731
-    return _pull_back(random_trials(), trial_args, value, slips.e_maml_gradients)
+    return _pull_back(pool.random_trials(), pool.trial_args, value, updates.e_maml_gradients)
 
 
 @cache
 def e_maml_data_sets() -> Sequence[Pullback]:
     """Ask for the gradient over all data sets of a bandit: that of formulation II."""
     cases = [updates.every_data_set(seed) for seed in range(3)]
-    pullbacks = _pull_back(cases, trial_args, lambda x, t: t.value(x), slips.e_maml_gradients)
+    pullbacks = _pull_back(
+        cases, pool.trial_args, lambda x, t: t.value(x), updates.e_maml_gradients
+    )
     labels = (f"all {len(t.weights)} data sets of bandit {i}" for i, t in enumerate(cases, 1))
     return tuple(
         p._replace(question=Question(label, (), p.question.expected, p.question.slips))
@@ -264,107 +248,15 @@ def promp_objective() -> Sequence[Question]:
         clip=0.2,
         penalty=2.0,
     )
-    subject = Subject(update_args, lambda u: u.value(u.logits), slips.promp_values)
-    return _ask(subject, by_hand, 0.8 - np.log(4 / 3), random_updates())
+    subject = Subject(pool.update_args, lambda u: u.value(u.logits), updates.promp_values)
+    return _ask(subject, by_hand, 0.8 - np.log(4 / 3), pool.random_updates())
 
 
 @cache
 def promp_gradients() -> Sequence[Pullback]:
     """Ask for its gradient."""
     value = lambda x, update: update.value(x)  # noqa: E731
-    return _pull_back(random_updates(), update_args, value, slips.promp_gradients)
-
-
-@cache
-def random_scores() -> tuple[Scored, ...]:
-    """Return the random batches with scores of their own."""
-    return tuple(episodes.random_scored(seed, b) for seed, b in enumerate(random_batches()))
-
-
-@cache
-def random_trials() -> tuple[Trials, ...]:
-    """Return random data sets: (S, A, N, B, T) differ."""
-    shapes = ((2, 3, 3, 2, 3), (3, 2, 4, 3, 2), (1, 3, 5, 2, 4), (2, 2, 2, 3, 3))
-    return tuple(
-        updates.random_trials(seed, shapes[seed % len(shapes)])
-        for seed in range(ROUNDS * len(shapes))
-    )
-
-
-@cache
-def random_updates() -> tuple[Update, ...]:
-    """Return random samples between two updates: (S, A) differ."""
-    sizes = tuple(size[:2] for size in SIZES)
-    return tuple(
-        updates.random_update(seed, *sizes[seed % len(sizes)])
-        for seed in range(ROUNDS * len(sizes))
-    )
-
-
-def return_args(batch: Batch) -> tuple[Any, ...]:
-    """Return (rewards, mask, terminated, final_values, gamma)."""
-    fields = batch.rewards, batch.mask, batch.terminated.astype(float), batch.final_values
-    return *map(torch.tensor, fields), batch.gamma
-
-
-def advantage_args(batch: Batch) -> tuple[Any, ...]:
-    """Return (rewards, mask, terminated, values, final_values, gamma, trace)."""
-    *front, final_values, gamma = return_args(batch)
-    return *front, torch.tensor(batch.values), final_values, gamma, batch.trace
-
-
-def lvc_args(batch: Batch, leaf: Tensor | None = None) -> tuple[Any, ...]:
-    """Return (log_probs, returns, weights, gamma)."""
-    numbers = map(torch.tensor, (episodes.returns(batch), batch.weights))
-    return _log_probs(batch, leaf), *numbers, batch.gamma
-
-
-def dice_args(batch: Batch, leaf: Tensor | None = None) -> tuple[Any, ...]:
-    """Return (log_probs, rewards, weights, gamma)."""
-    numbers = map(torch.tensor, (batch.paid(), batch.weights))
-    return _log_probs(batch, leaf), *numbers, batch.gamma
-
-
-def q_gradient_args(scored: Scored) -> tuple[Any, ...]:
-    """Return (scores, credit, gamma, trace)."""
-    return *map(torch.tensor, (scored.scores, scored.credit)), scored.gamma, scored.trace
-
-
-def split_args(scored: Scored) -> tuple[Any, ...]:
-    """Return (scores, curvatures, returns, weights, gamma)."""
-    fields = scored.scores, scored.curvatures, scored.credit, scored.weights
-    return *map(torch.tensor, fields), scored.gamma
-
-
-def trial_args(trials: Trials, leaf: Tensor | None = None) -> tuple[Any, ...]:
-    """Return (log_probs, after, weights)."""
-    x = torch.tensor(trials.logits) if leaf is None else leaf
-    credit, pay = torch.tensor(trials.credit), torch.tensor(trials.pay)
-    step = credit - credit.sum(-1, keepdim=True) * x.softmax(-1)
-    after = (pay * (x + trials.step_size * step).softmax(-1)).sum((-2, -1))
-    return _log_probs(trials, x), after, torch.tensor(trials.weights)
-
-
-def update_args(update: Update, leaf: Tensor | None = None) -> tuple[Any, ...]:
-    """Return (log_probs, old_log_probs, advantages, prior, old_prior, clip, penalty)."""
-    x = torch.tensor(update.logits) if leaf is None else leaf
-    adapted = (x + torch.tensor(update.shift)).log_softmax(-1)[update.states, update.actions]
-    old_prior = torch.tensor(episodes.log_policy(update.old)[update.prior_states])
-    return (
-        adapted,
-        torch.tensor(update.old_log_probs()),
-        torch.tensor(update.advantages),
-        x.log_softmax(-1)[update.prior_states],
-        old_prior,
-        update.clip,
-        update.penalty,
-    )
-
-
-def _log_probs(data: Batch | Trials, leaf: Tensor | None) -> Tensor:
-    """Return log pi(a | s) of all steps as torch sees it, 0 at padding."""
-    x = torch.tensor(data.logits) if leaf is None else leaf
-    return x.log_softmax(-1)[data.states, data.actions] * torch.tensor(data.mask)
+    return _pull_back(pool.random_updates(), pool.update_args, value, updates.promp_gradients)
 
 
 def _ask(
@@ -409,7 +301,7 @@ def _differentiate(
     wrong: Callable[[Any], Slips],
 ) -> Sequence[Pullback]:
     pullbacks = []
-    for index, case in enumerate(cases[: len(SIZES)], 1):
+    for index, case in enumerate(cases[: len(pool.SIZES)], 1):
         expected = derivative(lambda x, case=case: value(x, case), case.logits)
         question = Question(_label(index), (), expected, cache(partial(wrong, case)))
         pullbacks.append(Pullback(case.logits, partial(args, case), np.ones(()), question))
@@ -419,9 +311,9 @@ def _differentiate(
 def _over_games(args: Callable[..., tuple[Any, ...]]) -> Sequence[Pullback]:
     """Ask for the gradient of J, given all paths of each game."""
     pullbacks = []
-    for index, game in enumerate(random_games(), 1):
-        gradient = oracles.complex_step(partial(episodes.game_return, game=game), game.logits)
-        batch = episodes.every_path(game)
+    for index, game in enumerate(pool.random_games(), 1):
+        gradient = oracles.complex_step(partial(games.game_return, game=game), game.logits)
+        batch = games.every_path(game)
         label = f"all {len(batch.weights)} paths of game {index}"
         question = Question(label, (), gradient)
         pullbacks.append(Pullback(game.logits, partial(args, batch), np.ones(()), question))

@@ -5,9 +5,7 @@ import numpy as np
 from bomrl_lite.course.checks import _oracles as oracles
 from bomrl_lite.course.checks import _oracles02 as episodes
 from bomrl_lite.course.checks._engine import Slips
-from bomrl_lite.course.checks._oracles import softmax
 from bomrl_lite.course.checks._oracles02 import Batch, Scored
-from bomrl_lite.course.checks._updates02 import Trials, Update
 
 PADDING = "padding counts: what stands where the mask is 0 never happened"
 NO_TAIL = "nothing follows a cut: an episode that was cut off goes on with final_values"
@@ -268,106 +266,6 @@ def hessian_split(scored: Scored) -> Slips:
             [h1, h2, outer(weights * powers, scored.scores, own)]
         ),
         "H2 has the wrong sign": np.stack([h1, -h2, h12]),
-    }
-
-
-def e_maml_values(trials: Trials) -> Slips:
-    """Return what mistakes about formulation II make of its value."""
-    after, weights = trials.after(trials.logits), trials.weights
-    logs = trials.log_probs(trials.logits).sum((-2, -1))
-    return {
-        "weights are not used: data sets count equally": after.mean(),
-        "the sum over data sets lacks the weights": after.sum(),
-        "log pi of the data stands where its magic box belongs": np.sum(weights * logs * after),
-        "log pi times return is added: it brings the gradient, but changes the value": (
-            np.sum(weights * (1 + logs) * after)
-        ),
-        "probabilities of the data stand where their magic box belongs": (
-            np.sum(weights * np.exp(logs) * after)
-        ),
-        "the box is 0 in value: exp is missing": np.array(0.0),
-    }
-
-
-def e_maml_gradients(trials: Trials) -> Slips:
-    """Return what mistakes about formulation II make of its gradient."""
-    phi, worth = trials.logits, trials.weights * trials.after(trials.logits)
-    right = oracles.complex_step(trials.value, phi)
-    adapting = oracles.complex_step(lambda x: trials.after(x) @ trials.weights, phi)
-
-    def collecting(share: np.ndarray) -> np.ndarray:
-        return oracles.complex_step(lambda x: (share * trials.log_probs(x)).sum((-3, -2, -1)), phi)
-
-    each = worth[:, None, None] + 0 * trials.mask
-    return {
-        "the score of the collection is missing: that is the way through adaptation alone": adapting,
-        "only the score of the collection is there: the returns are cut off (.detach())": (
-            right - adapting
-        ),
-        "the score has the wrong sign: the box stops the wrong term": 2 * adapting - right,
-        "log pi is averaged over steps and episodes: the chance of a data set is their product": (
-            adapting + collecting(each / each[0].size)
-        ),
-        "log pi is averaged over episodes: the chance of a data set is their product": (
-            adapting + collecting(each / each.shape[1])
-        ),
-        "log pi is averaged over steps: the chance of a data set is their product": (
-            adapting + collecting(each / each.shape[2])
-        ),
-        "every data set gets the mean return: its own is what its collection earned": (
-            adapting + collecting(0 * each + worth.sum() * trials.weights[:, None, None])
-        ),
-    }
-
-
-def promp_values(update: Update) -> Slips:
-    """Return what mistakes about ProMP's objective make of its value."""
-    ratios, a, clip = update.ratios(update.logits), update.advantages, update.clip
-    divergence, penalty = update.divergence(update.logits), update.penalty
-    gained, limited = ratios * a, np.clip(ratios, 1 - clip, 1 + clip) * a
-    right, old = update.value(update.logits), episodes.log_policy(update.old)
-    cost, gain = penalty * divergence, update.clipped(update.logits)
-    other = old + episodes.log_policy(update.logits) * 0
-    new = episodes.log_policy(update.logits)
-    reverse = (softmax(update.logits) * (new - other)).sum(-1)[update.prior_states].mean()
-    inverse = np.minimum(a / ratios, np.clip(1 / ratios, 1 - clip, 1 + clip) * a).mean()
-    logs = np.log(ratios)
-    return {
-        "the ratio is not clipped": gained.mean() - cost,
-        "the ratio is always clipped: the smaller of both gains counts": limited.mean() - cost,
-        "the larger of both gains counts: it is the smaller": (
-            np.maximum(gained, limited).mean() - cost
-        ),
-        "the product ratio times advantage is clipped: it is the ratio": (
-            np.minimum(gained, np.clip(gained, 1 - clip, 1 + clip)).mean() - cost
-        ),
-        "the ratio is upside down": inverse - cost,
-        "the logarithm of the ratio stands where the ratio belongs": (
-            np.minimum(logs * a, np.clip(logs, 1 - clip, 1 + clip) * a).mean() - cost
-        ),
-        "the penalty is missing": gain,
-        "the penalty is added: distance is to be paid for": gain + cost,
-        "the divergence is reversed: it is KL(old || new)": gain - penalty * reverse,
-        "the divergence is summed over states: it is their mean": (
-            gain - cost * len(update.prior_states)
-        ),
-        "the divergence is averaged over actions: a state's KL is their sum": (
-            gain - cost / update.logits.shape[-1]
-        ),
-        "gains are summed over samples: it is their mean": gain * len(a) - cost,
-        "penalty is not used": gain - divergence,
-        "the sign is reversed: the objective is maximised": -right,
-    }
-
-
-def promp_gradients(update: Update) -> Slips:
-    """Return what mistakes about ProMP's objective make of its gradient."""
-    phi = update.logits
-    return {
-        "the clipped objective is cut off from the gradient": oracles.complex_step(
-            lambda x: -update.penalty * update.divergence(x), phi
-        ),
-        "the divergence is cut off from the gradient": oracles.complex_step(update.clipped, phi),
     }
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bomrl_lite import returns as package
 from bomrl_lite.action_distributions import Categorical
+from bomrl_lite.course.checks import _cases02 as pool
 from bomrl_lite.course.checks import _questions02 as questions
 from bomrl_lite.course.checks import _slips02 as slips
 from bomrl_lite.course.checks._engine import (
@@ -133,13 +134,13 @@ def _bend(attempt: Attempt, pullback: Pullback) -> np.ndarray:
 
 def _every_path_of_q(attempt: Attempt) -> None:
     for label, scored, weights, expected in questions.first_q_gradients():
-        answer = attempt.call(*questions.q_gradient_args(scored)).detach().numpy()
+        answer = attempt.call(*pool.q_gradient_args(scored)).detach().numpy()
         _compare(attempt, f"the average over {label}, at step 0", weights @ answer[:, 0], expected)
 
 
 def _every_path_of_terms(attempt: Attempt) -> None:
     for label, scored, expected in questions.game_splits():
-        answer = attempt.call(*questions.split_args(scored)).detach().numpy()
+        answer = attempt.call(*pool.split_args(scored)).detach().numpy()
         for name, got, wanted in zip(("H1", "H2", "H12"), answer, expected, strict=True):
             _compare(attempt, f"{name}, {label}", got, wanted)
 

@@ -13,6 +13,12 @@ from bomrl_lite.course.plots.curves import (
     return_over_step_size,
     training_curves,
 )
+from bomrl_lite.course.plots.estimators import (
+    bias_and_deviation,
+    laboratory_figure,
+    q_gradient_figure,
+    q_gradient_tradeoff,
+)
 from bomrl_lite.course.plots.experiments import draw as draw_experiment
 from bomrl_lite.course.plots.geometry import (
     DISTANCE_COLOURS,
@@ -48,6 +54,7 @@ __all__ = [
     "WATER",
     "adaptation_paths",
     "adapted_lake",
+    "bias_and_deviation",
     "bilevel_picture",
     "bound_along_line",
     "condition_over_lam",
@@ -66,11 +73,14 @@ __all__ = [
     "gap_over_tasks",
     "hypergradient_error",
     "implicit_function_picture",
+    "laboratory_figure",
     "ladder_errors",
     "last_values",
     "meta_learning_picture",
     "plt",
     "proof_steps",
+    "q_gradient_figure",
+    "q_gradient_tradeoff",
     "read_runs",
     "reduction_errors",
     "return_over_step_size",

@@ -61,7 +61,7 @@ def laboratory_figure(
         quantity: curvature or meta-gradient.
         shown: estimators; of the meta-gradient the first-order one is always drawn too.
     """
-    chosen = frame[frame["quantity"] == quantity]
+    chosen = _where(frame, quantity=quantity)
     parts = list(chosen.groupby("problem", sort=False))
     figure, axes = plt.subplots(
         3, len(parts), figsize=(1.6 + 3.3 * len(parts), 6.6), sharex=True, sharey="row"
@@ -80,8 +80,7 @@ def laboratory_figure(
         row[0].set_ylabel(f"{label} {unit}", fontsize=9)
     handles = [_handle(name, *LOOKS[name]) for name in names]
     handles.append(Line2D([], [], color=INK, lw=1, ls=(0, (1, 2)), label=r"$\propto 1/\sqrt{N}$"))
-    hollow = {"color": INK, "ls": "", "marker": "o", "mfc": "white", "ms": 5}
-    handles.append(Line2D([], [], label="hollow: no bias\nfound (< 2 s.e.)", **hollow))
+    handles.append(_hollow())
     figure.legend(handles=handles, loc="outside right center", fontsize=8)
     return figure
 
@@ -98,7 +97,7 @@ def bias_and_deviation(
         episodes: batch sizes, one column of panels each.
         quantity: curvature or meta-gradient.
     """
-    chosen = frame[(frame["quantity"] == quantity) & (frame["estimator"] != "first order")]
+    chosen = _where(frame, quantity=quantity)
     problems = list(dict.fromkeys(chosen["problem"]))
     shape = (len(problems), len(episodes))
     figure, axes = plt.subplots(
@@ -108,14 +107,15 @@ def bias_and_deviation(
         sharey=True,
         squeeze=False,
     )
-    names = [name for name in LOOKS if name in set(chosen["estimator"])]
+    there = set(chosen["estimator"]) - {"first order"}
+    names = [name for name in LOOKS if name in there]
     for row, problem in zip(axes, problems, strict=True):
         for ax, size in zip(row, episodes, strict=True):
-            part = chosen[(chosen["problem"] == problem) & (chosen["episodes"] == size)]
+            part = _where(chosen, problem=problem, episodes=size)
             _equal_errors(ax)
             for name in names:
-                mine, (colour, dash, marker) = part[part["estimator"] == name], LOOKS[name]
-                x, y = mine["deviation"].to_numpy(), mine["bias"].to_numpy()
+                mine, (colour, dash, marker) = _where(part, estimator=name), LOOKS[name]
+                x, y = (mine[column].to_numpy(float) for column in ("deviation", "bias"))
                 ax.plot(x, y, marker, ls="", color=colour, ms=3, alpha=0.45)
                 face = "white" if dash == "--" else colour
                 big = {"ls": "", "ms": 8, "mfc": face, "mec": colour, "mew": 1.5}
@@ -146,7 +146,7 @@ def q_gradient_figure(frame: pd.DataFrame, lam: float = 2.0) -> Figure:
         frame: rows of the experiment ``q_gradient``.
         lam: weight of the distance.
     """
-    chosen = frame[frame["lam"] == lam]
+    chosen = _where(frame, lam=lam)
     chosen = chosen.assign(ratio=chosen["whole error"] / chosen["dropped"])
     problems, sizes = (list(dict.fromkeys(chosen[c])) for c in ("problem", "episodes"))
     shape = (len(problems), len(sizes))
@@ -160,13 +160,13 @@ def q_gradient_figure(frame: pd.DataFrame, lam: float = 2.0) -> Figure:
     names = [name for name in VALUES if name in set(chosen["estimator"])]
     for row, problem in zip(axes, problems, strict=True):
         for ax, size in zip(row, sizes, strict=True):
-            part = chosen[(chosen["problem"] == problem) & (chosen["episodes"] == size)]
+            part = _where(chosen, problem=problem, episodes=size)
             ax.axhline(1, color=INK, lw=1, ls=":")
             for name in names:
-                _line(part[part["estimator"] == name], "trace", "ratio", VALUES[name], ax)
+                _line(_where(part, estimator=name), "trace", "ratio", VALUES[name], ax)
             ax.set_yscale("log")
             ax.set_xticks(sorted(set(part["trace"])))
-        row[0].set_ylabel(f"{problem}\nerror with the term\n/ error without it", fontsize=9)
+        row[0].set_ylabel(f"{problem}\nerror with / without the term", fontsize=9)
     for ax, size in zip(axes[0], sizes, strict=True):
         ax.set_title(f"{size} episodes")
     for ax in axes[-1]:
@@ -188,8 +188,7 @@ def q_gradient_tradeoff(
         estimator: one of its estimators.
         lam: weight of the distance.
     """
-    here = (frame["problem"] == problem) & (frame["estimator"] == estimator)
-    chosen = frame[here & (frame["lam"] == lam)]
+    chosen = _where(frame, problem=problem, estimator=estimator, lam=lam)
     sizes = list(dict.fromkeys(chosen["episodes"]))
     figure, axes = plt.subplots(
         1, len(sizes), figsize=(2.6 + 2.1 * len(sizes), 2.8), sharey=True, squeeze=False
@@ -200,7 +199,7 @@ def q_gradient_tradeoff(
         "error": (INK, "-", ""),
     }
     for ax, size in zip(axes[0], sizes, strict=True):
-        part = chosen[chosen["episodes"] == size]
+        part = _where(chosen, episodes=size)
         ax.axhline(1, color=INK, lw=1, ls=":")
         for column, look in looks.items():
             _line(part, "trace", column, look, ax)
@@ -209,6 +208,7 @@ def q_gradient_tradeoff(
     axes[0, 0].set_ylabel("relative to the exact term")
     labels = {"deviation": "standard deviation"}
     handles = [_handle(labels.get(name, name), *look) for name, look in looks.items()]
+    handles.append(_hollow())
     handles.append(Line2D([], [], color=INK, lw=1, ls=":", label="the term dropped"))
     figure.legend(handles=handles, loc="outside right center", fontsize=8)
     return figure
@@ -217,7 +217,7 @@ def q_gradient_tradeoff(
 def _lines(part: pd.DataFrame, column: str, names: Sequence[str], ax: Axes) -> None:
     """Draw one line per estimator over the number of episodes, both axes logarithmic."""
     for name in names:
-        mine = part[part["estimator"] == name]
+        mine = _where(part, estimator=name)
         if len(mine):
             _line(mine, "episodes", column, LOOKS[name], ax)
     ax.set(xscale="log", yscale="log", xlabel="", ylabel="")
@@ -228,26 +228,36 @@ def _lines(part: pd.DataFrame, column: str, names: Sequence[str], ax: Axes) -> N
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _line(
-    part: pd.DataFrame, x: str, y: str, look: tuple[str, str, str], ax: Axes
-) -> None:
+def _where(frame: pd.DataFrame, **values: str | float) -> pd.DataFrame:
+    """Return the rows whose columns have these values."""
+    for column, value in values.items():
+        frame = pd.DataFrame(frame[frame[column] == value])
+    return frame
+
+
+def _line(part: pd.DataFrame, x: str, y: str, look: tuple[str, str, str], ax: Axes) -> None:
     colour, dash, marker = look
-    over = part.groupby(x)[y]
-    at, middle = over.median().index.to_numpy(float), over.median().to_numpy()
-    if part["seed"].nunique() > 1:
-        ax.fill_between(at, over.min(), over.max(), color=colour, alpha=0.09, lw=0)
+    at = np.unique(part[x].to_numpy(float))
+    # One row per place, one column per problem instance.
+    table = part.pivot_table(index=x, columns="seed", values=[y, "bias error"])
+    values = table[y].to_numpy(float)
+    middle = np.median(values, axis=1)
+    if values.shape[1] > 1:
+        ax.fill_between(at, values.min(1), values.max(1), color=colour, alpha=0.09, lw=0)
     ax.plot(at, middle, color=colour, ls=dash, lw=1.4)
     found = np.ones(len(at), dtype=bool)
     if y == "bias":
-        found = middle > SIGNIFICANT * part.groupby(x)["bias error"].median().to_numpy()
+        found = middle > SIGNIFICANT * np.median(table["bias error"].to_numpy(float), axis=1)
     for these, face in ((found, colour), (~found, "white")):
-        ax.plot(at[these], middle[these], marker, ls="", color=colour, mfc=face, ms=4.5)
+        dots = {"marker": marker, "color": colour, "mfc": face, "ms": 4.5}
+        ax.plot(at[these], middle[these], ls="", **dots)
 
 
 def _root_guide(part: pd.DataFrame, ax: Axes) -> None:
     """Draw a line of slope -1/2 below the deviations."""
     sizes = np.array(sorted(set(part["episodes"])), dtype=float)
-    first = part[(part["episodes"] == sizes[0]) & (part["deviation"] > 0)]["deviation"].min()
+    first = _where(part, episodes=sizes[0])["deviation"].to_numpy(float)
+    first = first[first > 0].min()
     ax.plot(sizes, 0.6 * first * np.sqrt(sizes[0] / sizes), color=INK, lw=1, ls=(0, (1, 2)))
 
 
@@ -256,6 +266,11 @@ def _equal_errors(ax: Axes) -> None:
     angle = np.linspace(0.002, np.pi / 2 - 0.002, 200)
     for error in (0.1, 1.0, 10.0):
         ax.plot(error * np.cos(angle), error * np.sin(angle), color=INK, lw=0.8, ls=":", zorder=0)
+
+
+def _hollow() -> Line2D:
+    label = f"no bias found\n(below {SIGNIFICANT:g} standard errors)"
+    return Line2D([], [], color=INK, ls="", marker="o", mfc="white", ms=5, label=label)
 
 
 def _handle(name: str, colour: str, dash: str, marker: str) -> Line2D:

@@ -11,6 +11,7 @@ import seaborn as sns
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from bomrl_lite.course.plots.estimators import laboratory_figure, q_gradient_figure
 from bomrl_lite.course.plots.style import INK, LABELS, PRIORS, relabel
 
 INTERVAL = ("ci", 95)
@@ -174,6 +175,8 @@ FIGURES = {
     "consistency": consistency_figure,
     "condition": condition_figure,
     "sensitivity": sensitivity_figure,
+    "laboratory": laboratory_figure,
+    "q_gradient": q_gradient_figure,
 }
 """The figure of each experiment."""
 

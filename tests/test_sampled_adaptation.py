@@ -1,0 +1,255 @@
+"""Alg on samples against dense linear algebra, and its way back against finite differences."""
+
+from functools import partial
+
+import pytest
+import torch
+from sampled_oracle import GAMMA, TRACE, SampledOracle, categorical, gaussian
+from torch.func import grad, vmap
+
+from bomrl_lite.adaptation import surrogate_objective
+from bomrl_lite.distances import add_distances, d1, d2, d3
+from bomrl_lite.natural_adaptation import natural_adaptation, region_adaptation
+from bomrl_lite.one_time_data import SAMPLE_FUNCTIONS, SampleBatch, policy_at
+from bomrl_lite.policies import categorical_mlp, gaussian_mlp, over_states, tabular_softmax
+from bomrl_lite.reductions import smooth_clip_surrogate
+from bomrl_lite.sampled_adaptation import (
+    gradient_adaptation,
+    head_adaptation,
+    solved_adaptation,
+)
+
+HEAD = ("head.weight", "head.bias")
+EXACT = {"tolerance": 1e-14, "max_iterations": 60}
+"""Conjugate gradients until rounding stops them."""
+RUNGS = tuple(SAMPLE_FUNCTIONS)
+
+
+class Bound:
+    """The package's policy on the oracle's batch, and each Alg bound to both."""
+
+    def __init__(self, oracle: SampledOracle, rung: str, batch: SampleBatch | None = None):
+        self.batch = oracle.before if batch is None else batch
+        make = categorical_mlp if oracle.discrete else gaussian_mlp
+        self.policy = make(2, 2, hidden=(3,), dtype=torch.float64)
+        self.at = policy_at(self.batch, self.policy)
+        self.seen = self.batch.observations.flatten(0, 1)
+        more = {"gamma": GAMMA, "trace": TRACE} if rung in ("q_gradient", "full") else {}
+        self.data_of = partial(SAMPLE_FUNCTIONS[rung], batch=self.batch, policy=self.policy, **more)
+
+    def gradient(self, phi, names=(), **dials):
+        return gradient_adaptation(phi, self.data_of, policy=self.at, names=names, **dials)
+
+    def head(self, phi, names=(), **dials):
+        actions = self.batch.actions.flatten(0, 1)
+        seen = {"policy": self.policy, "observations": self.seen, "actions": actions}
+        return head_adaptation(phi, self.data_of, **seen, **dials)
+
+    def natural(self, phi, names=(), **dials):
+        return natural_adaptation(phi, self.data_of, names=names, **self.at_samples, **dials)
+
+    def region(self, phi, names=(), **dials):
+        return region_adaptation(phi, self.data_of, names=names, **self.at_samples, **dials)
+
+    def solved(self, phi, names=(), *, surrogate, distance, ridge, **dials):
+        base = {"d1": d1, "d2": d2, "d3": d3}[distance]
+        return solved_adaptation(
+            phi,
+            self.data_of,
+            policy=self.at,
+            distance=add_distances((1.0, base), (ridge / 2, d3)),
+            surrogate=smooth_clip_surrogate if surrogate == "smooth_clip" else surrogate_objective,
+            linear=surrogate == "linear",
+            names=names,
+            **dials,
+        )
+
+    @property
+    def at_samples(self):
+        return {
+            "policy": self.at,
+            "distribution": lambda p: self.policy.distribution(p, self.seen),
+            **EXACT,
+        }
+
+
+DIALS = {
+    "gradient": {"step_size": 0.5},
+    "head": {"lam": 0.3, "ridge": 0.5},
+    "natural": {"lam": 0.3, "ridge": 0.5},
+    "region": {"delta": 0.4, "ridge": 0.5},
+}
+
+
+def both_ways(oracle: SampledOracle, alg: str, rung: str, names, dials, *ways):
+    """For each way to run Alg: errors of theta and of the gradient, and the info."""
+    given = dials if alg == "head" else {"names": names, **dials}
+    if alg == "solved":
+        reference = oracle.solver(rung, **given)
+    else:
+        reference = partial(getattr(oracle, alg), rung=rung, **given)
+    expected = reference(oracle.phi)
+    slope = oracle.along(lambda p: oracle.outer(reference(p)))
+    for way in ways or ({},):
+        theta, pull = getattr(Bound(oracle, rung), alg)(
+            oracle.params(oracle.phi), names, **dials, **way
+        )
+        pulled, info = pull(oracle.params(grad(oracle.outer)(oracle.flat(theta))))
+        yield (oracle.flat(theta) - expected).norm().item(), oracle.error(pulled, slope), info
+
+
+CASES = [(gaussian, (), rung) for rung in RUNGS] + [
+    (gaussian, HEAD, "frozen"),
+    (gaussian, HEAD, "full"),
+    (categorical, (), "full"),
+    (categorical, HEAD, "q_gradient"),
+]
+
+
+@pytest.mark.parametrize(("make", "names", "rung"), CASES)
+@pytest.mark.parametrize("alg", ["gradient", "natural", "region"])
+def test_explicit_algs_equal_their_dense_solution_and_its_finite_differences(
+    alg, make, names, rung
+):
+    ((apart, error, info),) = both_ways(make(), alg, rung, names, DIALS[alg])
+    assert apart < 1e-11
+    assert error < 1e-8
+    assert info.stationarity < 1e-12
+    assert info.residual < 1e-12
+    assert info.curvature > 0.5 - 1e-12
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_recipe_a_is_ridge_regression(rung):
+    ((apart, error, _),) = both_ways(gaussian(), "head", rung, (), DIALS["head"])
+    assert apart < 1e-11
+    assert error < 1e-8
+
+
+NEWTON = {"dense": True, "max_iterations": 12}
+MATRIX_FREE = {"dense": False, "max_iterations": 7}
+
+
+@pytest.mark.parametrize("names", [(), HEAD], ids=["all", "head"])
+@pytest.mark.parametrize("distance", ["d1", "d2", "d3"])
+@pytest.mark.parametrize("surrogate", ["linear", "ratio", "smooth_clip"])
+def test_a_solved_adaptation_is_newtons_solution_and_its_derivative(surrogate, distance, names):
+    """With a ridge where all parameters move: a few samples cannot tell them apart."""
+    ridge = 0.5 if distance != "d3" and (not names or surrogate == "ratio") else 0.0
+    dials = {"surrogate": surrogate, "distance": distance, "ridge": ridge, "lam": 3.0}
+    ways = [NEWTON, MATRIX_FREE] if surrogate == "ratio" and distance != "d2" else [NEWTON]
+    rung = "full" if distance == "d1" else "frozen"
+    for apart, error, info in both_ways(gaussian(), "solved", rung, names, dials, *ways):
+        assert apart < 1e-8
+        assert error < 1e-8
+        assert info.stationarity < 1e-8
+        assert info.curvature > 0
+        assert info.residual < 1e-8
+
+
+def test_the_first_order_gradient_is_the_cotangent():
+    bound, oracle = Bound(gaussian(), "frozen"), gaussian()
+    phi, cotangent = oracle.params(oracle.phi), oracle.params(oracle.direction)
+    theta, pull = bound.gradient(phi, step_size=0.5, first_order=True)
+    assert torch.allclose(oracle.flat(theta), oracle.gradient(oracle.phi, "frozen", step_size=0.5))
+    assert torch.equal(oracle.flat(pull(cotangent)[0]), oracle.direction)
+
+
+@pytest.mark.parametrize("names", [(), HEAD], ids=["all", "head"])
+def test_a_trust_region_satisfies_its_kkt_conditions(names):
+    oracle, dials = gaussian(), DIALS["region"]
+    theta, _ = Bound(oracle, "frozen").region(oracle.params(oracle.phi), names, **dials)
+    matrix, slope, free = oracle.matrix(oracle.phi, "frozen", names, dials["ridge"])
+    moved = oracle.flat(theta) - oracle.phi
+    step = moved[free]
+    assert (moved[~free] == 0).all()
+    assert abs(step @ matrix @ step / 2 - dials["delta"]) < 1e-12
+    multiplier = (slope @ step) / (step @ matrix @ step)
+    assert multiplier > 0
+    assert (slope - multiplier * matrix @ step).norm() < 1e-12 * slope.norm()
+
+
+@pytest.mark.parametrize("alg", ["gradient", "head", "natural", "region", "solved"])
+def test_a_batch_of_tasks_equals_a_loop(alg):
+    oracle = gaussian()
+    batches = [oracle.before, oracle.after, oracle.later]
+    dials = {"surrogate": "smooth_clip", "distance": "d2", "ridge": 0.5, "lam": 3.0, **NEWTON}
+    dials = DIALS.get(alg, dials)
+
+    def one(batch: SampleBatch):
+        adapted = getattr(Bound(oracle, "full", batch), alg)(oracle.params(oracle.phi), **dials)
+        return adapted.theta, *adapted.pull(oracle.params(oracle.direction))
+
+    together = vmap(one)(SampleBatch(*(torch.stack(x) for x in zip(*batches, strict=True))))
+    for i, batch in enumerate(batches):
+        for several, single in zip(together[:2], one(batch), strict=False):
+            for name, leaf in single.items():
+                torch.testing.assert_close(several[name][i], leaf, rtol=1e-9, atol=1e-11)
+        assert together[2].residual[i] < 1e-12
+    assert not torch.allclose(*together[0]["head.weight"][:2])
+
+
+def test_without_a_ridge_the_head_takes_the_natural_gradient():
+    oracle = gaussian()
+    theta, _ = Bound(oracle, "frozen").head(oracle.params(oracle.phi), lam=0.3, ridge=0.0)
+    expected = oracle.natural(oracle.phi, "frozen", HEAD, lam=0.3, ridge=0.0)
+    torch.testing.assert_close(oracle.flat(theta), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("alg", ["natural", "solved"])
+def test_a_large_ridge_leaves_a_gradient_step(alg):
+    """lam rho = 2 is fixed while rho grows: the rest falls off as 1 / rho."""
+    oracle, apart = gaussian(), []
+    for ridge in (1e2, 1e4):
+        dials = {"lam": 2 / ridge, "ridge": ridge}
+        if alg == "solved":  # linear: a ratio does not grow harmless with lam rho fixed
+            dials = {**dials, "surrogate": "linear", "distance": "d1", **NEWTON}
+        theta, _ = getattr(Bound(oracle, "frozen"), alg)(oracle.params(oracle.phi), **dials)
+        step = oracle.gradient(oracle.phi, "frozen", step_size=0.5)
+        apart.append((oracle.flat(theta) - step).norm().item())
+    assert apart[0] < 0.1
+    assert abs(apart[0] / apart[1] - 100) < 10
+
+
+def test_a_problem_that_is_not_solved_shows():
+    """Raw ratios at a tiny lam, all parameters: there is no maximum nearby."""
+    oracle = gaussian()
+    dials = {"surrogate": "ratio", "distance": "d3", "ridge": 0.0, "lam": 1e-3}
+    for way in (NEWTON, {**MATRIX_FREE, "max_iterations": 3}):
+        adapted = Bound(oracle, "frozen").solved(oracle.params(oracle.phi), **dials, **way)
+        _, info = adapted.pull(oracle.params(oracle.direction))
+        assert info.stationarity > 1e-2 or info.curvature <= 0
+
+
+def test_dials_and_policies_that_cannot_work_are_refused():
+    phi = gaussian().params(gaussian().phi)
+    bound = Bound(gaussian(), "frozen")
+    nonlinear = {"surrogate": "ratio", "distance": "d1", "ridge": 0.0}
+    for run in (
+        partial(bound.gradient, step_size=0.0),
+        partial(bound.head, lam=0.0, ridge=1.0),
+        partial(bound.natural, lam=-1.0, ridge=1.0),
+        partial(bound.region, delta=0.0, ridge=1.0),
+        partial(bound.solved, lam=float("nan"), **nonlinear),
+    ):
+        with pytest.raises(ValueError, match="(step_size|lam|delta) must be positive, got"):
+            run(phi)
+    unknown = ("head.weight", "tail")
+    for run in (
+        partial(bound.gradient, step_size=1.0),
+        partial(bound.natural, lam=1.0, ridge=1.0),
+        partial(bound.region, delta=1.0, ridge=1.0),
+        partial(bound.solved, lam=1.0, **nonlinear),
+    ):
+        with pytest.raises(ValueError, match=r"called \['tail'\]; there are \['body"):
+            run(phi, names=unknown)
+
+
+def test_recipe_a_needs_a_gaussian_head():
+    discrete = categorical()
+    with pytest.raises(TypeError, match="natural_adaptation with names = policy.head"):
+        Bound(discrete, "frozen").head(discrete.params(discrete.phi), lam=1.0, ridge=1.0)
+    policy, bound = over_states(tabular_softmax(2, 2)), Bound(gaussian(), "frozen")
+    seen = {"policy": policy, "observations": bound.seen, "actions": bound.seen}
+    with pytest.raises(ValueError, match="linear head: gaussian_mlp"):
+        head_adaptation(policy.init(torch.Generator()), bound.data_of, lam=1.0, ridge=1.0, **seen)

@@ -1,0 +1,254 @@
+"""Meta-gradients from samples against finite differences, and every method of the table, run."""
+
+import dataclasses
+import math
+from functools import partial
+
+import pytest
+import torch
+from sampled_oracle import GAMMA, TRACE, categorical, gaussian
+from torch.func import grad
+
+from bomrl_lite.policies import categorical_mlp, gaussian_mlp
+from bomrl_lite.sampled_adaptation import Adapted, explicit_info
+from bomrl_lite.sampled_meta_gradients import (
+    METHODS,
+    adapted,
+    make_alg,
+    mean_divergence,
+    ratio_objective,
+    sampled_meta_gradient,
+    worst,
+)
+from bomrl_lite.sampled_objective import Objective
+from bomrl_lite.sampled_problem import (
+    BASE,
+    SampledConfig,
+    collect_all,
+    make_problem,
+)
+from bomrl_lite.train_sampled import meta_step, start_state
+
+POLICY = gaussian_mlp(2, 2, hidden=(3,), log_std_range=(-9.0, 9.0), dtype=torch.float64)
+DIALS = {
+    **BASE,
+    "gamma": GAMMA,
+    "trace": 0.3,  # of the advantage estimate: no business of the rungs
+    "causal_trace": TRACE,
+    "step_size": 0.5,
+    "lam": 0.3,
+    "delta": 0.4,
+    "ridge": 0.5,
+    "cg_iterations": 60,
+    "tolerance": 1e-14,
+}
+OUTER = partial(ratio_objective, policy=POLICY)
+
+
+def meta_gradient(alg: str, rung: str, num_steps: int = 1, **dials):
+    oracle = gaussian()
+    before = (oracle.before, oracle.later)[:num_steps]
+    return sampled_meta_gradient(
+        oracle.params(oracle.phi),
+        before,
+        oracle.after,
+        alg=make_alg(alg, POLICY, {**DIALS, "data": rung}),
+        outer=OUTER,
+        policy=POLICY,
+        **dials,
+    )
+
+
+@pytest.mark.parametrize("rung", ["naive", "frozen", "q_gradient", "full"])
+def test_one_step_of_a_bound_alg_has_the_finite_differences_of_its_rung(rung):
+    oracle = gaussian()
+    step = partial(oracle.gradient, rung=rung, step_size=0.5)
+    got, theta, info = meta_gradient("gradient", rung)
+    assert oracle.error(got, oracle.along(lambda p: oracle.outer(step(p)))) < 1e-8
+    assert torch.allclose(oracle.flat(theta), step(oracle.phi), rtol=0, atol=1e-12)
+    assert info == (0, math.inf, 0)
+
+
+@pytest.mark.parametrize(
+    ("alg", "given"),
+    [
+        ("head", {"lam": 0.3, "ridge": 0.5}),
+        ("natural", {"lam": 0.3, "ridge": 0.5}),
+        ("region", {"delta": 0.4, "ridge": 0.5}),
+    ],
+)
+def test_every_closed_alg_is_bound_to_its_dials(alg, given):
+    oracle = gaussian()
+    step = partial(getattr(oracle, alg), rung="full", **given)
+    got, theta, _ = meta_gradient(alg, "full")
+    assert oracle.error(got, oracle.along(lambda p: oracle.outer(step(p)))) < 1e-8
+    assert torch.allclose(oracle.flat(theta), step(oracle.phi), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("parameters", ["all", "head"])
+@pytest.mark.parametrize("surrogate", ["ratio", "smooth_clip", "linear"])
+def test_solved_algs_are_bound_to_surrogate_distance_and_parameters(surrogate, parameters):
+    oracle = gaussian()
+    names = POLICY.head if parameters == "head" else ()
+    given = {"surrogate": surrogate, "distance": "d2", "lam": 3.0, "ridge": 0.5}
+    dials = {**DIALS, **given, "parameters": parameters, "data": "full", "inner_iterations": 6}
+    alg = make_alg("solved", POLICY, {**dials, "cg_iterations": 25})
+    theta, pull = alg(oracle.params(oracle.phi), oracle.before)
+    solution = oracle.solver("full", names, **given)
+    assert torch.allclose(oracle.flat(theta), solution(oracle.phi), rtol=0, atol=1e-9)
+    got, info = pull(oracle.params(grad(oracle.outer)(oracle.flat(theta))))
+    assert oracle.error(got, oracle.along(lambda p: oracle.outer(solution(p)))) < 1e-8
+    assert max(info.stationarity, info.residual) < 1e-8
+
+
+@pytest.mark.parametrize("alg", ["gradient", "natural"])
+def test_two_steps_have_the_finite_differences_of_both_together(alg):
+    """The second step's data are frozen too, and its start moves with phi."""
+    oracle = gaussian()
+    given = {"step_size": 0.5} if alg == "gradient" else {"lam": 0.3, "ridge": 0.5}
+    batches = (oracle.before, oracle.later)
+
+    def both(phi):
+        for oracle.before in batches:
+            phi = getattr(oracle, alg)(phi, "frozen", **given)
+        oracle.before = batches[0]
+        return phi
+
+    got, theta, _ = meta_gradient(alg, "frozen", num_steps=2)
+    expected = both(oracle.phi)
+    assert torch.allclose(oracle.flat(theta), expected, rtol=0, atol=1e-11)
+    assert oracle.error(got, oracle.along(lambda p: oracle.outer(both(p)))) < 1e-8
+    bound = make_alg(alg, POLICY, {**DIALS, "data": "frozen"})
+    again = adapted(oracle.params(oracle.phi), batches, alg=bound)
+    assert torch.allclose(oracle.flat(again), expected, rtol=0, atol=1e-11)
+
+
+def test_e_maml_adds_the_score_of_the_first_data():
+    oracle, score = gaussian(), torch.tensor(1.7, dtype=torch.float64)
+    got, _, _ = meta_gradient("gradient", "frozen", num_steps=2, score=score)
+    plain, _, _ = meta_gradient("gradient", "frozen", num_steps=2)
+    added = {name: got[name] - plain[name] for name in got}
+    weights = oracle.before.weights
+
+    def credit(phi):
+        return score * (weights * oracle.log_prob(phi, oracle.before)).sum()
+
+    assert oracle.error(added, oracle.along(credit)) < 1e-8
+
+
+def test_the_worst_of_several_steps_is_reported():
+    infos = [explicit_info({"x": torch.zeros(2)})._replace(curvature=torch.tensor(c)) for c in (3.0, -1.0)]  # fmt: skip
+    infos[0] = infos[0]._replace(residual=torch.tensor(0.2))
+    infos[1] = infos[1]._replace(stationarity=torch.tensor(0.4))
+    assert [round(x.item(), 6) for x in worst(infos)] == [0.4, -1.0, 0.2]
+    steps = iter(infos)
+
+    def alg(phi, batch):
+        info = next(steps)
+        return Adapted(phi, lambda c: (c, info))
+
+    oracle = gaussian()
+    _, _, info = sampled_meta_gradient(
+        oracle.params(oracle.phi), (oracle.before, oracle.later), oracle.after,
+        alg=alg, outer=OUTER, policy=POLICY,
+    )  # fmt: skip
+    assert [round(x.item(), 6) for x in info] == [0.4, -1.0, 0.2]
+
+
+@pytest.mark.parametrize("make", [gaussian, categorical])
+@pytest.mark.parametrize("clip", [None, 0.02])
+def test_the_outer_objective_is_summed_sample_by_sample(make, clip):
+    oracle, batch = make(), make().after
+    policy = POLICY if make is gaussian else categorical_mlp(2, 2, hidden=(3,), dtype=torch.float64)
+    ratios = (oracle.log_prob(oracle.phi, batch) - batch.log_probs).exp()
+    expected, bitten = 0.0, 0
+    samples = zip(
+        batch.weights.flatten(), ratios.flatten(), batch.advantages.flatten(), strict=True
+    )
+    for weight, ratio, advantage in samples:
+        gain = ratio * advantage
+        if clip is not None:
+            bound = (1 + clip) * advantage if advantage > 0 else (1 - clip) * advantage
+            bitten += int(bound < gain)
+            gain = min(gain, bound)
+        expected += float(weight * gain)
+    got = ratio_objective(oracle.params(oracle.phi), batch, policy=policy, clip=clip)
+    assert got.item() == pytest.approx(expected, rel=1e-12)
+    assert clip is None or bitten > 2
+    old, new = oracle.phi, oracle.phi + 0.3 * oracle.direction
+    pair = [oracle.distribution(p, batch.observations) for p in (old, new)]
+    apart = (batch.weights * torch.distributions.kl_divergence(*pair)).sum()
+    got = mean_divergence(oracle.params(old), oracle.params(new), batch, policy=policy)
+    assert got.item() == pytest.approx(apart.item(), rel=1e-10)
+    assert got > 1e-3
+
+
+def test_joint_training_climbs_the_outer_objective_itself():
+    oracle = gaussian()
+    got, theta, info = meta_gradient("none", "frozen")
+    assert oracle.error(got, oracle.along(oracle.outer)) < 1e-8
+    assert torch.equal(oracle.flat(theta), oracle.phi)
+    assert info == (0, math.inf, 0)
+
+
+TINY = SampledConfig(num_tasks=3, num_episodes=3, horizon=5, hidden=(4,), iterations=1)
+
+
+@pytest.mark.parametrize("tasks", ["navigation/circle", "probe/random-5x3"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_takes_a_step(method, tasks):
+    config = dataclasses.replace(TINY, method=method, tasks=tasks)
+    if tasks != "navigation/circle" and METHODS[method].dials.get("parameters") == "head":
+        with pytest.raises(ValueError, match="has no head to adapt alone"):
+            make_problem(config)
+        return
+    problem = make_problem(config)
+    state = start_state(config, problem)
+    start = {name: leaf.clone() for name, leaf in state.phi.items()}
+    row = meta_step(state, config, problem)
+    assert row["gradient_norm"] > 0
+    assert row["unsolved"] <= (method == "imaml")  # its raw ratio has no maximum for one of three
+    assert row["updates"] == METHODS[method].dials.get("epochs", 1)
+    assert all(math.isfinite(x) for k, x in row.items() if k != "curvature")
+    assert any(not torch.equal(leaf, start[name]) for name, leaf in state.phi.items())
+    assert all(leaf.isfinite().all() for leaf in state.phi.values())
+    assert (row["distance"] > 0) == (method != "joint")
+
+
+@pytest.mark.parametrize("method", ["joint", "maml", "bomrl_head"])
+def test_what_collected_the_episodes_does_not_follow_phi(method):
+    """Parameters that no adaptation touches are phi's; an update of phi in place is not theirs."""
+    config = dataclasses.replace(TINY, method=method)
+    problem = make_problem(config)
+    state = start_state(config, problem)
+    tasks = problem.tasks.sample(3, state.generator, "train")
+    episodes = collect_all(state.phi, tasks, problem, state.generator)
+    copies = {name: leaf.clone() for name, leaf in episodes.thetas.items()}
+    for leaf in state.phi.values():
+        leaf.add_(1.0)
+    assert all(torch.equal(copies[name], leaf) for name, leaf in episodes.thetas.items())
+
+
+def gradients_of_methods(*methods: str):
+    """On the same episodes: those that maml's problem collects."""
+    config = dataclasses.replace(TINY, method="maml", horizon=10, num_episodes=6)
+    problem = make_problem(config)
+    state = start_state(config, problem)
+    tasks = problem.tasks.sample(3, state.generator, "train")
+    episodes = collect_all(state.phi, tasks, problem, state.generator)
+    for method in methods:
+        own = make_problem(dataclasses.replace(config, method=method))
+        objective = Objective(own, episodes, state.phi, 0.0)
+        yield torch.cat([x.flatten() for x in objective.gradient(state.phi)[0].values()])
+
+
+def test_the_estimators_differ_in_what_they_keep():
+    """On the same episodes no two of them agree; those that share the most are the nearest."""
+    names = ("first_order_maml", "naive_maml", "maml", "loaded_dice_maml", "dice_maml", "e_maml")
+    gradients = dict(zip(names, gradients_of_methods(*names), strict=True))
+    size = gradients["maml"].norm()
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            assert (gradients[first] - gradients[second]).norm() > 1e-3 * size, (first, second)
+    trpo, maml = gradients_of_methods("trpo_maml", "maml")
+    assert torch.equal(trpo, maml)  # they differ in the outer update alone

@@ -1,0 +1,303 @@
+"""Training on samples as software: reproducible, resumable, honest about what goes wrong."""
+
+import csv
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from bomrl_lite import sampled_problem, train
+from bomrl_lite.sampled_objective import DIAGNOSED, Objective, _shuffled, solved
+from bomrl_lite.sampled_problem import (
+    SampledConfig,
+    adapted_returns,
+    collect_all,
+    make_problem,
+)
+from bomrl_lite.train_sampled import COLUMNS, load, meta_step, meta_train, start_state
+
+SMALL = SampledConfig(
+    method="maml",
+    num_tasks=3,
+    num_episodes=4,
+    horizon=6,
+    hidden=(5,),
+    iterations=6,
+    diagnose_every=4,
+    checkpoint_every=2,
+)
+
+
+def with_(config: SampledConfig, **dials) -> SampledConfig:
+    return dataclasses.replace(config, **dials)
+
+
+def same(a, b) -> bool:
+    """Bit by bit; nan equals nan."""
+    rows = [[float(x).hex() for x in row.values()] for row in a.history]
+    others = [[float(x).hex() for x in row.values()] for row in b.history]
+    return rows == others and all(torch.equal(a.phi[k], b.phi[k]) for k in a.phi)
+
+
+@pytest.mark.parametrize("method", ["maml", "trpo_maml", "bomrl", "bomrl_head", "bomrl_solved"])
+def test_one_seed_gives_one_run_whatever_the_number_of_threads(method):
+    config = with_(SMALL, method=method, iterations=2 if method == "maml" else 1)
+    first = meta_train(config)
+    try:
+        torch.set_num_threads(2)
+        assert same(first, meta_train(config))
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_two_threads_share_real_work_and_change_nothing():
+    """Large enough for torch to split its loops: 1000 samples of 8 tasks, 32 units."""
+    config = with_(SMALL, num_tasks=8, num_episodes=20, horizon=50, hidden=(32,), iterations=1)
+    runs = []
+    for threads in (1, 2, 1):
+        try:
+            torch.set_num_threads(threads)
+            runs.append(meta_train(config))
+        finally:
+            torch.set_num_threads(1)
+    assert same(runs[0], runs[1])
+    assert same(runs[0], runs[2])
+    assert not same(runs[0], meta_train(with_(config, seed=1)))
+
+
+@pytest.mark.parametrize("method", ["promp", "trpo_maml", "bomrl_head"])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, method):
+    """Adam's moments, the generator and the adaptive penalty go on where they were."""
+    dials = {"kl_penalty": 0.1, "kl_target": 1e-3} if method == "promp" else {}
+    config = with_(SMALL, method=method, **dials)
+    first = meta_train(with_(config, iterations=3), out=tmp_path)
+    resumed = meta_train(config, out=tmp_path, resume=True)
+    whole = meta_train(config)
+    assert same(resumed, whole)
+    assert resumed.kl_penalty == whole.kl_penalty
+    if method == "promp":
+        assert first.kl_penalty != 0.1
+    there, state = load(tmp_path)
+    assert there == config
+    assert same(state, whole)
+    assert state.kl_penalty == whole.kl_penalty
+
+
+def test_a_run_killed_between_two_checkpoints_is_continued_bit_for_bit(tmp_path):
+    """The file holds 2 of 3 iterations done, as after SIGKILL: nobody says goodbye."""
+
+    class Killed(BaseException):  # noqa: N818 - no error: the trainer must not be able to handle it
+        pass
+
+    def kill(done, total, row):
+        if done == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        meta_train(SMALL, out=tmp_path, progress=kill)
+    assert len(load(tmp_path)[1].history) == 2
+    assert same(meta_train(SMALL, out=tmp_path, resume=True), meta_train(SMALL))
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"), [(1e-9, 0.4), (1e3, 0.025), (0.0, 0.1)], ids=["far", "near", "fixed"]
+)
+def test_the_penalty_doubles_and_halves_to_keep_its_target(target, expected):
+    config = with_(SMALL, method="promp", kl_penalty=0.1, kl_target=target, iterations=2)
+    assert meta_train(config).kl_penalty == pytest.approx(expected)
+
+
+def test_a_penalty_holds_phi_back():
+    moved = [
+        meta_train(with_(SMALL, method="promp", kl_penalty=k, iterations=1)).history[0]
+        for k in (0.0, 1e3)
+    ]
+    assert moved[1]["divergence_before"] < 0.5 * moved[0]["divergence_before"]
+
+
+def test_the_files_hold_the_history_column_by_column(tmp_path):
+    state = meta_train(SMALL, out=tmp_path)
+    with (tmp_path / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS == tuple(state.history[0])
+    assert [row["iteration"] for row in rows] == list("012345")
+    for i, row in enumerate(state.history):
+        assert all(math.isfinite(row[name]) for name in COLUMNS if name not in ("curvature", *DIAGNOSED))  # fmt: skip
+        measured = [name for name in DIAGNOSED if math.isfinite(row[name])]
+        assert measured == (list(DIAGNOSED) if i % 4 == 0 else [])
+        assert float(rows[i]["return_after"]) == row["return_after"]
+
+
+def test_divergence_stops_with_its_diagnostic_and_the_last_good_state_is_kept(tmp_path):
+    """A learning rate that takes two iterations to overflow float32."""
+    config = with_(SMALL, learning_rate=3e37, iterations=20, checkpoint_every=50)
+    with pytest.raises(FloatingPointError, match="is inf; the policy overflowed"):
+        meta_train(config, out=tmp_path)
+    _, kept = load(tmp_path)
+    done = len(kept.history)
+    assert 1 < done < 20
+    assert all(leaf.isfinite().all() for leaf in kept.phi.values())
+    assert same(kept, meta_train(with_(config, iterations=done)))
+
+
+@pytest.mark.parametrize("method", ["maml", "trpo_maml"])
+def test_an_adaptation_that_overflows_is_named_by_its_distance(tmp_path, method):
+    config = with_(SMALL, method=method, step_size=1e20)
+    message = r"iteration 0 gave distance = inf: training diverged; use a smaller learning_rate, st"
+    with pytest.raises(FloatingPointError, match=message):
+        meta_train(config, out=tmp_path)
+    _, kept = load(tmp_path)
+    assert same(kept, start_state(config, make_problem(config)))
+
+
+def test_a_history_figure_that_is_not_finite_is_named(monkeypatch):
+    problem = make_problem(SMALL)
+    state = start_state(SMALL, problem)
+    monkeypatch.setattr(
+        sampled_problem.SampledProblem, "returns", lambda self, r: torch.full((3,), math.nan)
+    )
+    with pytest.raises(FloatingPointError, match=r"return_before = nan.*learning_rate, step_size"):
+        meta_step(state, SMALL, problem)
+    assert state.history == []
+
+
+def test_where_no_inner_problem_is_solved_training_says_so(tmp_path):
+    """One product with the matrix of 30 unlike curvatures, hardly any ridge."""
+    unsolvable = with_(SMALL, method="bomrl", cg_iterations=1, ridge=1e-4)
+    with pytest.raises(
+        ArithmeticError, match=r"none of the 3 .*stationarity .*larger lam or rid.*cg_it"
+    ):
+        meta_train(unsolvable, out=tmp_path)
+    assert load(tmp_path)[1].history == []
+
+
+def test_a_task_whose_inner_problem_is_not_solved_is_left_out():
+    """One task of three gets advantages a million times larger: as if lam were that much less."""
+    config = with_(SMALL, method="imaml", lam=10.0, num_episodes=8)
+    problem = make_problem(config)
+    state = start_state(config, problem)
+    tasks = problem.tasks.sample(3, state.generator, "train")
+    episodes = collect_all(state.phi, tasks, problem, state.generator)
+    wild = episodes.before[0].advantages.clone()
+    wild[1] *= 1e6
+    batch = episodes.before[0]._replace(advantages=wild)
+    objective = Objective(problem, episodes._replace(before=(batch,)), state.phi, 0.0)
+    gradient = objective.gradient(state.phi)[0]
+    assert solved(objective.info).tolist() == [True, False, True]
+    singles, _, info = Objective(problem, episodes, state.phi, 0.0).per_task(state.phi, problem.alg)
+    assert solved(info).all()
+    for name, leaf in gradient.items():
+        torch.testing.assert_close(leaf, (singles[name][0] + singles[name][2]) / 2)
+    assert all(
+        not torch.allclose(gradient[name], leaf.mean(0), rtol=1e-2)
+        for name, leaf in singles.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("dials", "message"),
+    [
+        ({"method": "mamel"}, "method must be one of"),
+        ({"outer": "sgd"}, "outer must be one of"),
+        ({"distance": "d4"}, "distance must be one of"),
+        ({"data": "all"}, "data must be one of"),
+        ({"num_tasks": 0}, "num_tasks must be at least 1, got 0"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"lam": 0.0}, "lam must be positive and finite, got 0.0"),
+        ({"step_size": math.nan}, "step_size must be positive and finite, got nan"),
+        ({"learning_rate": math.inf}, "learning_rate must be positive and finite"),
+        ({"ridge": -1.0}, "ridge must be 0 or more and finite, got -1.0"),
+        ({"causal_trace": 1.5}, r"causal_trace must be in \[0, 1\], got 1.5"),
+        ({"tasks": "navigation/circel"}, "navigation/circle"),
+        ({"tasks": "probe/opposite", "method": "bomrl_head"}, "no head to adapt alone"),
+    ],
+)
+def test_a_configuration_that_cannot_train_is_refused(dials, message):
+    with pytest.raises(ValueError, match=message):
+        meta_train(with_(SMALL, **dials))
+
+
+def test_a_run_goes_on_only_under_its_own_configuration(tmp_path):
+    meta_train(with_(SMALL, iterations=2), out=tmp_path)
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        meta_train(SMALL, out=tmp_path)
+    with pytest.raises(ValueError, match="seed: 0 there, 7 now"):
+        meta_train(with_(SMALL, seed=7), out=tmp_path, resume=True)
+    with pytest.raises(ValueError, match="has done 2 iterations already, more than 1"):
+        meta_train(with_(SMALL, iterations=1), out=tmp_path, resume=True)
+
+
+def test_another_trainers_checkpoint_is_refused(tmp_path):
+    exact = train.MetaConfig(num_tasks=4, iterations=1)
+    train.meta_train(exact, out=tmp_path)
+    with pytest.raises(ValueError, match="one of another trainer"):
+        load(tmp_path)
+    with pytest.raises(ValueError, match="one of another trainer"):
+        meta_train(SMALL, out=tmp_path, resume=True)
+    with pytest.raises(FileNotFoundError, match="train first"):
+        load(tmp_path / "nowhere")
+
+
+def test_tensorboard_without_a_folder_is_refused_before_training():
+    with pytest.raises(ValueError, match="tensorboard writes into the run folder, but out is None"):
+        meta_train(SMALL, tensorboard=True)
+
+
+def test_adapted_policies_are_judged_on_episodes_that_they_did_not_learn_from(monkeypatch):
+    """Every collection draws anew; a step reads ``num_episodes``, a return ``test_episodes``."""
+    problem = make_problem(SMALL)
+    state = start_state(SMALL, problem)
+    tasks = problem.tasks.sample(3, state.generator, "test")
+    collected, adapted_on = [], []
+    real = sampled_problem.collect
+
+    def spy(simulator, policy, params, generator):
+        collected.append((params, real(simulator, policy, params, generator)))
+        return collected[-1][1]
+
+    def alg(phi, batch):
+        adapted_on.append(batch)
+        return problem.alg(phi, batch)
+
+    monkeypatch.setattr(sampled_problem, "collect", spy)
+    values = adapted_returns(
+        state.phi, tasks, problem, torch.Generator().manual_seed(3),
+        num_steps=2, num_episodes=4, test_episodes=7, algs=(alg, alg),
+    )  # fmt: skip
+    rollouts = [rollout for _, rollout in collected]
+    assert [len(r.rewards[0]) for r in rollouts] == [7, 4, 7, 4, 7]
+    assert len(adapted_on) == 2
+    for i, judged in enumerate((0, 2, 4)):
+        by_hand = rollouts[judged].rewards.sum(-1).mean(-1)
+        torch.testing.assert_close(values[:, i], by_hand)
+    policies = [params["head.weight"] for params, _ in collected]
+    assert torch.equal(policies[0], policies[1])
+    assert torch.equal(policies[2], policies[3])
+    assert not torch.equal(policies[0], policies[2])
+    assert not torch.equal(policies[2], policies[4])
+    assert not torch.equal(rollouts[1].actions, rollouts[0].actions[:, :4])
+
+
+def test_shuffled_advantages_are_the_same_numbers_elsewhere_and_padding_stays():
+    problem = make_problem(SMALL)
+    state = start_state(SMALL, problem)
+    tasks = problem.tasks.sample(3, state.generator, "train")
+    batch = collect_all(state.phi, tasks, problem, state.generator).before[0]
+    mask = torch.ones(3, 4, 6)
+    mask[:, 1, 2:] = 0
+    mask[2, 3] = 0
+    batch = batch._replace(weights=mask, advantages=batch.advantages * mask)
+    mixed = _shuffled(batch, torch.Generator().manual_seed(0)).advantages
+    assert (mixed[mask == 0] == 0).all()
+    for before, after, here in zip(batch.advantages, mixed, mask > 0, strict=True):
+        assert torch.equal(before[here].sort().values, after[here].sort().values)
+        assert (before[here] != after[here]).float().mean() > 0.5
+
+
+def test_training_raises_the_return_after_adaptation():
+    config = SampledConfig(
+        method="bomrl_head", num_tasks=10, num_episodes=10, horizon=30, hidden=(16,), iterations=12
+    )
+    after = [row["return_after"] for row in meta_train(config).history]
+    assert sum(after[-3:]) / 3 - sum(after[:3]) / 3 >= 2
