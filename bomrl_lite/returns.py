@@ -78,47 +78,40 @@ def generalised_advantages(
 
 
 def linear_baseline(
-    rollout: Rollout, gamma: float, *, ridge: float = 1e-5, rounds: int = 3
+    rollout: Rollout, gamma: float, *, ridge: float = 1e-5
 ) -> tuple[Float[Tensor, "*B T"], Float[Tensor, "*B"]]:
-    r"""Fit V linearly in features of observation and time, task by task (Duan et al., 1604.06778).
+    r"""Fit V linearly in features, task by task, on the returns of the same episodes.
 
-    The features are o, o^2, t/100, (t/100)^2, (t/100)^3 and 1 (Duan et al.), the target is the
-    return of the step. Where an episode was cut off its return goes on with V, so the fit is
-    repeated.
+    w = argmin sum_t (V_w(s_t) - G_t - gamma^{T' - t} V(s_{T'}))^2 + ridge |w|^2,  V = V_w
+
+    T' is the end of an episode; the last term counts where it was cut off, and the V in it is the
+    fit itself: one linear system has both. Features are o, o^2 and 1, and where all episodes ended
+    by themselves also t/100, (t/100)^2, (t/100)^3 (Duan et al., 1604.06778). What is cut off has no
+    end to count the time to: with time as a feature V would learn to vanish at the cut.
 
     Args:
         rollout: episodes; numbered states become unit vectors.
         gamma: discount in [0, 1].
-        ridge: >= 0, added to the normal equations, relative to the number of samples.
-        rounds: fits, >= 1; the first counts nothing after a cut.
+        ridge: >= 0, relative to the number of samples.
 
     Returns:
-        V(s_t), and V of the observations after the last steps.
-
-    Raises:
-        ValueError: no round.
+        V(s_t), and V of the observations after the last steps: 0 where an episode terminated.
     """
-    if rounds < 1:
-        raise ValueError(f"rounds must be at least 1, got {rounds}: V would never be fitted")
-    mask = rollout.mask
+    mask, timed = rollout.mask, bool(rollout.terminated.all())
     steps = torch.arange(mask.shape[-1], dtype=mask.dtype, device=mask.device)
     seen, last = _as_vectors(rollout)
-    features = _baseline_features(seen, steps.expand_as(mask)) * mask.unsqueeze(-1)
-    final = _baseline_features(last, mask.sum(-1))
+    features = _baseline_features(seen, steps.expand_as(mask), timed) * mask.unsqueeze(-1)
+    final = _baseline_features(last, mask.sum(-1), timed)
+    final = torch.where(rollout.terminated.unsqueeze(-1), 0.0, final)  # nothing follows
+    left = (mask.sum(-1, keepdim=True) - steps).clamp(min=0)
+    beyond = torch.full_like(left, gamma) ** left * mask * (~rollout.terminated).unsqueeze(-1)
     # Squares of squares of observations: single precision would lose the ridge among them.
     x = features.flatten(-3, -2).double()
-    gram = x.mT @ x
+    ahead = (beyond.unsqueeze(-1) * final.unsqueeze(-2)).flatten(-3, -2).double()
     count = mask.sum((-1, -2))[..., None, None].clamp(min=1.0)
-    gram = gram + ridge * count * torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
-    factor = torch.linalg.cholesky(gram)
-    weights, final_values = features.new_zeros(*gram.shape[:-1], 1), None
-    for _ in range(rounds):
-        returns = discounted_returns(rollout, gamma, final_values=final_values)
-        target = x.mT @ returns.flatten(-2).unsqueeze(-1).double()
-        weights = torch.cholesky_solve(target, factor).to(features)
-        final_values = (final @ weights).squeeze(-1)
-        if bool(rollout.terminated.all()):
-            break
+    eye = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    target = x.mT @ discounted_returns(rollout, gamma).flatten(-2).unsqueeze(-1).double()
+    weights = torch.linalg.solve(x.mT @ (x - ahead) + ridge * count * eye, target).to(features)
     return (features @ weights.unsqueeze(-3)).squeeze(-1), (final @ weights).squeeze(-1)
 
 
@@ -211,6 +204,7 @@ def _as_vectors(rollout: Rollout) -> tuple[Tensor, Tensor]:
     return one_hot[seen], one_hot[last]
 
 
-def _baseline_features(observations: Tensor, steps: Tensor) -> Tensor:
+def _baseline_features(observations: Tensor, steps: Tensor, timed: bool) -> Tensor:
     clipped, time = observations.clamp(-10, 10), steps.unsqueeze(-1) / 100
-    return torch.cat([clipped, clipped**2, time, time**2, time**3, torch.ones_like(time)], dim=-1)
+    times = [time, time**2, time**3] if timed else []
+    return torch.cat([clipped, clipped**2, *times, torch.ones_like(time)], dim=-1)

@@ -17,7 +17,7 @@ from bomrl_lite.one_time_data import SampleBatch
 
 DOUBLE = {"dtype": torch.float64}
 GAMMA, TRACE = 0.9, 0.7
-B, T, O, D, K = 5, 4, 2, 3, 2
+B, T, O, D, K = 5, 4, 2, 3, 2  # noqa: E741
 """Episodes, steps, sizes of observation, feature and action; the last episode is shorter."""
 
 
@@ -59,7 +59,8 @@ class SampledOracle:
 
     def features(self, flat: Tensor, observations: Tensor) -> Tensor:
         p = self.params(flat)
-        return torch.tanh(torch.einsum("...i,ji->...j", observations, p["body.0.weight"]) + p["body.0.bias"])  # fmt: skip
+        pushed = torch.einsum("...i,ji->...j", observations, p["body.0.weight"])
+        return torch.tanh(pushed + p["body.0.bias"])
 
     def distribution(self, flat: Tensor, observations: Tensor):
         p = self.params(flat)

@@ -157,20 +157,25 @@ def test_padding_is_never_read(terminated):
 # --- the linear baseline --------------------------------------------------------------------------
 
 
-def features_by_hand(observation, step) -> np.ndarray:
+def features_by_hand(observation, step, timed: bool) -> np.ndarray:
     o, t = np.clip(observation, -10, 10), step / 100
-    return np.concatenate([o, o**2, [t, t**2, t**3, 1]])
+    return np.concatenate([o, o**2, [t, t**2, t**3] if timed else [], [1]])
 
 
-def fit_by_hand(rollout: Rollout, n: int, gamma: float, ridge: float, rounds: int):
-    """Ridge regression of task n as an ordinary least-squares problem with more rows."""
+def fit_by_hand(rollout: Rollout, n: int, gamma: float, ridge: float):
+    """Ridge regression of task n as an ordinary least-squares problem with more rows.
+
+    Repeated with the returns that the fit before it gives cut episodes, until nothing changes.
+    """
+    timed = bool(rollout.terminated.all())
     seen, last = rollout.observations[n].numpy(), rollout.final_observations[n].numpy()
     steps = [(b, t) for b in range(B) for t in range(LENGTHS[n, b])]
-    x = np.array([features_by_hand(seen[step], step[1]) for step in steps])
-    after = np.array([features_by_hand(last[b], LENGTHS[n, b].item()) for b in range(B)])
+    x = np.array([features_by_hand(seen[step], step[1], timed) for step in steps])
+    after = np.array([features_by_hand(last[b], LENGTHS[n, b].item(), timed) for b in range(B)])
+    after *= ~rollout.terminated[n].numpy()[:, None]
     pull = np.sqrt(ridge * len(steps)) * np.eye(x.shape[1])
     final = torch.zeros(N, B, **DOUBLE)
-    for _ in range(rounds):
+    for _ in range(100):
         returns = returns_by_hand(rollout, gamma, final)[n].numpy()
         target = np.concatenate([[returns[step] for step in steps], np.zeros(len(pull))])
         weights = np.linalg.lstsq(np.concatenate([x, pull]), target, rcond=None)[0]
@@ -181,27 +186,31 @@ def fit_by_hand(rollout: Rollout, n: int, gamma: float, ridge: float, rounds: in
     return values, final[n].numpy()
 
 
-@pytest.mark.parametrize("rounds", [1, 2, 4])
-def test_the_baseline_is_ridge_regression_task_by_task(rounds):
-    rollout = ragged()
+@pytest.mark.parametrize("ends", ["some", "all"])
+def test_the_baseline_is_ridge_regression_task_by_task(ends):
+    terminated = torch.ones_like(TERMINATED) if ends == "all" else TERMINATED
+    assert ends == "all" or not terminated.all(-1).any()  # every task has a cut episode
+    rollout = ragged(terminated=terminated)
     rollout = rollout._replace(observations=6 * rollout.observations)  # some beyond the clip at 10
     assert rollout.observations.abs().max() > 10
-    values, final = linear_baseline(rollout, GAMMA, ridge=1e-2, rounds=rounds)
+    values, final = linear_baseline(rollout, GAMMA, ridge=1e-2)
     for n in range(N):
-        expected = fit_by_hand(rollout, n, GAMMA, 1e-2, rounds)
+        expected = fit_by_hand(rollout, n, GAMMA, 1e-2)
         np.testing.assert_allclose(values[n], expected[0], rtol=1e-8, atol=1e-8)
         np.testing.assert_allclose(final[n], expected[1], rtol=1e-8, atol=1e-8)
-        alone = linear_baseline(Rollout(*(x[n] for x in rollout)), GAMMA, ridge=1e-2, rounds=rounds)
+        alone = linear_baseline(Rollout(*(x[n] for x in rollout)), GAMMA, ridge=1e-2)
         close(values[n], alone[0], 1e-10)
         close(final[n], alone[1], 1e-10)
 
 
-@pytest.mark.parametrize(("cut", "gamma"), [(False, 0.9), (True, 0.3)])
+@pytest.mark.parametrize(("cut", "gamma"), [(False, 0.9), (True, 0.9), (True, 0.99)])
 def test_a_value_function_that_is_linear_in_the_features_is_found(cut, gamma):
-    """Rewards are made so that V is the exact return; cut episodes need rounds to get there."""
+    """Rewards are made so that V is the exact return, beyond the cut of cut episodes too."""
     seen = torch.rand(40, 9, O, generator=torch.Generator().manual_seed(0), **DOUBLE)
-    features = [[features_by_hand(o, t) for t, o in enumerate(row)] for row in seen.numpy()]
-    value = torch.tensor(np.array(features)) @ draw(3, 2 * O + 4)
+    features = [
+        [features_by_hand(o, t, not cut) for t, o in enumerate(row)] for row in seen.numpy()
+    ]
+    value = torch.tensor(np.array(features)) @ draw(3, 2 * O + (1 if cut else 4))
     following = value[:, 1:].clone()
     if not cut:
         following[:, -1] = 0.0
@@ -215,9 +224,9 @@ def test_a_value_function_that_is_linear_in_the_features_is_found(cut, gamma):
         seen[:, 8],
         torch.full((40,), not cut),
     )
-    got, final = linear_baseline(rollout, gamma, ridge=1e-14, rounds=60 if cut else 1)
+    got, final = linear_baseline(rollout, gamma, ridge=1e-14)
     close(got, value[:, :8], 1e-6)
-    close(final, value[:, 8], 1e-6)
+    close(final, value[:, 8] if cut else torch.zeros(40, **DOUBLE), 1e-6)
 
 
 def test_single_precision_keeps_the_ridge_of_many_large_observations():
@@ -249,9 +258,17 @@ def test_numbered_states_are_unit_vectors(padding):
         close(got, expected, 1e-10)
 
 
-def test_a_baseline_without_a_round_is_refused():
-    with pytest.raises(ValueError, match="rounds must be at least 1"):
-        linear_baseline(ragged(), GAMMA, rounds=0)
+def test_a_cut_is_not_the_end_of_the_world():
+    """Reward 1 for ever is worth 1 / (1 - gamma) everywhere, though only 20 steps were seen."""
+    shape = (2, 6, 20)
+    seen = torch.rand(*shape, 2, generator=torch.Generator().manual_seed(0), **DOUBLE)
+    ones = torch.ones(shape, **DOUBLE)
+    rollout = Rollout(
+        seen, seen, ones, ones, ones, seen[:, :, 0], torch.zeros(2, 6, dtype=torch.bool)
+    )
+    values, final = linear_baseline(rollout, 0.99, ridge=1e-10)
+    close(values, torch.full(shape, 100.0, **DOUBLE), 1e-4)
+    close(final, torch.full((2, 6), 100.0, **DOUBLE), 1e-4)
 
 
 # --- DiCE -----------------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ def test_dials_and_policies_that_cannot_work_are_refused():
         partial(bound.region, delta=0.0, ridge=1.0),
         partial(bound.solved, lam=float("nan"), **nonlinear),
     ):
-        with pytest.raises(ValueError, match="(step_size|lam|delta) must be positive, got"):
+        with pytest.raises(ValueError, match=r"(step_size|lam|delta) must be positive, got"):
             run(phi)
     unknown = ("head.weight", "tail")
     for run in (
@@ -247,7 +247,7 @@ def test_dials_and_policies_that_cannot_work_are_refused():
 
 def test_recipe_a_needs_a_gaussian_head():
     discrete = categorical()
-    with pytest.raises(TypeError, match="natural_adaptation with names = policy.head"):
+    with pytest.raises(TypeError, match=r"natural_adaptation with names = policy\.head"):
         Bound(discrete, "frozen").head(discrete.params(discrete.phi), lam=1.0, ridge=1.0)
     policy, bound = over_states(tabular_softmax(2, 2)), Bound(gaussian(), "frozen")
     seen = {"policy": policy, "observations": bound.seen, "actions": bound.seen}

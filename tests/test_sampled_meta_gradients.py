@@ -10,7 +10,7 @@ from sampled_oracle import GAMMA, TRACE, categorical, gaussian
 from torch.func import grad
 
 from bomrl_lite.policies import categorical_mlp, gaussian_mlp
-from bomrl_lite.sampled_adaptation import Adapted, explicit_info
+from bomrl_lite.sampled_adaptation import Adapted, SampledInfo
 from bomrl_lite.sampled_meta_gradients import (
     METHODS,
     adapted,
@@ -137,9 +137,8 @@ def test_e_maml_adds_the_score_of_the_first_data():
 
 
 def test_the_worst_of_several_steps_is_reported():
-    infos = [explicit_info({"x": torch.zeros(2)})._replace(curvature=torch.tensor(c)) for c in (3.0, -1.0)]  # fmt: skip
-    infos[0] = infos[0]._replace(residual=torch.tensor(0.2))
-    infos[1] = infos[1]._replace(stationarity=torch.tensor(0.4))
+    figures = ((0.1, 3.0, 0.2), (0.4, -1.0, 0.0))
+    infos = [SampledInfo(*map(torch.tensor, each)) for each in figures]
     assert [round(x.item(), 6) for x in worst(infos)] == [0.4, -1.0, 0.2]
     steps = iter(infos)
 

@@ -4,9 +4,13 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from IPython.display import Markdown, display
+
+RESULTS = Path(__file__).resolve().parents[2] / "notebooks" / "results"
 
 
 def show_source(*functions: Callable[..., Any]) -> None:
@@ -23,3 +27,19 @@ def source_without_docstring(function: Callable[..., Any]) -> str:
         return text.rstrip()
     lines, docstring = text.splitlines(), body.body[0]
     return "\n".join(lines[: docstring.lineno - 1] + lines[docstring.end_lineno :]).rstrip()
+
+
+def stored_table(name: str) -> pd.DataFrame:
+    """Return a stored result, which ``python -m bomrl_lite experiment NAME`` made.
+
+    Raises:
+        FileNotFoundError: there is none of that name; the message lists those there are.
+    """
+    path = RESULTS / f"{name}.csv"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in RESULTS.glob("*.csv")))
+        raise FileNotFoundError(
+            f"no result is stored as {name!r}; there are {known}. Make it: "
+            f"python -m bomrl_lite experiment {name}"
+        )
+    return pd.read_csv(path, dtype={"seed": str})

@@ -49,7 +49,7 @@ TRACES = (0.5, 0.8, 0.9, 1.0)
 LAMBDAS = (0.5, 2.0)
 """lam: the smaller, the larger the part through Q."""
 
-EPISODES = (20, 200, 2000)
+EPISODES = (20, 200, 1000)
 """Batch sizes N of the stored experiment."""
 
 BUDGET = 20_000

@@ -7,9 +7,10 @@
 # - see three distances between policies as geometry, and predict where each moves a policy;
 # - solve the adaptation in closed form, or by climbing, and tell from its diagnostics whether it is solved;
 # - recognise PPO, the natural gradient and MAML's step as special cases;
-# - prove that adaptation cannot lose, and see what that guarantee costs.
+# - prove that adaptation cannot lose, and see what that guarantee costs;
+# - adapt from a handful of episodes, and see what a trained prior is worth then.
 #
-# **Time:** reading 45 minutes, computing about 1 minute. **Before:** [01 · The MAML baseline](01_maml_baseline.ipynb). **After:** exercise set 03 (`exercises/03_universal_adaptation.ipynb`).
+# **Time:** reading 55 minutes, computing about 1 minute. **Before:** [01 · The MAML baseline](01_maml_baseline.ipynb). **After:** exercise set 03 (`exercises/03_universal_adaptation.ipynb`).
 #
 # | equation | function |
 # |---|---|
@@ -20,6 +21,7 @@
 # | $\max L$ subject to $D^2\le\delta$ | `bl.adapt_in_trust_region` |
 # | $\theta=\phi+\frac1\lambda F^{+}\nabla L$; $\theta=\phi+\frac1{2\lambda}\nabla L$ | `bl.natural_gradient_step`, `bl.policy_gradient_step` |
 # | $J(\phi)+\frac{L(\theta)-L(\phi)-\lambda D^2}{1-\gamma}\le J(\theta)$ | `bl.lower_bound` |
+# | $\hat\nu(s)$, $\hat Q(s,a)$ from $K$ episodes | `counted_data` |
 
 # %% tags=["parameters"]
 profile = "class"  # "smoke": seconds, for tests · "class": for you · "full": larger, for figures
@@ -36,13 +38,16 @@ from torch.func import vmap
 import bomrl_lite as bl
 from bomrl_lite.course import plots, widgets
 from bomrl_lite.course.record import record
-from bomrl_lite.course.show import show_source
+from bomrl_lite.course.show import show_source, stored_table
 from bomrl_lite.distances import d1_from_samples, kl_divergence, reverse_kl_divergence
 from bomrl_lite.linalg import add_scaled, norm
+from bomrl_lite.one_time_data import counted_data
 from bomrl_lite.reductions import smooth_clip
+from bomrl_lite.rollout import TabularSimulator, collect, repeat
 from bomrl_lite.solvers import ascend, maximize
 from bomrl_lite.tasks import frozen_lake as lakes
 from bomrl_lite.train import make_problem, seeded
+from bomrl_lite.types import Rollout
 
 plots.use_style()
 torch.set_num_threads(1)
@@ -83,6 +88,7 @@ for field, tensor in data._asdict().items():
     print(f"{field:<14}{tuple(tensor.shape)}")
 
 theta, info = bl.adapt(uniform, data, policy=policy, distance=bl.d2, lam=0.3)
+exact_return = bl.policy_return(theta, lake, **exact).item()
 for name, params in (("uniform", uniform), ("adapted", theta)):
     print(
         f"{name}: L = {bl.surrogate_objective(params, data, policy=policy):+.3f}, "
@@ -488,15 +494,78 @@ record("untrained_after_four_adaptations", multi.iloc[1], "return")
 # %% [markdown]
 # *Mean return over held-out lakes from the untrained prior; bands span all seeds. The prices are not comparable between D3 and the others: D3 is measured in logits.*
 #
-# ## 7. Recap
+# ## 7. From samples: what a prior is worth when data are few
+#
+# So far the data were exact, and with exact $Q$ a small $\lambda$ turns even the uniform policy into a good one: there is little left for a prior to do. Now let $\pi_\phi$ act for $K$ episodes, once. For a table all that Alg needs of them are counts: how often a state was visited, and the mean return after each action. The record is the same `OneTimeData`, so *nothing after it changes*.
+
+# %%
+show_source(counted_data)
+
+# %%
+few = lakes.lake_tasks([lake_map], lakes.HOLES)
+reader = bl.over_states(policy)  # the same policy, reading state numbers
+for episodes in (1, 20, 400):
+    draw = torch.Generator().manual_seed(seed)
+    simulator = TabularSimulator(few, episodes, 50)
+    rollout = collect(simulator, reader, repeat(uniform, 1), draw)
+    counted = counted_data(
+        Rollout(*(field[0] for field in rollout)), policy.log_probs(uniform), gamma=gamma
+    )
+    seen = (counted.state_weights > 0).sum().item()
+    error = (counted.q_values - data.q_values)[counted.state_weights > 0].abs().mean().item()
+    theta, info = bl.adapt(uniform, counted, policy=policy, distance=bl.d2, lam=0.3)
+    value = bl.policy_return(theta, lake, **exact).item()
+    print(
+        f"K = {episodes:>3}: {seen:>2} of 16 states seen, mean error of Q there {error:.2f}, "
+        f"J after Alg {value:+.2f} (exact data: {exact_return:+.2f})"
+    )
+    record(f"return_from_{episodes}_episodes", value, "return")
+
+# %% [markdown]
+# One episode sees a few states and prices their actions by a single try. Here a prior can help twice: it *goes where the data matter*, and it needs a shorter way.
+#
+# The stored experiment (`python -m bomrl_lite experiment sampled_lakes`) asks how large the gap to each lake's optimum is after ONE adaptation from $K$ episodes, on lakes that training never saw. Every pair of a prior and $K$ may choose its $\lambda$ on the training lakes, from one grid.
+
+# %%
+table = stored_table("sampled_lakes")
+fig = plots.draw_experiment("sampled_lakes", table)
+
+# %%
+sampled = table[(table["alg"] == "bomrl_d2") & (table["family"] == "holes")]
+gaps = sampled.pivot_table(index="prior", columns="episodes", values="gap", sort=False)
+gaps.insert(0, "before", sampled.groupby("prior", sort=False)["gap_before"].mean())
+best = gaps.loc[[name for name in gaps.index if name.startswith("bomrl")]].min()
+record("stored_gap_untrained_20", gaps.loc["untrained", 20], "return")
+record("stored_gap_bomrl_20", best[20], "return")
+record("stored_gap_maml_20", gaps.loc["maml", 20], "return")
+gaps.round(2)
+
+# %% [markdown]
+# *Mean gaps on held-out lakes with holes, five seeds.* Three things to see:
+#
+# - **The prior matters now.** With exact data the untrained prior was almost as good as any; from 20 episodes it is far behind.
+# - **The best prior is not the one that is best before it adapts.** The jointly trained policy has the smallest gap at first, and hardly moves: it has given up the actions that would have to be tried.
+# - **With one episode nobody can do much**, and a prior that bets on adaptation may be worse than one that does not.
+#
+# Does Alg adapt better than a gradient step *from the same prior and the same episodes*? The table has both; look before you believe either.
+
+# %%
+both = table[table["family"] == "holes"].pivot_table(
+    index="prior", columns=["episodes", "alg"], values="gap", sort=False
+)
+both.round(2)
+
+# %% [markdown]
+# ## 8. Recap
 #
 # - One batch of $\pi_\phi$ prices every policy through $L(\theta)$; $\lambda D^2$ pays for what it cannot know. Alg maximises the difference, to the end.
 # - D1 and D2 agree near $\phi$ and part far away: D1 never gives an action up, D2 can. D3 sees logits, not behaviour.
 # - Free logits: D2 adds $Q/\lambda$, D1 is a root per state, $\nu$ drops out. Shared weights: climb, and $\nu$ matters.
 # - PPO with a KL penalty is Alg with D1; natural and plain gradients are its first-order shortcuts, with errors of order $1/\lambda$.
 # - From $\lambda_0$ on Alg cannot lose; that $\lambda_0$ is too large to be useful.
+# - From few episodes the prior matters: it decides what the data show and how far there is to go.
 #
-# ## 8. Check yourself
+# ## 9. Check yourself
 #
 # <details><summary>What does Alg use the data for that MAML's step does not?</summary>
 #
@@ -528,7 +597,7 @@ record("untrained_after_four_adaptations", multi.iloc[1], "return")
 #
 # </details>
 #
-# ## 9. Reading
+# ## 10. Reading
 #
 # - S. Xu, M. Zhu (2024), *Meta-Reinforcement Learning with Universal Policy Adaptation*, arXiv 2410.09728: Alg and its three distances.
 # - J. Schulman et al. (2015), *Trust Region Policy Optimization*, arXiv 1502.05477: the surrogate and its bound.

@@ -6,9 +6,10 @@
 # - differentiate through the solution of an inner problem, and derive the hypergradient of BO-MRL line by line;
 # - solve its linear system state by state (Proposition 1) or iteratively, and tell when ten iterations are not enough;
 # - climb the ladder from a naive meta-gradient to the full one, and say which rung is exact where;
-# - recognise a hypergradient that is wrong by its diagnostics, before it spoils a training run.
+# - recognise a hypergradient that is wrong by its diagnostics, before it spoils a training run;
+# - choose among three recipes for sampled data and neural policies, and check each.
 #
-# **Time:** reading 60 minutes, computing about 1 minute. **Before:** [03 · Universal policy adaptation](03_universal_adaptation.ipynb). **After:** exercise set 04 (`exercises/04_implicit_differentiation.ipynb`).
+# **Time:** reading 75 minutes, computing about 2 minutes. **Before:** [03 · Universal policy adaptation](03_universal_adaptation.ipynb). **After:** exercise set 04 (`exercises/04_implicit_differentiation.ipynb`).
 #
 # | equation | function |
 # |---|---|
@@ -18,6 +19,7 @@
 # | what of the data's dependence on $\phi$ is kept | `bl.DATA_FUNCTIONS` |
 # | bordered system of Karush, Kuhn and Tucker | `bl.constrained_vjp` |
 # | $\nabla_\phi J(\theta_K(\phi))$, back through $K$ steps | `bl.unrolled_hypergradient` |
+# | recipes A, B, C on samples | `head_adaptation`, `natural_adaptation`, `solved_adaptation` |
 
 # %% tags=["parameters"]
 profile = "class"  # "smoke": seconds, for tests · "class": for you · "full": larger, for figures
@@ -35,32 +37,48 @@ import torch
 from torch.func import grad, hessian, jacrev, vmap
 
 import bomrl_lite as bl
+from bomrl_lite.bench import sampled as sampled_bench
 from bomrl_lite.course import plots, widgets
-from bomrl_lite.memory import peak_bytes
 from bomrl_lite.course.record import record
-from bomrl_lite.course.show import show_source
+from bomrl_lite.course.show import show_source, stored_table
 from bomrl_lite.distances import STATE_DISTANCES, kl_divergence
 from bomrl_lite.hypergradient import is_solved
 from bomrl_lite.linalg import add_scaled, dense_matrix, flatten, norm, unflatten
+from bomrl_lite.memory import peak_bytes
+from bomrl_lite.natural_adaptation import natural_adaptation
 from bomrl_lite.policywise import condition_numbers, policywise_curvature, simplex_solve
+from bomrl_lite.sampled_adaptation import head_adaptation
+from bomrl_lite.sampled_problem import SampledConfig
 from bomrl_lite.solvers import ascend
 from bomrl_lite.train import seeded
+from bomrl_lite.train_sampled import meta_train
 
 plots.use_style()
 torch.set_num_threads(1)
 sizes = {
-    "smoke": {"tasks": 2, "starts": 4, "inner_steps": (1, 10), "lams": (1.0, 10.0)},
+    "smoke": {
+        "tasks": 2,
+        "starts": 4,
+        "inner_steps": (1, 10),
+        "lams": (1.0, 10.0),
+        "head_iterations": 3,
+        "iterations_b": 2,
+    },
     "class": {
         "tasks": 5,
         "starts": 20,
         "inner_steps": (1, 3, 10, 30, 100, 200),
         "lams": (0.1, 0.3, 1.0, 3.0, 10.0),
+        "head_iterations": 20,
+        "iterations_b": 12,
     },
     "full": {
         "tasks": 20,
         "starts": 100,
         "inner_steps": (1, 3, 10, 30, 100, 300, 1000),
         "lams": (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+        "head_iterations": 50,
+        "iterations_b": 50,
     },
 }[profile]
 
@@ -988,15 +1006,146 @@ pd.DataFrame(rows).set_index("lam")
 #
 # The last row is the one that no solver can report. It is why the ladder has names.
 #
-# ## 9. Recap
+# ## 9. From samples: three recipes and what they cost
+#
+# Nothing above asked where the data came from. From episodes, every visit is a state of its own, with the one action that was taken; with that reading `surrogate_objective`, the distances and `implicit_vjp` run unchanged on samples of a neural policy. What is left to choose is surrogate, metric and the parameters that move:
+#
+# | recipe | surrogate | metric | moves | solved by |
+# |---|---|---|---|---|
+# | A | linear in $\theta$ | KL + ridge | the linear head | one small linear system |
+# | B | linear in $\theta$ | KL to second order + ridge | everything | conjugate gradients, the same matrix both ways |
+# | C | ratio or smooth clip | KL + ridge | the linear head | Newton, then `implicit_vjp` |
+#
+# The ridge belongs *inside* the objective, so that inner solution, Hessian and mixed term agree. Recipe A in full:
+
+# %%
+show_source(head_adaptation)
+
+# %% [markdown]
+# And recipe B, where no matrix is ever written out:
+
+# %%
+show_source(natural_adaptation)
+
+# %% [markdown]
+# Each against central differences, on episodes of 2-D navigation that are kept fixed while $\phi$ moves, in double precision:
+
+# %%
+recipe_errors = {
+    figure.name.split(", ", 1)[1]: figure.figure for figure in sampled_bench.recipe_errors()
+}
+for name, error in recipe_errors.items():
+    record(
+        f"recipe_error_{name.split(':')[0].replace(' ', '_').replace(',', '').lower()}",
+        error,
+        "relative",
+    )
+pd.Series(recipe_errors, name="relative error").map("{:.1e}".format).to_frame()
+
+# %% [markdown]
+# ### Implicit or unrolled?
+#
+# Unrolling keeps every inner step for the way back. The implicit gradient keeps only the end, but is right only *at* the end. Recipe C's inner problem, climbed by 1 to 100 gradient steps (stored, `python -m bomrl_lite experiment inner_steps`):
+
+# %%
+steps_table = stored_table("inner_steps")
+fig = plots.draw_experiment("inner_steps", steps_table)
+memory = steps_table.pivot_table(index="steps", columns="way", values="megabytes")
+record("implicit_memory_growth", memory["implicit"].iloc[-1] / memory["implicit"].iloc[0], "ratio")
+record("unrolled_memory_growth", memory["unrolled"].iloc[-1] / memory["unrolled"].iloc[0], "ratio")
+
+# %% [markdown]
+# *Medians over five seeds, bands from smallest to largest.* Both become exact as the inner problem is solved. Memory is where they part: flat against linear.
+#
+# ### Training with recipe B
+#
+# The head-only recipe trains in seconds, recipe B in a minute. A short run of each, from the same seed:
+
+# %%
+curves, diagnostics = [], {}
+for method, iterations in (
+    ("bomrl_head", sizes["head_iterations"]),
+    ("bomrl", sizes["iterations_b"]),
+):
+    state = meta_train(SampledConfig(method=method, seed=seed, iterations=iterations))
+    diagnostics[method] = state.history
+    for row in state.history:
+        for when, column in (("after 1 adaptation", "return_after"), ("before", "return_before")):
+            curves.append(
+                {
+                    "iteration": row["iteration"],
+                    "method": method,
+                    "return": row[column],
+                    "when": when,
+                }
+            )
+    record(f"{method}_return_after", state.history[-1]["return_after"], "return")
+fig = plots.sampled_training_curves(pd.DataFrame(curves))
+
+# %% [markdown]
+# A hypergradient that nobody checks is a rumour. Every iteration reports its inner problem: the residual of both linear systems, the smallest curvature they met, how many tasks were left out because they were not solved, how far the adaptation moved ($D_1^2$), and how far it moves on *shuffled* advantages, which is pure noise:
+
+# %%
+wanted = [
+    "iteration",
+    "stationarity",
+    "residual",
+    "curvature",
+    "unsolved",
+    "distance",
+    "shuffled_distance",
+]
+log = pd.DataFrame(diagnostics["bomrl"])[wanted]
+record("residual_of_recipe_b", float(log["residual"].max()), "relative")
+record(
+    "signal_over_noise_at_start", float(log["distance"][0] / log["shuffled_distance"][0]), "ratio"
+)
+log[log["shuffled_distance"].notna()].set_index("iteration").map("{:.2g}".format)
+
+# %% [markdown]
+# If signal and noise are close, $\lambda$ or the ridge is too small: the adaptation would follow accidents of the sample.
+#
+# ### The term through $Q$, from samples
+#
+# Section 5 said what $\nabla_\phi Q$ is worth when it is exact. From episodes it is a sum of scores of later actions, and loud. The stored table compares the hypergradient with the sampled term, for several truncations of the causal horizon, to the hypergradient that leaves the term out:
+
+# %%
+fig = plots.draw_experiment("q_gradient", stored_table("q_gradient"))
+
+# %% [markdown]
+# *Error with the sampled term over error without it: below 1 it helps.* It is unbiased at full horizon, and with few episodes that is no consolation: it can be better to drop the term, or to keep the near future only. So it is off by default in sampled training, and `data="q_gradient"`, `causal_trace=0.5` switches it on.
+#
+# ### Does it pay?
+#
+# Return after ONE adaptation on goals that training never saw, over the number of one-time episodes; and over how unlike the tasks are, which is the width of the arc that goals lie on. Same dials for every number of episodes, five and three seeds:
+
+# %%
+episodes_table = stored_table("episodes")
+fig = plots.draw_experiment("episodes", episodes_table)
+matched = episodes_table[episodes_table["trained_with"] == episodes_table["episodes"]]
+leads = {}
+for count in sorted(set(matched["episodes"])):
+    part_of = matched[matched["episodes"] == count]
+    for baseline in ("maml", "promp"):
+        leads[count, baseline] = plots.paired_difference(part_of, "bomrl", baseline)
+pd.DataFrame(leads).T.rename_axis(["episodes", "over"]).round(2)
+
+# %%
+fig = plots.draw_experiment("heterogeneity", stored_table("heterogeneity"))
+
+# %% [markdown]
+# *Interquartile means over seeds with 95 % bootstrap intervals. The table pairs by seed: mean lead of recipe B, its standard error, seeds won.* Read the intervals before the means; what a KL metric certainly buys is a step whose size is known beforehand and a hypergradient that can be checked.
+#
+# ## 10. Recap
 #
 # - The implicit function theorem differentiates an arg max from its stationarity: one linear system with $H=-\nabla^2_\theta F$, one derivative towards $\phi$.
 # - Proposition 1 does it state by state with matrices of the size of the action set, completed by the constraint that probabilities sum to 1.
 # - The slides' formula is the third rung of the ladder: exact for tabular D1 and D2. With D3 or shared parameters $\nabla_\phi\nu$ is needed too.
 # - Conjugate gradients stop at a residual, not at a count. Damping belongs into the objective; a multiplier must be differentiated like everything else.
 # - Implicit differentiation costs memory that does not grow with inner steps, and describes the solved problem only. Ask for its stationarity, curvature and residual.
+# - On samples the same functions run; the recipe decides what is linear and what moves. $\nabla_\phi Q$ is loud there: truncate it or leave it out.
 #
-# ## 10. Check yourself
+# ## 11. Check yourself
 #
 # <details><summary>How does bilevel optimisation differ from single-level optimisation?</summary>
 #
@@ -1034,7 +1183,7 @@ pd.DataFrame(rows).set_index("lam")
 #
 # </details>
 #
-# ## 11. Reading
+# ## 12. Reading
 #
 # - S. Xu, M. Zhu (2024), *Meta-Reinforcement Learning with Universal Policy Adaptation*, arXiv 2410.09728: the hypergradient of BO-MRL and Proposition 1.
 # - M. Hestenes, E. Stiefel (1952), *Methods of Conjugate Gradients for Solving Linear Systems*: the solver.

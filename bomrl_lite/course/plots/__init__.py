@@ -40,6 +40,14 @@ from bomrl_lite.course.plots.hypergradients import (
 from bomrl_lite.course.plots.lakes import draw_lake, draw_lakes
 from bomrl_lite.course.plots.pictures import bilevel_picture, meta_learning_picture
 from bomrl_lite.course.plots.runs import draw_learning_curves, last_values, read_runs
+from bomrl_lite.course.plots.sampled import (
+    METHOD_LABELS,
+    ascent_fields,
+    draw_walks,
+    interquartile_mean,
+    paired_difference,
+    sampled_training_curves,
+)
 from bomrl_lite.course.plots.style import GOLD, ICE, INK, LABELS, PRIORS, VALUES, WATER, use_style
 from bomrl_lite.course.plots.theory import convergence, dial_setting, proof_steps, smoothing_caveat
 
@@ -49,11 +57,13 @@ __all__ = [
     "ICE",
     "INK",
     "LABELS",
+    "METHOD_LABELS",
     "PRIORS",
     "VALUES",
     "WATER",
     "adaptation_paths",
     "adapted_lake",
+    "ascent_fields",
     "bias_and_deviation",
     "bilevel_picture",
     "bound_along_line",
@@ -66,6 +76,7 @@ __all__ = [
     "draw_lake",
     "draw_lakes",
     "draw_learning_curves",
+    "draw_walks",
     "errors_over_iterations",
     "gap_against_stationarity",
     "gap_bars",
@@ -73,10 +84,12 @@ __all__ = [
     "gap_over_tasks",
     "hypergradient_error",
     "implicit_function_picture",
+    "interquartile_mean",
     "laboratory_figure",
     "ladder_errors",
     "last_values",
     "meta_learning_picture",
+    "paired_difference",
     "plt",
     "proof_steps",
     "q_gradient_figure",
@@ -85,6 +98,7 @@ __all__ = [
     "reduction_errors",
     "return_over_step_size",
     "returns_over_steps",
+    "sampled_training_curves",
     "smoothing_caveat",
     "training_curves",
     "use_style",

@@ -11,6 +11,7 @@ import seaborn as sns
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from bomrl_lite.course.plots import sampled
 from bomrl_lite.course.plots.estimators import laboratory_figure, q_gradient_figure
 from bomrl_lite.course.plots.style import INK, LABELS, PRIORS, relabel
 
@@ -177,6 +178,13 @@ FIGURES = {
     "sensitivity": sensitivity_figure,
     "laboratory": laboratory_figure,
     "q_gradient": q_gradient_figure,
+    "navigation_tuning": sampled.tuning_figure,
+    "navigation": sampled.methods_figure,
+    "corners": sampled.methods_figure,
+    "episodes": sampled.episodes_figure,
+    "heterogeneity": sampled.heterogeneity_figure,
+    "sampled_lakes": sampled.sampled_lakes_figure,
+    "inner_steps": sampled.inner_steps_figure,
 }
 """The figure of each experiment."""
 

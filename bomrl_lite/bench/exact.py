@@ -1,20 +1,8 @@
-"""``make bench``: the project's bars, measured on this machine.
+"""Bars of the exact road: meta-gradients, hypergradients, their cost."""
 
-Times are CPU seconds of one thread where that is the bar, and ratios are taken within one run:
-machines are shared and noisy, and only these two survive that.
-"""
-
-import json
-import platform
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.func import grad, vmap
@@ -26,8 +14,8 @@ from bomrl_lite.adaptation import (
     policy_gradient,
     policy_return,
 )
+from bomrl_lite.bench.figure import Figure, cpu_seconds, ratio_of
 from bomrl_lite.distances import DISTANCES, d2
-from bomrl_lite.files import write_atomically
 from bomrl_lite.hypergradient import implicit_vjp, unrolled_hypergradient
 from bomrl_lite.linalg import add_scaled, dot, norm
 from bomrl_lite.meta_gradients import bomrl, bomrl_trust_region, maml
@@ -40,37 +28,6 @@ from bomrl_lite.trust_region import adapt_to_task_in_trust_region
 from bomrl_lite.types import Adaptation, MetaGradient, Params, TabularPolicy, TabularTask
 
 
-class Figure(NamedTuple):
-    """One measured figure; ``bar`` is the largest value allowed, None where it only informs."""
-
-    name: str
-    figure: float
-    unit: str
-    bar: float | None
-
-    @property
-    def holds(self) -> bool:
-        """Tell whether the figure keeps its bar."""
-        return self.bar is None or self.figure <= self.bar
-
-
-def main(out: Path) -> int:
-    """Measure every figure, print the table, write ``out``; exit code 1 if a bar is missed."""
-    torch.set_num_threads(1)
-    figures = []
-    print(f"{'name':<58}{'figure':>11}  {'unit':<10}{'bar':>9}  holds")
-    for measure in MEASUREMENTS:
-        for figure in measure():
-            figures.append(figure)
-            print(_line(figure), flush=True)
-    rows = [{**figure._asdict(), "holds": figure.holds} for figure in figures]
-    machine = {"python": platform.python_version(), "torch": torch.__version__}
-    report = {"machine": {**machine, "processor": platform.machine()}, "figures": rows}
-    write_atomically(out, json.dumps(report, indent=1).encode())
-    print(f"written to {out}")
-    return 0 if all(figure.holds for figure in figures) else 1
-
-
 def exact_training() -> Iterator[Figure]:
     """Train MAML and BO-MRL exactly: 10 tasks, 150 iterations."""
     for name, config in {
@@ -78,7 +35,7 @@ def exact_training() -> Iterator[Figure]:
         "BO-MRL with D1": MetaConfig(method="bomrl", distance="d1"),
         "BO-MRL with D2": MetaConfig(method="bomrl", distance="d2"),
     }.items():
-        seconds = _cpu_seconds(partial(meta_train, config))
+        seconds = cpu_seconds(partial(meta_train, config))
         yield Figure(f"exact {name} on Frozen Lake, 10 tasks, 150 it.", seconds, "CPU-s", 5.0)
 
 
@@ -185,7 +142,7 @@ def batching_gain() -> Iterator[Figure]:
     phi = problem.policy.init(seeded(0, stream=1))
     batched = vmap(problem.meta_gradient, in_dims=(None, 0))
     singles = [TabularTask(*(field[i] for field in problem.tasks)) for i in range(20)]
-    ratio = _ratio(
+    ratio = ratio_of(
         partial(batched, phi, problem.tasks),
         lambda: [problem.meta_gradient(phi, task) for task in singles],
     )
@@ -202,50 +159,11 @@ def overhead_over_solves() -> Iterator[Figure]:
     state = start_state(config, problem)
     matrices = torch.eye(16, dtype=torch.float64) + 0.01 * torch.rand(10, 16, 16).double()
     right = torch.rand(10, 16, 1, dtype=torch.float64)
-    ratio = _ratio(
+    ratio = ratio_of(
         lambda: meta_step(state, problem.tasks, problem.meta_gradient),
         lambda: [torch.linalg.solve(matrices, right) for _ in range(8)],
     )
     yield Figure("meta-iteration, against its linear solves alone", ratio, "ratio", None)
-
-
-def import_cost() -> Iterator[Figure]:
-    """Divide the CPU seconds of ``import bomrl_lite`` by those of ``import torch``."""
-    pairs = [(_import_seconds("bomrl_lite"), _import_seconds("torch")) for _ in range(7)]
-    ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-    yield Figure("import bomrl_lite, against import torch", ours / theirs, "ratio", 1.1)
-
-
-def lesson_times() -> Iterator[Figure]:
-    """Execute each long lesson at profile class through papermill: wall seconds, as one waits."""
-    from bomrl_lite.course.building.plan import lesson
-    from bomrl_lite.course.running.execute import Job, Limits, execute, kernel_environment
-
-    root = Path(__file__).resolve().parents[1]
-    for source in sorted(Path(root, "notebooks", "src").glob("0[1-9]*.py")):
-        notebook = lesson(root, source.relative_to(root))
-        with tempfile.TemporaryDirectory() as folder, kernel_environment() as environment:
-            target = Path(folder, f"{source.stem}.ipynb")
-            job = Job(notebook, target, root / "notebooks", {"profile": "class"})
-            outcome = execute(job, Limits(cell=600, wall=1200), environment)
-        if outcome.failure or outcome.notebook is None:
-            raise ValueError(f"{source.stem} did not run to its end: {outcome.failure}")
-        slowest = max(cell.metadata.papermill.duration or 0 for cell in outcome.notebook.cells)
-        number = source.stem[:2]
-        yield Figure(f"lesson {number} at profile class", outcome.seconds, "s", 150.0)
-        yield Figure(f"lesson {number}, its slowest cell", slowest, "s", 60.0)
-
-
-MEASUREMENTS = (
-    exact_training,
-    meta_gradient_error,
-    hypergradient_errors,
-    hypergradient_memory,
-    batching_gain,
-    overhead_over_solves,
-    import_cost,
-    lesson_times,
-)
 
 
 def _lake() -> tuple[TabularTask, TabularPolicy]:
@@ -286,28 +204,3 @@ def _autodiff_error(phi: Params, task: TabularTask, dials: dict[str, Any]) -> fl
     expected = grad(objective)(phi)
     difference = add_scaled(bomrl(phi, task, lam=1.0, **dials)[0], -1.0, expected)
     return (norm(difference) / norm(expected)).item()
-
-
-def _line(figure: Figure) -> str:
-    bar = "-" if figure.bar is None else f"{figure.bar:.3g}"
-    verdict = "-" if figure.bar is None else "yes" if figure.holds else "NO"
-    return f"{figure.name:<58}{figure.figure:>11.3g}  {figure.unit:<10}{bar:>9}  {verdict}"
-
-
-def _cpu_seconds(work: Callable[[], object]) -> float:
-    start = time.process_time()
-    work()
-    return time.process_time() - start
-
-
-def _ratio(ours: Callable[[], object], floor: Callable[[], object], rounds: int = 15) -> float:
-    """Return the median ratio of CPU seconds, the two in turn, after one warm-up of each."""
-    for warm_up in (ours, floor):
-        warm_up()
-    return statistics.median(_cpu_seconds(ours) / _cpu_seconds(floor) for _ in range(rounds))
-
-
-def _import_seconds(module: str) -> float:
-    code = f"import time; t = time.process_time(); import {module}; print(time.process_time() - t)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return float(done.stdout)

@@ -1,0 +1,414 @@
+# %% [markdown]
+# # 02 · Credit assignment
+#
+# **After this lesson you can**
+#
+# - tell apart the two objectives that papers call MAML-RL, and say what each credits the collection of data with;
+# - split the Hessian of $J$ into four terms, and name the estimator that keeps each of them;
+# - build naive MAML, LVC, DiCE and Loaded DiCE from episodes, one change at a time;
+# - measure bias and variance of an estimator against the exact answer, and see which laws they obey;
+# - explain what ProMP adds, and read a fair comparison of fifteen methods.
+#
+# **Time:** reading 50 minutes, computing about 1 minute. **Before:** [01 · The MAML baseline](01_maml_baseline.ipynb). **After:** exercise set 02 (`exercises/02_credit_assignment.ipynb`).
+#
+# | equation | function |
+# |---|---|
+# | $G_t=\sum_{u\ge t}\gamma^{u-t}r_u$, generalised advantages | `discounted_returns`, `generalised_advantages` |
+# | $\nabla^2J=H_1+H_2+H_{12}+H_{12}^\top$ | `naive_samples`, `frozen_samples`, `samples_with_q_gradient`, `full_samples` |
+# | $\mathrm{box}(x)=e^{x-\bot x}$ | `magic_box`, `dice_objective`, `loaded_dice_objective` |
+# | $\theta=\phi+\alpha\nabla_\theta\overline{\rho_\theta\hat A}\,\vert_{\theta=\phi}$ | `gradient_adaptation` |
+# | $\min(\rho A,\mathrm{clip}(\rho,1\pm\epsilon)A)-\eta\,\mathrm{KL}(\pi_{old}\Vert\pi_\phi)$ | `ratio_objective`, `METHODS["promp"]` |
+
+# %% tags=["parameters"]
+profile = "class"  # "smoke": seconds, for tests · "class": for you · "full": larger, for figures
+seed = 0
+
+# %%
+import math
+from functools import partial
+
+import pandas as pd
+import torch
+from torch.func import grad, vmap
+
+import bomrl_lite as bl
+from bomrl_lite.course import plots
+from bomrl_lite.course.record import record
+from bomrl_lite.course.show import show_source, stored_table
+from bomrl_lite.experiments import laboratory
+from bomrl_lite.linalg import dot, norm
+from bomrl_lite.one_time_data import frozen_samples, full_samples, naive_samples
+from bomrl_lite.returns import dice_objective, discounted_returns, magic_box
+from bomrl_lite.rollout import collect, repeat
+from bomrl_lite.sampled_adaptation import gradient_adaptation
+from bomrl_lite.sampled_meta_gradients import METHODS, ratio_objective
+from bomrl_lite.sampled_problem import SampledConfig
+from bomrl_lite.sampled_problem import make_problem as make_sampled_problem
+from bomrl_lite.tasks import make_sampled_tasks
+from bomrl_lite.train_sampled import meta_train
+
+plots.use_style()
+torch.set_num_threads(1)
+sizes = {
+    "smoke": {"episodes": (10, 100), "budget": 200, "iterations": 3, "corner_iterations": 2},
+    "class": {
+        "episodes": (5, 20, 100, 500),
+        "budget": 2000,
+        "iterations": 20,
+        "corner_iterations": 40,
+    },
+    "full": {
+        "episodes": laboratory.EPISODES,
+        "budget": 10000,
+        "iterations": 50,
+        "corner_iterations": 100,
+    },
+}[profile]
+
+# %% [markdown]
+# ## 1. Whom to thank: two objectives
+#
+# Lesson 01 adapted with the exact gradient. From episodes, $\hat g(D)$ replaces it, and $D$ is random. Then "the return after adaptation" can mean two things (Rothfuss et al., 2018):
+#
+# $$J^{I}(\phi)=\mathbb E_\tau\big[J_\tau(\phi+\alpha\,\mathbb E_D[\hat g(D)])\big],\qquad J^{II}(\phi)=\mathbb E_\tau\,\mathbb E_{D\sim\pi_\phi}\big[J_\tau(\phi+\alpha\,\hat g(D))\big].$$
+#
+# Formulation I averages the step and then looks where it leads: adaptation with endless data. Formulation II looks where each batch leads, and averages returns. The gradient of II has a term that plain automatic differentiation never sees, because it sits in the *density* of $D$:
+#
+# $$\nabla J^{II}=\underbrace{\mathbb E_D[\nabla_\phi J_\tau(\theta(\phi,D))]}_{\text{through the step}}+\underbrace{\mathbb E_D[\nabla_\phi\log p_\phi(D)\,J_\tau(\theta(\phi,D))]}_{\text{the E-MAML term}}.$$
+#
+# On a line both can be computed without sampling. The policy is $\mathcal N(\mu,\sigma^2)$, one action per episode, and the two tasks pay $e^{-(a-g)^2/2w^2}$ around $g=\pm1$. $J$ has a closed form; the expectation over one-episode batches is an integral over one action.
+
+# %%
+width, goals, alpha = 0.5, torch.tensor([-1.0, 1.0], dtype=torch.float64), 1.0
+actions = torch.linspace(-8, 8, 1601, dtype=torch.float64)
+
+
+def line_return(phi, goal):
+    """J of N(mu, sigma^2) where an action a pays exp(-(a - goal)^2 / 2 w^2); phi = (mu, log sigma)."""
+    spread = width**2 + (2 * phi[1]).exp()
+    return width / spread.sqrt() * (-((phi[0] - goal) ** 2) / (2 * spread)).exp()
+
+
+def log_density(phi, action):
+    return -0.5 * ((action - phi[0]) / phi[1].exp()) ** 2 - phi[1] - 0.5 * math.log(2 * math.pi)
+
+
+def formulation_one(phi):
+    return vmap(lambda g: line_return(phi + alpha * grad(line_return)(phi, g), g))(goals).mean()
+
+
+def formulation_two(phi, credit=True):
+    def of_action(action, goal):
+        reward = (-((action - goal) ** 2) / (2 * width**2)).exp()
+        theta = phi + alpha * reward * grad(log_density)(phi, action)
+        density = log_density(phi, action).exp()
+        return (density if credit else density.detach()) * line_return(theta, goal)
+
+    each = vmap(lambda g: vmap(of_action, in_dims=(0, None))(actions, g).sum())(goals)
+    return each.mean() * (actions[1] - actions[0])
+
+
+objectives = {
+    "formulation I": formulation_one,
+    "formulation II": formulation_two,
+    "II, E-MAML term dropped": partial(formulation_two, credit=False),
+}
+starts = [(-1.5, -0.5), (0.0, -1.0), (0.3, 0.3), (1.3, -1.3), (0.8, 0.6)]
+rows, paths = [], {}
+for name, objective in objectives.items():
+    for start in starts:
+        point = torch.tensor(start, dtype=torch.float64)
+        walk = [point]
+        for _ in range(250):
+            slope = grad(objective)(point)
+            point = point + 0.05 * slope / (slope.norm() + 1e-3)
+            walk.append(point)
+        paths.setdefault(name, []).append(torch.stack(walk))
+        rows.append(
+            {
+                "climbed": name,
+                "return, endless data": formulation_one(point).item(),
+                "return, one episode": formulation_two(point).item(),
+                "sigma": point[1].exp().item(),
+            }
+        )
+ends = pd.DataFrame(rows).groupby("climbed", sort=False).mean()
+for name, row in ends.iterrows():
+    record(
+        f"one_episode_return_after_climbing_{str(name)[:14].strip().replace(' ', '_')}"
+        + ("_dropped" if "dropped" in str(name) else ""),
+        row["return, one episode"],
+        "return",
+    )
+fig = plots.ascent_fields(objectives, paths, labels=("mu", "log sigma"))
+ends.round(3)
+
+# %% [markdown]
+# *Brightness: the objective that is climbed, arrows: its gradient (the one that is followed), lines: five ascents to the dots. The right panel climbs formulation II without its E-MAML term, which is the gradient of no objective: its lines may stop where the picture is not brightest.*
+#
+# The table judges each end by both objectives. Neither formulation is "the right one": I is what you want if adaptation will see much data, II if it will see little. What is wrong is to maximise II and drop a term of its gradient without noticing.
+#
+# ## 2. Four terms of one Hessian
+#
+# In formulation I the meta-gradient is $(I+\alpha\nabla^2J(\phi))\,\nabla J(\theta)$, so everything hangs on estimating $\nabla^2J$ from episodes. It has four parts (Rothfuss et al., 2018, here with $Q$ in their place of returns):
+#
+# $$\nabla^2J=\underbrace{\mathbb E\sum_t\gamma^t\nabla\log\pi\,\nabla\log\pi^\top Q_t}_{H_1}+\underbrace{\mathbb E\sum_t\gamma^t\nabla^2\log\pi\,Q_t}_{H_2}+\underbrace{\mathbb E\sum_t\gamma^t\nabla\log\pi\,\nabla Q_t^\top}_{H_{12}}+H_{12}^\top.$$
+#
+# $H_2$: the score changes with $\phi$. $H_1$: the *actions* do. $H_{12}$: what an action is *worth* does, through all later actions. $H_{12}^\top$: the *states* do, through all earlier ones. Write the inner gradient as $\nabla_\theta L(\theta)$ at $\theta=\phi$ on one-time data; then which term survives is decided by which of the data still knows $\phi$. Exactly, without sampling:
+
+# %%
+problem = laboratory.make_problem("frozen_lake/holes-4x4", seed)
+direction = laboratory.outer_direction(problem)
+truth = bl.hessian_vector_product(
+    lambda p: bl.policy_return(p, problem.task, **problem.exact), problem.phi
+)(direction)
+kept = {"naive": "H2", "frozen": "H1 + H2", "q_gradient": "H1 + H2 + H12", "full": "all four"}
+errors = {}
+for rung, data_of in bl.DATA_FUNCTIONS.items():
+
+    def inner_slope(p, data_of=data_of):
+        data = data_of(p, problem.task, **problem.exact)
+        slope = grad(lambda x: bl.surrogate_objective(x, data, policy=problem.policy))(p)
+        return dot(slope, direction) / (1 - problem.gamma)
+
+    product = grad(inner_slope)(problem.phi)
+    errors[rung] = (norm(bl.add_scaled(product, -1.0, truth)) / norm(truth)).item()
+    print(
+        f"{rung:<12}{kept[rung]:<16} relative error of the Hessian-vector product {errors[rung]:.1e}"
+    )
+    record(f"hessian_error_{rung}", errors[rung], "relative")
+
+# %% [markdown]
+# Only all four together are the Hessian. The same ladder returns in lesson 04, for an Alg that solves its inner problem.
+#
+# ## 3. The estimators, one change at a time
+#
+# Now from episodes. `collect` lets a policy act in all tasks at once; a `Rollout` is batch first, padded where episodes end early:
+
+# %%
+family = make_sampled_tasks("probe/random-5x3")
+generator = torch.Generator().manual_seed(seed)
+mdps = family.sample(2, generator, "train")
+tabular = bl.tabular_softmax(5, 3)
+reader = bl.over_states(tabular)  # the same policy, reading state numbers
+phi = tabular.init(generator)
+rollout = collect(family.simulator(mdps, 4, 6), reader, repeat(phi, 2), generator)
+for field, tensor in rollout._asdict().items():
+    print(f"{field:<20}{tuple(tensor.shape)}")
+print("returns of the first task's episodes:", discounted_returns(rollout, family.gamma)[0, :, 0])
+
+# %% [markdown]
+# **Naive.** Store the actions, compute $\frac1M\sum\log\pi_\phi(a\mid s)\hat A$, differentiate twice. Automatic differentiation does what it is told: the actions are numbers, so all it finds is $H_2$.
+#
+# **LVC.** Divide by the probability that was stored when the action was taken. The ratio is 1, so no value changes. Its derivative is the score: the actions know $\phi$ again, $H_1$ is back. It is also the likelihood ratio of ProMP.
+
+# %%
+show_source(naive_samples, frozen_samples)
+
+# %% [markdown]
+# **DiCE.** Why not give every quantity the score of everything that caused it? The *magic box* $\mathrm{box}(x)=e^{x-\bot x}$ is 1 in value and multiplies by $\nabla x$ when differentiated, as often as you like. Weigh each reward with the box of all actions so far:
+#
+# $$J_{\mathrm{DiCE}}=\frac1B\sum_{\text{episodes}}\sum_t\gamma^t\,\mathrm{box}\Big(\sum_{u\le t}\log\pi_\phi(a_u\mid s_u)\Big)\,r_t.$$
+
+# %%
+show_source(magic_box, dice_objective)
+x = torch.tensor(0.3)
+print("value", magic_box(x).item(), " derivative", grad(magic_box)(x).item())
+
+# %% [markdown]
+# **Loaded DiCE** writes the same with advantages in place of rewards, which takes variance away, and can forget causes of long ago (`causal_trace`). On one-time data the boxes go where the four terms are: into the advantages ($H_{12}$) and into the weights of visits ($H_{12}^\top$).
+
+# %%
+show_source(full_samples)
+
+# %% [markdown]
+# One gradient step on such data is MAML's inner step, whichever rung; `Adapted.pull` is the way back from $\nabla J(\theta)$ to $\phi$.
+
+# %%
+show_source(gradient_adaptation)
+
+# %% [markdown]
+# ## 4. The laboratory
+#
+# On a tabular problem the exact answer is known, so an estimator can be judged: repeat it on many batches of $N$ episodes, and compare their mean (bias) and their spread (standard deviation) with the truth. Theory says: DiCE has no bias; LVC has some, that no amount of data removes, and less variance; every spread falls like $1/\sqrt N$. A small run now, the stored full one below.
+
+# %%
+live = pd.DataFrame(
+    laboratory.laboratory_rows(
+        "probe/random-5x3", seed, episodes=sizes["episodes"], budget=sizes["budget"]
+    )
+)
+shown = live.query("quantity == 'curvature'").pivot_table(
+    index="estimator", columns="episodes", values=["deviation", "error"], sort=False
+)
+most = max(sizes["episodes"])
+for name in ("LVC", "DiCE", "Loaded DiCE"):
+    mine = live.query("quantity == 'curvature' and estimator == @name")
+    label = name.lower().replace(" ", "_")
+    record(f"deviation_slope_{label}", laboratory.slope(mine["episodes"], mine["deviation"]), "")
+    record(f"error_{label}", float(mine.set_index("episodes").loc[most, "error"]), "relative")
+shown.round(2)
+
+# %%
+fig = plots.laboratory_figure(stored_table("laboratory"))
+
+# %% [markdown]
+# *The stored table (`python -m bomrl_lite experiment laboratory`): estimates of $\nabla^2J\,v$ on random problems and on lakes, over episodes per batch.*
+#
+# Read it from left to right. With few episodes the spread decides, and the estimator with the least of it has the smallest error, biased or not. With many, bias is what is left: LVC's curve goes flat where DiCE's keeps falling. Where they cross depends on the problem; deep meta-RL runs with 20 episodes per task, far on the left. That is why LVC, and not the unbiased estimator, is what most code uses.
+
+# %%
+table = stored_table("laboratory").query("quantity == 'curvature'")
+table = table.groupby(["problem", "estimator", "episodes"], sort=False)["error"].median().unstack()
+table.round(2)
+
+# %% [markdown]
+# ## 5. From estimator to algorithm: ProMP
+#
+# ProMP (Rothfuss et al., 2018) keeps the low-variance estimator and makes more of each batch. It re-adapts and climbs several times on the same episodes, with PPO's clipped ratio on the adapted policies and a price on moving the policy that collected:
+#
+# $$J^{\mathrm{ProMP}}(\phi)=J^{\mathrm{CLIP}}(\theta(\phi))-\eta\,\mathrm{KL}(\pi_{\phi_{old}}\Vert\pi_\phi),\qquad\theta(\phi)=\phi+\alpha\nabla J^{\mathrm{LR}}(\phi).$$
+
+# %%
+show_source(ratio_objective)
+pd.DataFrame(
+    {name: {"Alg": m.alg, "rung": m.data, "what it is": m.summary} for name, m in METHODS.items()}
+).T
+
+# %% [markdown]
+# That table is the whole family: every method is an Alg, a rung and a few dials. Let three of them train on the plane: a point that starts at the origin and walks to a goal on the unit circle that it cannot see.
+
+# %%
+curves = []
+for method in ("maml", "promp", "e_maml"):
+    config = SampledConfig(method=method, seed=seed, iterations=sizes["iterations"])
+    state = meta_train(config)
+    for row in state.history:
+        after = {"return": row["return_after"], "when": "after 1 adaptation"}
+        before = {"return": row["return_before"], "when": "before"}
+        labels = {"iteration": row["iteration"], "method": method}
+        curves += [{**labels, **after}, {**labels, **before}]
+    record(f"{method}_return_after", state.history[-1]["return_after"], "return")
+fig = plots.sampled_training_curves(pd.DataFrame(curves))
+
+# %% [markdown]
+# *Training batches, one seed. Before adaptation nobody can know the goal, and all stay near $-30$.*
+#
+# One seed and untuned patience prove nothing. The stored comparison gave every method the same tuning (eight configurations, two seeds), then trained each anew on other seeds and judged it on goals that training never saw.
+
+# %%
+comparison = stored_table("navigation")
+fig = plots.draw_experiment("navigation", comparison)
+
+# %%
+first = comparison[comparison["step"] == 1]
+leads = {
+    f"{method} over {baseline}": plots.paired_difference(first, method, baseline)
+    for method in ("promp", "bomrl")
+    for baseline in ("maml", "promp")
+    if method != baseline
+}
+for name, lead in leads.items():
+    label = name.replace(" ", "_")
+    record(f"stored_lead_of_{label}", lead["mean"], "return")
+pd.DataFrame(leads).T.round(2)
+
+# %% [markdown]
+# *Mean lead in return after one adaptation, its standard error, and on how many seeds it is positive; paired by seed, same goals.*
+#
+# `bomrl` is the method of the next lessons with a network in place of a table: it stands here so that you meet it beside its rivals. The tuning itself is a stored table too, and worth a look: within one method, dials move the return more than most methods differ.
+
+# %%
+fig = plots.draw_experiment("navigation_tuning", stored_table("navigation_tuning"))
+
+# %% [markdown]
+# ## 6. Exploring for the sake of adaptation
+#
+# On the dense task every step tells where the goal is. Make it sparse: four corners, one of them pays, and only nearby. Now a meta-policy must *look* before it can adapt, and the return before adaptation gives it no reason to. Does credit for the collection of data teach it to look?
+
+# %%
+corners = make_sampled_tasks("navigation/corners")
+four = type(corners.sample(1, generator, "train"))(
+    torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+)
+walks, gained = {}, {}
+for method in ("maml", "e_maml", "promp"):
+    config = SampledConfig(
+        method=method, tasks="navigation/corners", seed=seed, iterations=sizes["corner_iterations"]
+    )
+    problem_2d = make_sampled_problem(config)
+    phi_2d = meta_train(config).phi
+    draw = torch.Generator().manual_seed(seed + 1)
+    simulator = corners.simulator(four, 20, None)
+    thetas = repeat(phi_2d, 4)
+    for when in ("before", "after"):
+        episodes = collect(simulator, problem_2d.policy, thetas, draw)
+        walks[f"{method}, {when}"] = episodes.observations[:, :6]
+        gained[method, when] = episodes.rewards.sum(-1).mean().item()
+        thetas = vmap(lambda p, b, pb=problem_2d: pb.alg(p, b).theta)(
+            thetas, problem_2d.batch(episodes)
+        )
+    record(f"corners_{method}_gain", gained[method, "after"] - gained[method, "before"], "return")
+fig = plots.draw_walks(walks, four.goal, radius=0.9)
+pd.Series(gained).unstack()[["before", "after"]].round(2)
+
+# %% [markdown]
+# *Six episodes per corner, before and after one adaptation, in the colour of the corner that pays; discs show where. One seed.*
+#
+# Look at the *before* panels first: a policy that walks to one fixed corner earns a quarter of what there is without adapting at all, and is stuck. The stored table has five seeds per method:
+
+# %%
+fig = plots.draw_experiment("corners", stored_table("corners"))
+
+# %%
+sparse = stored_table("corners")
+means = sparse[sparse["step"] <= 1].pivot_table(index="method", columns="step", values="return")
+means.columns = ["before", "after"]
+means["gain"] = means["after"] - means["before"]
+means.sort_values("after", ascending=False).round(2)
+
+# %% [markdown]
+# ## 7. Recap
+#
+# - Formulation I adapts with the expected step, formulation II with a sampled one; only II credits the collection by a score term (E-MAML).
+# - $\nabla^2J$ has four terms. Naive autodiff keeps $H_2$, LVC $H_1+H_2$, DiCE all. The rung says which of the data knows $\phi$.
+# - DiCE is unbiased and loud, LVC biased and quiet; all spreads fall like $1/\sqrt N$, no bias does. With few episodes, quiet wins.
+# - ProMP is LVC plus several clipped steps on one batch plus a KL price; MAML-TRPO limits the step instead.
+# - Compare methods at equal tuning, on fresh seeds and tasks, with intervals. Dials matter as much as names.
+#
+# ## 8. Check yourself
+#
+# <details><summary>Why does dividing by a number that equals 1 change a gradient?</summary>
+#
+# $\pi_\phi/\pi_{old}$ is 1 where the data were collected, but its derivative there is $\nabla\log\pi_\phi$: the stored denominator does not move with $\phi$. Differentiate the denominator too, and the ratio is 1 for every $\phi$, with derivative 0: that is the naive estimator.
+#
+# </details>
+#
+# <details><summary>Your unbiased estimator loses against a biased one. Is it a bug?</summary>
+#
+# Not if you have few episodes. Error is bias squared plus variance; look where your batch size lies in the laboratory's picture.
+#
+# </details>
+#
+# <details><summary>What does truncating the causal horizon trade?</summary>
+#
+# Actions of long ago get less credit: less variance, since fewer scores are multiplied in, and a bias as large as the effects that are ignored.
+#
+# </details>
+#
+# <details><summary>Why is clipping the ratio not enough to bound an outer step?</summary>
+#
+# The clip acts on the adapted policies of the sampled actions. Where $\theta(\phi)$ is very sensitive to $\phi$, one optimiser step moves it far before the clip has a say; hence `kl_guard` and the trust region.
+#
+# </details>
+#
+# ## 9. Reading
+#
+# - J. Rothfuss et al. (2018), *ProMP: Proximal Meta-Policy Search*, arXiv 1810.06784: formulations, the split, LVC, ProMP.
+# - J. Foerster et al. (2018), *DiCE: The Infinitely Differentiable Monte Carlo Estimator*, arXiv 1802.05098.
+# - G. Farquhar et al. (2019), *Loaded DiCE*, arXiv 1909.10549: any advantage, any order, shorter memory.
+# - B. Stadie et al. (2018), *Some Considerations on Learning to Explore via Meta-Reinforcement Learning*, arXiv 1803.01118: E-MAML.
+# - Y. Tang et al. (2021), *Unifying Gradient Estimators for Meta-Reinforcement Learning via Off-Policy Evaluation*, arXiv 2106.13125: LVC and DiCE as two ends of one expansion.
+# - R. Agarwal et al. (2021), *Deep Reinforcement Learning at the Edge of the Statistical Precipice*, arXiv 2108.13264: interquartile means and intervals.
+#
+# **Next:** the exercises, [`exercises/02_credit_assignment.ipynb`](../exercises/02_credit_assignment.ipynb), then [03 · Universal adaptation](03_universal_adaptation.ipynb).
