@@ -231,10 +231,12 @@ def worst(infos: list[SampledInfo]) -> SampledInfo:
     return SampledInfo(stationarity.amax(0), curvature.amin(0), residual.amax(0))
 
 
-_PG: dict[str, Any] = {"step_size": 1.0, "learning_rate": 5e-3}
+_PG: dict[str, Any] = {"step_size": 0.3, "learning_rate": 1e-2}
 _CLIPPED: dict[str, Any] = {"epochs": 5, "clip": 0.3}
 METHODS: dict[str, Method] = {
-    "joint": Method("one policy for all tasks, no adaptation", "none", "frozen", {}),
+    "joint": Method(
+        "one policy for all tasks, no adaptation", "none", "frozen", {"learning_rate": 5e-3}
+    ),
     "naive_maml": Method("MAML, plain autodiff: H2 only", "gradient", "naive", _PG),
     "first_order_maml": Method(
         "MAML without second-order terms", "gradient", "frozen", {**_PG, "first_order": True}
@@ -244,34 +246,37 @@ METHODS: dict[str, Method] = {
         "MAML with DiCE: all terms, returns without a baseline",
         "gradient",
         "full",
-        {**_PG, "baseline": False},
+        {"step_size": 1.0, "learning_rate": 3e-3, "baseline": False},
     ),
     "loaded_dice_maml": Method(
         "MAML with Loaded DiCE: all terms, advantages, truncated",
         "gradient",
         "full",
-        {**_PG, "causal_trace": 0.5},
+        {"step_size": 0.5, "learning_rate": 1e-2, "causal_trace": 0.5},
     ),
     "trpo_maml": Method(
-        "MAML with an outer trust-region step", "gradient", "frozen", {**_PG, "outer": "trpo"}
+        "MAML with an outer trust-region step",
+        "gradient",
+        "frozen",
+        {"step_size": 0.3, "learning_rate": 5e-3, "outer": "trpo", "max_kl": 3e-2},
     ),
     "e_maml": Method(
         "MAML crediting the collection of data (formulation II)",
         "gradient",
         "frozen",
-        {**_PG, "credit": 0.1},
+        {**_PG, "credit": 1.0},
     ),
     "promp": Method(
         "ProMP: LVC, clipped epochs, KL penalty",
         "gradient",
         "frozen",
-        {**_CLIPPED, "step_size": 0.5, "learning_rate": 3e-3, "kl_penalty": 5e-4},
+        {**_CLIPPED, "step_size": 0.5, "learning_rate": 6e-3, "kl_penalty": 5e-4},
     ),
     "anil": Method(
         "MAML on the head only",
         "gradient",
         "frozen",
-        {"step_size": 0.5, "learning_rate": 1e-2, "parameters": "head"},
+        {"step_size": 2.0, "learning_rate": 1e-2, "parameters": "head"},
     ),
     "imaml": Method(
         "iMAML: Euclidean proximity, solved; frozen data",
@@ -279,7 +284,7 @@ METHODS: dict[str, Method] = {
         "frozen",
         {
             "distance": "d3",
-            "lam": 1.0,
+            "lam": 4.0,
             "surrogate": "ratio",
             "learning_rate": 5e-3,
             "inner_iterations": 3,
@@ -295,7 +300,7 @@ METHODS: dict[str, Method] = {
         "BO-MRL with a limit on the distance",
         "region",
         "frozen",
-        {**_CLIPPED, "delta": 40.0, "ridge": 1.0, "learning_rate": 6e-3},
+        {**_CLIPPED, "delta": 30.0, "ridge": 30.0, "learning_rate": 6e-3},
     ),
     "bomrl_head": Method(
         "BO-MRL on the head, closed form (recipe A)",
@@ -308,7 +313,7 @@ METHODS: dict[str, Method] = {
         "solved",
         "frozen",
         {
-            "lam": 0.3,
+            "lam": 0.03,
             "ridge": 1.0,
             "surrogate": "smooth_clip",
             "learning_rate": 1e-2,
@@ -318,4 +323,6 @@ METHODS: dict[str, Method] = {
         },
     ),
 }
-"""The methods by name, as the command line and ``SampledConfig.method`` know them."""
+"""The methods by name, as the command line and ``SampledConfig.method`` know them.
+
+Their dials are the best of eight on 2-D navigation (:mod:`bomrl_lite.experiments.navigation`)."""

@@ -117,7 +117,7 @@ class SampledConfig:
     first_order: bool | None = None
     """Gradient methods: take d theta / d phi for the identity."""
     credit: float | None = None
-    """Weight of E-MAML's score term."""
+    """Weight of E-MAML's score term, which is a mean over samples: T makes it formulation II's."""
     baseline: bool | None = None
     """Whether a linear baseline is subtracted from returns."""
     outer: Outer | None = None

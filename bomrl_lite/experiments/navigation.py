@@ -48,7 +48,7 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
     "maml": _GRADIENT,
     "dice_maml": _grid(step_size=(0.1, 0.3, 1.0, 2.0), learning_rate=(3e-3, 1e-2)),
     "loaded_dice_maml": _GRADIENT,
-    "e_maml": _grid(step_size=(0.5, 1.0), credit=(0.01, 0.03, 0.1, 0.3)),
+    "e_maml": _grid(step_size=(0.3, 0.5), credit=(0.1, 1.0, 10.0, 30.0)),
     "trpo_maml": _grid(step_size=(0.3, 0.5, 1.0, 2.0), max_kl=(1e-2, 3e-2)),
     "promp": _grid(step_size=(0.3, 0.5, 1.0, 2.0), learning_rate=(3e-3, 6e-3)),
     "anil": _grid(step_size=(0.25, 0.5, 1.0, 2.0), learning_rate=(5e-3, 1e-2)),

@@ -247,7 +247,7 @@ _ = ax.legend(title="")
 #
 # <details><summary>Hint 3: almost code</summary>
 #
-# `.detach()` stops. Python's `gamma ** tensor` raises to all powers at once; `torch.arange` counts the steps. One sum over steps, one product with the weights.
+# `.detach()` stops. `gamma ** tensor` raises to all powers at once; `torch.arange(T)` counts the steps, as integers: `.to(returns)` makes them numbers of the right precision. One sum over steps, one product with the weights.
 #
 # </details></details></details>
 
@@ -262,7 +262,7 @@ def lvc_objective(log_probs, returns, weights, gamma):
     """
     # BEGIN SOLUTION
     ratios = (log_probs - log_probs.detach()).exp()
-    powers = gamma ** torch.arange(log_probs.shape[1])
+    powers = gamma ** torch.arange(log_probs.shape[1]).to(returns)
     return weights @ (powers * ratios * returns).sum(-1)
     # END SOLUTION
 
@@ -304,7 +304,7 @@ def dice_objective(log_probs, rewards, weights, gamma):
     # BEGIN SOLUTION
     causes = log_probs.cumsum(-1)
     boxes = (causes - causes.detach()).exp()
-    powers = gamma ** torch.arange(rewards.shape[1])
+    powers = gamma ** torch.arange(rewards.shape[1]).to(rewards)
     return weights @ (powers * boxes * rewards).sum(-1)
     # END SOLUTION
 
@@ -436,7 +436,7 @@ for trace in torch.linspace(0, 1, 11).tolist():
 fig, ax = plt.subplots(figsize=(4.4, 2.8))
 sns.lineplot(pd.DataFrame(rows), x="trace", y="error", hue="episodes", style="episodes", ax=ax)
 ax.axhline(1, color=plots.INK, lw=1, ls=":")
-ax.text(1, 0.97, "as wrong as 0", fontsize=8, color=plots.INK, ha="right", va="top")
+ax.text(1, 1.05, "as wrong as 0", fontsize=8, color=plots.INK, ha="right")
 _ = ax.set(xlabel="trace (the κ of the estimate)", ylabel="relative error", yscale="log")
 
 # %% [markdown]
@@ -475,7 +475,7 @@ def hessian_split(scores, curvatures, returns, weights, gamma):
     weights: w, [B]. gamma: in [0, 1]. About 7 lines.
     """
     # BEGIN SOLUTION
-    counts = weights[:, None] * gamma ** torch.arange(returns.shape[1])
+    counts = weights[:, None] * gamma ** torch.arange(returns.shape[1]).to(returns)
     later = q_gradient(scores, returns, gamma, 1.0)
     h1 = torch.einsum("bt,bti,btj->ij", counts * returns, scores, scores)
     h2 = torch.einsum("bt,btij->ij", counts * returns, curvatures)
@@ -815,7 +815,7 @@ table = last.pivot_table("return", ["inner step", "seed"], "adaptation", sort=Fa
 print(table[["before", "after"]].round(2).to_string())
 
 # %% [markdown]
-# *Left: returns of sampled episodes over meta-training, mean and range over the runs (20 tasks with 5 episodes each before and after adaptation). Right: chances of the actions after training. The meta-policy itself earns nothing, before or after training: at the fork, left and right pay +1 and −1 equally often. What grows is the return after adaptation. LVC gets there first and in every run; DiCE, fed with rewards and no baseline, has an unbiased gradient and the noise that comes with it.*
+# *Left: returns of sampled episodes over meta-training, mean and range over the runs (20 tasks with 5 episodes each before and after adaptation). Right: chances of the actions after training. The meta-policy itself earns nothing, before or after training: at the fork, left and right pay +1 and −1 equally often. What grows is the return after adaptation. LVC gets there first, in all three runs of the class profile; DiCE, fed with rewards and no baseline, has an unbiased gradient and the noise that comes with it.*
 #
 # ## How far did you come?
 

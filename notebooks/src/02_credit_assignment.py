@@ -36,8 +36,9 @@ from bomrl_lite.course import plots
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source, stored_table
 from bomrl_lite.experiments import laboratory
-from bomrl_lite.linalg import dot, norm
+from bomrl_lite.linalg import add_scaled, dot, norm
 from bomrl_lite.one_time_data import frozen_samples, full_samples, naive_samples
+from bomrl_lite.policies import over_states
 from bomrl_lite.returns import dice_objective, discounted_returns, magic_box
 from bomrl_lite.rollout import collect, repeat
 from bomrl_lite.sampled_adaptation import gradient_adaptation
@@ -50,14 +51,22 @@ from bomrl_lite.train_sampled import meta_train
 plots.use_style()
 torch.set_num_threads(1)
 sizes = {
-    "smoke": {"episodes": (10, 100), "budget": 200, "iterations": 3, "corner_iterations": 2},
+    "smoke": {
+        "ascent_steps": 10,
+        "episodes": (10, 100),
+        "budget": 200,
+        "iterations": 3,
+        "corner_iterations": 2,
+    },
     "class": {
+        "ascent_steps": 200,
         "episodes": (5, 20, 100, 500),
         "budget": 2000,
         "iterations": 20,
         "corner_iterations": 40,
     },
     "full": {
+        "ascent_steps": 400,
         "episodes": laboratory.EPISODES,
         "budget": 10000,
         "iterations": 50,
@@ -80,7 +89,7 @@ sizes = {
 
 # %%
 width, goals, alpha = 0.5, torch.tensor([-1.0, 1.0], dtype=torch.float64), 1.0
-actions = torch.linspace(-8, 8, 1601, dtype=torch.float64)
+actions = torch.linspace(-6, 6, 601, dtype=torch.float64)
 
 
 def line_return(phi, goal):
@@ -113,17 +122,16 @@ objectives = {
     "formulation II": formulation_two,
     "II, E-MAML term dropped": partial(formulation_two, credit=False),
 }
-starts = [(-1.5, -0.5), (0.0, -1.0), (0.3, 0.3), (1.3, -1.3), (0.8, 0.6)]
+starts = torch.tensor([(-1.5, -0.5), (0.0, -1.0), (0.3, 0.3), (1.3, -1.3), (0.8, 0.6)]).double()
 rows, paths = [], {}
 for name, objective in objectives.items():
-    for start in starts:
-        point = torch.tensor(start, dtype=torch.float64)
-        walk = [point]
-        for _ in range(250):
-            slope = grad(objective)(point)
-            point = point + 0.05 * slope / (slope.norm() + 1e-3)
-            walk.append(point)
-        paths.setdefault(name, []).append(torch.stack(walk))
+    points, climbed = starts, [starts]
+    for _ in range(sizes["ascent_steps"]):
+        slopes = vmap(grad(objective))(points)
+        points = points + 0.05 * slopes / (slopes.norm(dim=-1, keepdim=True) + 1e-3)
+        climbed.append(points)
+    paths[name] = list(torch.stack(climbed, dim=1))
+    for point in points:
         rows.append(
             {
                 "climbed": name,
@@ -133,13 +141,8 @@ for name, objective in objectives.items():
             }
         )
 ends = pd.DataFrame(rows).groupby("climbed", sort=False).mean()
-for name, row in ends.iterrows():
-    record(
-        f"one_episode_return_after_climbing_{str(name)[:14].strip().replace(' ', '_')}"
-        + ("_dropped" if "dropped" in str(name) else ""),
-        row["return, one episode"],
-        "return",
-    )
+for short, (_, row) in zip(("one", "two", "two_without_credit"), ends.iterrows(), strict=True):
+    record(f"one_episode_return_after_climbing_{short}", row["return, one episode"], "return")
 fig = plots.ascent_fields(objectives, paths, labels=("mu", "log sigma"))
 ends.round(3)
 
@@ -172,7 +175,7 @@ for rung, data_of in bl.DATA_FUNCTIONS.items():
         return dot(slope, direction) / (1 - problem.gamma)
 
     product = grad(inner_slope)(problem.phi)
-    errors[rung] = (norm(bl.add_scaled(product, -1.0, truth)) / norm(truth)).item()
+    errors[rung] = (norm(add_scaled(product, -1.0, truth)) / norm(truth)).item()
     print(
         f"{rung:<12}{kept[rung]:<16} relative error of the Hessian-vector product {errors[rung]:.1e}"
     )
@@ -190,7 +193,7 @@ family = make_sampled_tasks("probe/random-5x3")
 generator = torch.Generator().manual_seed(seed)
 mdps = family.sample(2, generator, "train")
 tabular = bl.tabular_softmax(5, 3)
-reader = bl.over_states(tabular)  # the same policy, reading state numbers
+reader = over_states(tabular)  # the same policy, reading state numbers
 phi = tabular.init(generator)
 rollout = collect(family.simulator(mdps, 4, 6), reader, repeat(phi, 2), generator)
 for field, tensor in rollout._asdict().items():

@@ -42,6 +42,7 @@ from bomrl_lite.course.show import show_source, stored_table
 from bomrl_lite.distances import d1_from_samples, kl_divergence, reverse_kl_divergence
 from bomrl_lite.linalg import add_scaled, norm
 from bomrl_lite.one_time_data import counted_data
+from bomrl_lite.policies import over_states
 from bomrl_lite.reductions import smooth_clip
 from bomrl_lite.rollout import TabularSimulator, collect, repeat
 from bomrl_lite.solvers import ascend, maximize
@@ -446,7 +447,7 @@ for s in seeds:
             objective = partial(bl.adaptation_objective, phi=phi, data=batch, **dials)
             return ascend(objective, phi, step_size=30.0, num_steps=count)
 
-        def repeat(task, phi=phi, count=count):
+        def repeated(task, phi=phi, count=count):
             return ascend(
                 lambda x: bl.policy_return(x, task, **exact), phi, step_size=6.0, num_steps=count
             )
@@ -454,7 +455,7 @@ for s in seeds:
         kinds = {
             "one batch, L alone": partial(climb, price=0.0),
             "one batch, Alg's objective": partial(climb, price=lam),
-            "fresh data at every step": repeat,
+            "fresh data at every step": repeated,
         }
         for kind, run in kinds.items():
             earned = vmap(lambda task, r=run: bl.policy_return(r(task), task, **exact))(test).mean()
@@ -503,7 +504,7 @@ show_source(counted_data)
 
 # %%
 few = lakes.lake_tasks([lake_map], lakes.HOLES)
-reader = bl.over_states(policy)  # the same policy, reading state numbers
+reader = over_states(policy)  # the same policy, reading state numbers
 for episodes in (1, 20, 400):
     draw = torch.Generator().manual_seed(seed)
     simulator = TabularSimulator(few, episodes, 50)

@@ -34,7 +34,7 @@ def random_batches() -> tuple[Batch, ...]:
 @cache
 def random_games() -> tuple[Game, ...]:
     """Return the tiny games whose paths are all walked."""
-    return tuple(games.random_game(seed, gamma) for seed, gamma in ((0, 0.8), (1, 0.5), (2, 1)))
+    return tuple(games.random_game(seed, gamma) for seed, gamma in ((0, 0.8), (1, 0.5), (2, 1.0)))
 
 
 @cache

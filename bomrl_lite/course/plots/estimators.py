@@ -73,11 +73,10 @@ def laboratory_figure(
         _lines(part, "deviation", names, column[1])
         _lines(part, "error", names, column[2])
         _root_guide(part, column[1])
-        column[0].set_title(str(problem))
+        column[0].set_title(f"{quantity}\n{problem}")
         column[2].set_xlabel("episodes N of a batch")
-    unit = f"of the {quantity},\nrelative to its norm"
     for row, label in zip(axes, ("bias", "standard deviation", "error"), strict=True):
-        row[0].set_ylabel(f"{label} {unit}", fontsize=9)
+        row[0].set_ylabel(f"{label},\nrelative", fontsize=9)
     handles = [_handle(name, *LOOKS[name]) for name in names]
     handles.append(Line2D([], [], color=INK, lw=1, ls=(0, (1, 2)), label=r"$\propto 1/\sqrt{N}$"))
     handles.append(_hollow())
@@ -109,6 +108,8 @@ def bias_and_deviation(
     )
     there = set(chosen["estimator"]) - {"first order"}
     names = [name for name in LOOKS if name in there]
+    drawn = chosen[chosen["episodes"].isin(episodes) & chosen["estimator"].isin(names)]
+    limits = [(0.6 * drawn[c].min(), 1.7 * drawn[c].max()) for c in ("deviation", "bias")]
     for row, problem in zip(axes, problems, strict=True):
         for ax, size in zip(row, episodes, strict=True):
             part = _where(chosen, problem=problem, episodes=size)
@@ -120,7 +121,7 @@ def bias_and_deviation(
                 face = "white" if dash == "--" else colour
                 big = {"ls": "", "ms": 8, "mfc": face, "mec": colour, "mew": 1.5}
                 ax.plot(np.median(x), np.median(y), marker, **big)
-            ax.set(xscale="log", yscale="log")
+            ax.set(xscale="log", yscale="log", xlim=limits[0], ylim=limits[1])
         row[0].set_ylabel(f"{problem}\nbias, relative", fontsize=9)
     for ax, size in zip(axes[0], episodes, strict=True):
         ax.set_title(f"{size} episodes")

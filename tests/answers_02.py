@@ -1,0 +1,276 @@
+"""Answers to exercise set 02: the solutions of the source, and wrong ones made from them."""
+
+from functools import cache
+from pathlib import Path
+
+import jupytext
+import torch
+from answers_01 import Mutant
+
+SOURCE = Path(__file__).parents[1] / "exercises" / "src" / "02_credit_assignment.py"
+
+
+@cache
+def _code() -> dict[str, str]:
+    """Return the code of every exercise cell by its function's name."""
+    cells = jupytext.read(SOURCE, fmt="py:percent").cells
+    exercises = [c.source for c in cells if "exercise" in c.metadata.get("tags", ())]
+    return {text.partition("def ")[2].partition("(")[0]: text for text in exercises}
+
+
+SOLUTIONS = _code()
+
+
+@cache
+def all_solutions() -> dict:
+    """Run every solution once and return the names that they define."""
+    namespace: dict = {"torch": torch}
+    for code in SOLUTIONS.values():
+        exec(code, namespace)
+    return namespace
+
+
+def solve(name: str, old: str = "", new: str = ""):
+    """Return the solution ``name`` with ``old`` replaced by ``new``; the others stay right."""
+    assert old in SOLUTIONS[name], f"{name} does not hold {old!r}"
+    if not old:
+        return all_solutions()[name]
+    exec(SOLUTIONS[name].replace(old, new), own := {**all_solutions()})
+    return own[name]
+
+
+RETURNS, GAE = "discounted_returns", "generalised_advantages"
+LVC, DICE, Q, SPLIT = "lvc_objective", "dice_objective", "q_gradient", "hessian_split"
+E_MAML, PROMP = "e_maml_objective", "promp_objective"
+
+TAIL = "(1 - terminated) * final_values"
+STEP = "rewards[:, t] + gamma * following, following)"
+KEPT = "torch.where(here, following, 0.0)"
+STACK = "return torch.stack(columns[::-1], dim=1)"
+HERE = "here = mask[:, t] > 0"
+BLIND = "here = mask[:, t] >= 0"
+ERROR = "error = rewards[:, t] + gamma * next_values - values[:, t]"
+SUM = "error + gamma * trace * total"
+RATIO = "(log_probs - log_probs.detach()).exp()"
+LVC_LAST = "return weights @ (powers * ratios * returns).sum(-1)"
+BOX = "(causes - causes.detach()).exp()"
+CAUSES = "causes = log_probs.cumsum(-1)"
+DICE_LAST = "return weights @ (powers * boxes * rewards).sum(-1)"
+LATER = "later = gamma * trace * (later + gained[:, t])"
+GAINED = "gained = scores * credit.unsqueeze(-1)"
+LOOP = "for t in reversed(range(gained.shape[1])):"
+TERMS = "return torch.stack([h1, h2, h12])"
+DATA_BOX = "(collected - collected.detach()).exp()"
+MEAN_LOGS = "log_probs.flatten(1).mean(-1)"
+WORTH = "return weights @ (box * after)"
+GAIN = "torch.minimum(ratio * advantages, clipped * advantages)"
+KL = "(old_prior.exp() * (old_prior - prior)).sum(-1)"
+PROMP_LAST = "return gain.mean() - penalty * divergence.mean()"
+
+MUTANTS = (
+    Mutant(RETURNS, TAIL, "0 * final_values", "by hand", "nothing follows a cut"),
+    Mutant(RETURNS, TAIL, "final_values", "termination", "where an episode ended by itself"),
+    Mutant(RETURNS, TAIL, "terminated * final_values", "termination", "the other way round"),
+    Mutant(RETURNS, KEPT, "following", "0 at padding", "still holds what follows"),
+    Mutant(RETURNS, f"{KEPT})", f"{KEPT} + 0 * t)\n    return columns[0]", "shape"),
+    Mutant(RETURNS, HERE, BLIND, "0 at padding", "returns of its own"),
+    Mutant(
+        RETURNS,
+        f"{STEP}\n        columns.append({KEPT})",
+        f"{STEP.replace(', following)', ', rewards[:, t] + gamma * following)')}\n"
+        f"        columns.append({KEPT})",
+        "padding",
+        "padding counts",
+    ),
+    Mutant(
+        RETURNS, STEP, STEP.replace(", following)", ", gamma * following)"), "by hand", "last c"
+    ),
+    Mutant(RETURNS, "gamma * following", "following", "by hand", "gamma is missing"),
+    Mutant(
+        RETURNS,
+        STACK,
+        f"{STACK} * gamma ** torch.arange(len(columns))",
+        "by hand",
+        "discounts count from the start",
+    ),
+    Mutant(RETURNS, STACK, f"{STACK} - mask * rewards", "by hand", "the step itself is missing"),
+    Mutant(RETURNS, STACK, "return torch.stack(columns, dim=1)", "0 at padding"),
+    Mutant(RETURNS, STACK, "return torch.stack(columns[::-1])", "shape"),
+    Mutant(RETURNS, STACK, f"rewards *= mask\n    {STACK}", "inputs untouched", "in place"),
+    Mutant(RETURNS, STACK, "return columns", "type", "torch.stack"),
+    Mutant(RETURNS, STACK, f"{STACK}.float()", "dtype", "float32"),
+    Mutant(GAE, TAIL, "0 * final_values", "by hand", "nothing follows a cut"),
+    Mutant(GAE, TAIL, "final_values", "termination", "where an episode ended by itself"),
+    Mutant(GAE, HERE, BLIND, "0 at padding"),
+    Mutant(
+        GAE,
+        "torch.where(here, values[:, t], next_values)",
+        "values[:, t]",
+        "padding",
+        "V of padding",
+    ),
+    Mutant(GAE, SUM, "error + gamma * total", "by hand", "trace is missing"),
+    Mutant(GAE, SUM, "error + trace * total", "by hand", "gamma is missing"),
+    Mutant(GAE, SUM, "error + total", "by hand", "neither gamma nor trace"),
+    Mutant(GAE, SUM, "error", "by hand", "trace = 0"),
+    Mutant(GAE, ERROR, ERROR.replace(" - values[:, t]", ""), "by hand", "is not subtracted"),
+    Mutant(GAE, ERROR, "error = rewards[:, t] - values[:, t]", "by hand", "V of the next step is"),
+    Mutant(GAE, ERROR, ERROR.replace("gamma * ", ""), "by hand", "lacks its gamma"),
+    Mutant(GAE, STACK, f"{STACK} + mask * values", "by hand", "estimate of Q"),
+    Mutant(GAE, STACK, STACK.replace("return ", "return -"), "by hand", "sign"),
+    Mutant(LVC, RATIO, "log_probs", "by hand", "log pi stands where the ratio"),
+    Mutant(LVC, RATIO, "log_probs.exp()", "by hand", "denominator is missing"),
+    Mutant(LVC, RATIO, "(log_probs - log_probs).exp()", "differentiable", "both move"),
+    Mutant(
+        LVC, RATIO, "(log_probs.detach() - log_probs).exp()", "differentiable", "numerator is st"
+    ),
+    Mutant(LVC, RATIO, f"{RATIO}.detach()", "differentiable", "detach"),
+    Mutant(LVC, RATIO, f"{RATIO}.cumprod(-1)", "differentiable", "all steps so far"),
+    Mutant(LVC, RATIO, f"{RATIO}.prod(-1, keepdim=True)", "differentiable", "whole episode"),
+    Mutant(LVC, RATIO, "1 + log_probs - log_probs.detach()", "second derivative", "H1 is missing"),
+    Mutant(LVC, "powers * ratios", "ratios", "by hand", "gamma^t is missing"),
+    Mutant(LVC, LVC_LAST, LVC_LAST.replace("weights @ ", "") + ".mean()", "by hand", "equally"),
+    Mutant(LVC, LVC_LAST, LVC_LAST.replace("weights @ ", "") + ".sum()", "by hand", "lacks the w"),
+    Mutant(LVC, LVC_LAST, LVC_LAST.replace("weights @ ", ""), "shape"),
+    Mutant(
+        LVC,
+        LVC_LAST,
+        LVC_LAST.replace("sum(-1)", "sum(-1)).item()").replace("weights", "(weights"),
+        "type",
+        "stay in torch",
+    ),
+    Mutant(DICE, CAUSES, "causes = log_probs", "differentiable", "only a reward's own action"),
+    Mutant(
+        DICE,
+        CAUSES,
+        "causes = log_probs.sum(-1, keepdim=True)",
+        "differentiable",
+        "all actions of the episode",
+    ),
+    Mutant(
+        DICE,
+        CAUSES,
+        "causes = log_probs.flip(-1).cumsum(-1).flip(-1)",
+        "differentiable",
+        "the actions that follow",
+    ),
+    Mutant(
+        DICE, CAUSES, f"{CAUSES} - log_probs", "differentiable", "own action is missing in its box"
+    ),
+    Mutant(DICE, BOX, "1 + causes - causes.detach()", "second derivative", "products of scores"),
+    Mutant(DICE, BOX, "causes - causes.detach()", "by hand", "exp is missing"),
+    Mutant(DICE, BOX, "causes.exp()", "by hand", "nothing is subtracted"),
+    Mutant(DICE, BOX, "causes", "by hand", "sum of log pi"),
+    Mutant(DICE, BOX, "(causes - causes).exp()", "differentiable", "both terms"),
+    Mutant(DICE, BOX, "(causes.detach() - causes).exp()", "differentiable", "wrong term"),
+    Mutant(DICE, "powers * boxes", "boxes", "by hand", "gamma^t is missing"),
+    Mutant(DICE, "torch.arange(", "torch.arange(1, 1 + ", "by hand", "begin with gamma"),
+    Mutant(DICE, DICE_LAST, DICE_LAST.replace("weights @ ", "") + ".mean()", "by hand", "equally"),
+    Mutant(DICE, DICE_LAST, DICE_LAST.replace(".sum(-1)", ".mean(-1)"), "by hand", "averaged"),
+    Mutant(Q, LATER, LATER.replace("gamma * trace", "gamma"), "random values", "trace is missing"),
+    Mutant(Q, LATER, LATER.replace("gamma * trace", "trace"), "by hand", "gamma is missing"),
+    Mutant(Q, LATER, "later = later + gained[:, t]", "by hand", "not discounted"),
+    Mutant(Q, LATER, "later = gamma * trace * later + gained[:, t]", "by hand", "one discount too"),
+    Mutant(Q, LATER, "later = gamma * trace * gained[:, t]", "by hand", "only the next step"),
+    Mutant(Q, GAINED, "gained = scores", "by hand", "the credit is missing"),
+    Mutant(Q, GAINED, "gained = -scores * credit.unsqueeze(-1)", "by hand", "sign"),
+    Mutant(Q, "columns.append(later)", "columns.append(later + gained[:, t])", "by hand", "itself"),
+    Mutant(Q, LOOP, "for t in range(gained.shape[1]):", "by hand"),
+    Mutant(Q, GAINED, "gained = scores * credit", "runs"),
+    Mutant(SPLIT, TERMS, "return torch.stack([h2, h1, h12])", "by hand", "swapped"),
+    Mutant(SPLIT, TERMS, "return torch.stack([h1, h2, h12.T])", "by hand", "transposed"),
+    Mutant(SPLIT, TERMS, "return torch.stack([h1, h2, h12 + h12.T])", "by hand", "its transpose"),
+    Mutant(SPLIT, TERMS, "return torch.stack([h1, -h2, h12])", "by hand", "wrong sign"),
+    Mutant(SPLIT, TERMS, "return h1 + h2 + h12 + h12.T", "shape"),
+    Mutant(SPLIT, TERMS, "return h1, h2, h12", "type", "torch.stack"),
+    Mutant(SPLIT, "counts * returns, scores", "counts, scores", "by hand", "missing in H1"),
+    Mutant(SPLIT, "counts, scores, later", "counts * returns, scores, later", "by hand", "again"),
+    Mutant(
+        SPLIT, "weights[:, None] * gamma", "weights[:, None] * 1.0", "by hand", "gamma^t is missing"
+    ),
+    Mutant(SPLIT, "weights[:, None] * gamma", "gamma", "runs"),
+    Mutant(
+        SPLIT,
+        "weights[:, None] * gamma",
+        "torch.full_like(returns, 1 / len(returns)) * gamma",
+        "random values",
+        "equally",
+    ),
+    Mutant(
+        SPLIT,
+        "gamma, 1.0)",
+        "gamma, 1.0) + scores * returns[..., None]",
+        "by hand",
+        "the step itself",
+    ),
+    Mutant(E_MAML, WORTH, "return weights @ after", "differentiable", "score of the collection"),
+    Mutant(E_MAML, "box * after", "box * after.detach()", "differentiable", "returns are cut off"),
+    Mutant(E_MAML, "log_probs.sum((-1, -2))", MEAN_LOGS, "differentiable", "steps and episodes"),
+    Mutant(
+        E_MAML,
+        "log_probs.sum((-1, -2))",
+        "log_probs.sum(-1).mean(-1)",
+        "differentiable",
+        "averaged over episodes",
+    ),
+    Mutant(
+        E_MAML,
+        "log_probs.sum((-1, -2))",
+        "log_probs.mean(-1).sum(-1)",
+        "differentiable",
+        "averaged over steps",
+    ),
+    Mutant(E_MAML, DATA_BOX, "(1 + collected)", "by hand", "log pi times return is added"),
+    Mutant(E_MAML, DATA_BOX, "collected", "by hand", "stands where its magic box"),
+    Mutant(E_MAML, DATA_BOX, "collected.exp()", "by hand", "probabilities of the data"),
+    Mutant(
+        E_MAML,
+        DATA_BOX,
+        "(collected.detach() - collected).exp()",
+        "differentiable",
+        "stops the wrong term",
+    ),
+    Mutant(
+        E_MAML,
+        WORTH,
+        "return weights @ after + weights @ (box - 1) * (weights @ after).detach()",
+        "differentiable",
+        "every data set gets the mean return",
+    ),
+    Mutant(E_MAML, WORTH, "return (box * after).mean()", "by hand", "equally"),
+    Mutant(PROMP, GAIN, "ratio * advantages", "by hand", "not clipped"),
+    Mutant(PROMP, GAIN, "clipped * advantages", "pessimistic", "always clipped"),
+    Mutant(PROMP, "torch.minimum", "torch.maximum", "pessimistic", "the larger of both"),
+    Mutant(
+        PROMP,
+        GAIN,
+        "torch.minimum(ratio * advantages, (ratio * advantages).clamp(1 - clip, 1 + clip))",
+        "by hand",
+        "it is the ratio",
+    ),
+    Mutant(
+        PROMP,
+        "(log_probs - old_log_probs).exp()",
+        "(old_log_probs - log_probs).exp()",
+        "pessimistic",
+        "upside down",
+    ),
+    Mutant(PROMP, "old_log_probs).exp()", "old_log_probs)", "by hand", "logarithm of the r"),
+    Mutant(PROMP, "- penalty * divergence.mean()", "", "pessimistic", "penalty is missing"),
+    Mutant(PROMP, "gain.mean() -", "gain.mean() +", "pessimistic", "the penalty is added"),
+    Mutant(PROMP, KL, "(prior.exp() * (prior - old_prior)).sum(-1)", "by hand", "reversed"),
+    Mutant(PROMP, KL, KL.replace(".sum(-1)", ".mean(-1)"), "pessimistic", "averaged over actions"),
+    Mutant(PROMP, "divergence.mean()", "divergence.sum()", "by hand", "summed over states"),
+    Mutant(PROMP, "gain.mean()", "gain.sum()", "pessimistic", "summed over samples"),
+    Mutant(PROMP, "penalty * divergence", "divergence", "by hand", "penalty is not used"),
+    Mutant(
+        PROMP, "gain.mean()", "gain.detach().mean()", "differentiable", "clipped objective is c"
+    ),
+    Mutant(
+        PROMP,
+        "divergence.mean()",
+        "divergence.detach().mean()",
+        "differentiable",
+        "divergence is c",
+    ),
+)
