@@ -264,7 +264,7 @@ METHODS: dict[str, Method] = {
         "MAML crediting the collection of data (formulation II)",
         "gradient",
         "frozen",
-        {**_PG, "credit": 1.0},
+        {**_PG, "credit": 0.1},
     ),
     "promp": Method(
         "ProMP: LVC, clipped epochs, KL penalty",

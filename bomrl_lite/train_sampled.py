@@ -73,7 +73,7 @@ def meta_step(state: SampledState, config: SampledConfig, problem: SampledProble
     old = {name: leaf.clone() for name, leaf in state.phi.items()}
     objective = Objective(problem, episodes, old, state.kl_penalty)
     iteration = len(state.history)
-    diagnosed = (
+    diagnosed: Row = (
         diagnose(state.phi, episodes, problem, objective, torch.Generator().manual_seed(iteration))
         if iteration % config.diagnose_every == 0
         else dict.fromkeys(DIAGNOSED, math.nan)

@@ -11,7 +11,10 @@ import pytest
 
 from bomrl_lite.course.plots.experiments import FIGURES, draw
 from bomrl_lite.experiments import EXPERIMENTS, run
+from bomrl_lite.experiments.navigation import GRIDS, TUNING_SEEDS
 from bomrl_lite.experiments.setting import Scale
+from bomrl_lite.sampled_meta_gradients import METHODS
+from bomrl_lite.sampled_problem import SampledConfig
 
 RESULTS = Path(__file__).parents[1] / "notebooks" / "results"
 TINY = Scale(seeds=1, iterations=2, num_tasks=2, num_test=2)
@@ -28,13 +31,40 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-def test_every_experiment_has_a_figure_and_a_stored_table_of_five_seeds():
+SEEDS = {"navigation": 10, "navigation_tuning": 2, "heterogeneity": 3}
+"""Seeds of a stored table, where they are not five."""
+
+
+def test_every_experiment_has_a_figure_and_a_stored_table_of_its_seeds():
     assert set(EXPERIMENTS) == set(FIGURES) == {path.stem for path in RESULTS.glob("*.csv")}
     for name in EXPERIMENTS:
         origin = json.loads((RESULTS / f"{name}.json").read_text())
         assert origin["command"].startswith(f"python -m bomrl_lite experiment {name} ")
-        assert origin["scale"]["seeds"] == 5
-        assert {row["seed"] for row in rows_of(RESULTS / f"{name}.csv")} == set("01234")
+        count = SEEDS.get(name, 5)
+        assert origin["scale"]["seeds"] == count
+        seeds = TUNING_SEEDS if name == "navigation_tuning" else range(count)
+        found = {row["seed"] for row in rows_of(RESULTS / f"{name}.csv")}
+        assert found == {str(seed) for seed in seeds}
+
+
+def test_every_method_has_the_same_tuning_budget():
+    assert set(GRIDS) == set(METHODS)
+    rows = rows_of(RESULTS / "navigation_tuning.csv")
+    for method, grid in GRIDS.items():
+        mine = [row for row in rows if row["method"] == method]
+        assert len(grid) == 8
+        assert {(row["dials"], int(row["seed"])) for row in mine} == {
+            (str(dials), seed) for dials in grid for seed in TUNING_SEEDS
+        }
+
+
+def test_the_dials_of_every_method_are_the_best_that_tuning_found():
+    frame = pd.read_csv(RESULTS / "navigation_tuning.csv")
+    for method in GRIDS:
+        mine = frame[frame["method"] == method].groupby("configuration")["return"].mean()
+        best = GRIDS[method][int(mine.idxmax())]
+        dials = SampledConfig(method=method).dials()
+        assert {name: dials[name] for name in best} == best, method
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -43,7 +73,7 @@ def test_stored_tables_draw(name):
     assert all(ax.has_data() for ax in figure.axes)
 
 
-@pytest.mark.parametrize("name", ["returns", "bounds", "condition"])
+@pytest.mark.parametrize("name", ["returns", "bounds", "condition", "corners"])
 def test_a_run_writes_the_columns_of_the_stored_table(name, tmp_path):
     table = run(name, scale=TINY, out=tmp_path, runs=tmp_path / "runs")
     assert list(rows_of(table)[0]) == list(rows_of(RESULTS / f"{name}.csv")[0])

@@ -9,8 +9,8 @@ from torch.func import grad
 from torch.profiler import ProfilerActivity, profile
 
 import bomrl_lite as bl
-from bomrl_lite.memory import peak_bytes
 from bomrl_lite.linalg import conjugate_gradient
+from bomrl_lite.memory import peak_bytes
 from bomrl_lite.solvers import ascend
 
 N = 1000

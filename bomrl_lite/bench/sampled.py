@@ -87,8 +87,13 @@ def recipe_memory() -> Iterator[Figure]:
 
 def batching_gain() -> Iterator[Figure]:
     """Divide the time of a vmapped meta-gradient over 20 tasks by that of a loop."""
-    for method, episodes in (("maml", 2), ("bomrl", 2), ("maml", 20)):
-        config = SampledConfig(method=method, num_episodes=episodes)
+    configs = (
+        SampledConfig(method="maml", num_episodes=2),
+        SampledConfig(method="bomrl", num_episodes=2),
+        SampledConfig(method="maml", num_episodes=20),
+    )
+    for config in configs:
+        method, episodes = config.method, config.num_episodes
         problem = make_problem(config)
         state = start_state(config, problem)
         tasks = problem.tasks.sample(20, state.generator, "train")

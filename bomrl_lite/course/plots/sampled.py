@@ -13,6 +13,7 @@ import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.func import grad, vmap
@@ -76,29 +77,33 @@ def paired_difference(
         value: the column that is compared.
     """
     wide = frame.pivot_table(index="seed", columns="method", values=value)
-    lead = (wide[method] - wide[baseline]).dropna()
-    error = lead.std(ddof=1) / len(lead) ** 0.5
-    return {"mean": lead.mean(), "error": error, "wins": int((lead > 0).sum()), "seeds": len(lead)}
+    lead = wide[method].to_numpy() - wide[baseline].to_numpy()
+    lead = lead[np.isfinite(lead)]
+    return {
+        "mean": float(lead.mean()),
+        "error": float(lead.std(ddof=1) / len(lead) ** 0.5),
+        "wins": float((lead > 0).sum()),
+        "seeds": float(len(lead)),
+    }
 
 
 def methods_figure(frame: pd.DataFrame) -> Figure:
     """Draw returns after one adaptation beside CPU-seconds, and after 1, 2 and 3 adaptations."""
-    methods = _ranked(frame[frame["step"] == 1])
+    one, after = _rows(frame, frame["step"] == 1), _rows(frame, frame["step"] > 0)
+    methods = _ranked(one)
     figure, (left, middle, right) = plt.subplots(
         1, 3, figsize=(10.5, 0.26 * len(methods) + 1.4), sharey=True, width_ratios=(2, 2, 1)
     )
-    before = frame[frame["step"] == 0]
-    after = frame[frame["step"] > 0]
     dials: dict[str, Any] = {"order": methods, "y": "method"}
     spread: dict[str, Any] = {"estimator": interquartile_mean, "errorbar": ("ci", 95), "seed": 0}
     spread |= {"n_boot": RESTARTS, "linestyle": "none"}
-    one = after[after["step"] == 1]
     sns.stripplot(one, x="return", ax=left, color="#bbbbbb", size=3, jitter=0.15, **dials)
     sns.pointplot(one, x="return", ax=left, color=INK, markersize=5, **dials, **spread)
     left.set(xlabel="return after 1 adaptation", ylabel="")
-    left.set_xlim(left=max(float(one["return"].min()) - 1, float(before["return"].median()) - 1))
+    base = float(np.median(_rows(frame, frame["step"] == 0)["return"].to_numpy()))
+    left.set_xlim(left=max(float(one["return"].to_numpy().min()), base) - 1)
     sns.pointplot(
-        after, x="return", hue="step", ax=middle, dodge=0.5, palette="viridis", markersize=4,
+        after, x="return", hue="step", ax=middle, dodge=True, palette="viridis", markersize=4,
         **dials, **spread,
     )  # fmt: skip
     middle.set(xlabel="return after 1, 2, 3 adaptations", ylabel="")
@@ -111,7 +116,8 @@ def methods_figure(frame: pd.DataFrame) -> Figure:
 
 def tuning_figure(frame: pd.DataFrame) -> Figure:
     """Draw the return of all eight configurations of every method: how much tuning decides."""
-    means = frame.groupby(["method", "configuration"], as_index=False)["return"].mean()
+    grouped = frame.groupby(["method", "configuration"])["return"].mean()
+    means = pd.DataFrame(grouped).reset_index()
     methods = _ranked(means)
     figure, ax = plt.subplots(figsize=(7, 0.26 * len(methods) + 1.2))
     sns.stripplot(means, x="return", y="method", order=methods, ax=ax, color="#0173b2", size=4)
@@ -123,8 +129,8 @@ def tuning_figure(frame: pd.DataFrame) -> Figure:
 def episodes_figure(frame: pd.DataFrame) -> Figure:
     """Draw returns over one-time episodes: priors trained for that number, and for 20."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
-    matched = frame[frame["trained_with"] == frame["episodes"]]
-    many = frame[frame["trained_with"] == frame["trained_with"].max()]
+    matched = _rows(frame, frame["trained_with"] == frame["episodes"])
+    many = _rows(frame, frame["trained_with"] == frame["trained_with"].max())
     titles = ("prior trained with as many episodes", "prior trained with 20 episodes")
     for ax, part, title in zip(axes, (matched, many), titles, strict=True):
         _lines(part, "episodes", ax)
@@ -155,13 +161,14 @@ def sampled_lakes_figure(frame: pd.DataFrame) -> Figure:
     """Draw gaps on held-out lakes over one-time episodes, one line per prior."""
     families = list(dict.fromkeys(frame["family"]))
     figure, axes = plt.subplots(1, len(families), figsize=(9, 3.6), sharex=True)
-    shown = frame[frame["alg"] == "bomrl_d2"]
+    shown = _rows(frame, frame["alg"] == "bomrl_d2")
     priors = list(dict.fromkeys(shown["prior"]))
     colours = ["#949494", "#cc78bc", "#0173b2", "#de8f05", "#d55e00"]
     names = {"maml": "MAML", "untrained": "untrained", "joint": "joint"}
     for ax, family in zip(axes, families, strict=True):
         sns.lineplot(
-            shown[shown["family"] == family], x="episodes", y="gap", hue="prior", style="prior",
+            _rows(shown, shown["family"] == family), x="episodes", y="gap", hue="prior",
+            style="prior",
             hue_order=priors, style_order=priors, palette=colours[: len(priors)], markers=True,
             dashes=False, estimator=interquartile_mean, errorbar=("ci", 95), seed=0, ax=ax,
         )  # fmt: skip
@@ -172,7 +179,7 @@ def sampled_lakes_figure(frame: pd.DataFrame) -> Figure:
         ax.set_xticks(sorted(set(shown["episodes"])), sorted(set(shown["episodes"])))
         ax.get_legend().remove()
     handles, labels = axes[0].get_legend_handles_labels()
-    labels = [names.get(name, name.replace("bomrl_d2 lam", "BO-MRL, lam")) for name in labels]
+    labels = [names.get(str(n), str(n).replace("bomrl_d2 lam", "BO-MRL, lam")) for n in labels]
     figure.legend(handles, labels, loc="outside right center", fontsize=8, title="prior")
     return figure
 
@@ -218,7 +225,7 @@ def draw_walks(
                 ax.plot(*zip(*path, strict=True), color=colour, lw=0.7, alpha=0.6)
             ax.plot(*goal, marker="*", ms=11, mec=INK, mew=0.6, color=colour, zorder=3)
             if radius is not None:
-                ax.add_patch(plt.Circle(goal, radius, color=colour, alpha=0.08, lw=0))
+                ax.add_patch(Circle(goal, radius, color=colour, alpha=0.08, lw=0))
         ax.set(title=label, xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xlabel="x")
     axes[0, 0].set_ylabel("y")
     return figure
@@ -233,8 +240,7 @@ def sampled_training_curves(frame: pd.DataFrame) -> Figure:
         style_order=["after 1 adaptation", "before"], ax=ax,
     )  # fmt: skip
     ax.set(xlabel="meta-iteration", ylabel="return of the training batch")
-    for text in ax.get_legend().get_texts():
-        text.set_text(METHOD_LABELS.get(text.get_text(), text.get_text()))
+    _name_methods(ax)
     sns.move_legend(ax, "center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
     return figure
 
@@ -281,9 +287,22 @@ def ascent_fields(
 
 
 def _ranked(frame: pd.DataFrame) -> list[str]:
-    """Return the methods, best first."""
-    score = frame.groupby("method")["return"].agg(interquartile_mean)
-    return [m for m in score.sort_values(ascending=False).index if np.isfinite(score[m])]
+    """Return the methods that have returns, best first."""
+    parts = {str(name): part["return"].to_numpy() for name, part in frame.groupby("method")}
+    scores = {name: interquartile_mean(values) for name, values in parts.items()}
+    finite = [name for name, score in scores.items() if np.isfinite(score)]
+    return sorted(finite, key=lambda name: -scores[name])
+
+
+def _rows(frame: pd.DataFrame, chosen: Any) -> pd.DataFrame:
+    return pd.DataFrame(frame[chosen])
+
+
+def _name_methods(ax: Any) -> None:
+    legend = ax.get_legend()
+    legend.set_title("")
+    for text in legend.get_texts():
+        text.set_text(METHOD_LABELS.get(text.get_text(), text.get_text()))
 
 
 def _lines(frame: pd.DataFrame, x: str, ax: Any) -> None:
@@ -293,6 +312,4 @@ def _lines(frame: pd.DataFrame, x: str, ax: Any) -> None:
         style_order=methods, palette={m: METHOD_COLOURS[m] for m in methods}, markers=True,
         dashes=False, estimator=interquartile_mean, errorbar=("ci", 95), seed=0, ax=ax,
     )  # fmt: skip
-    for text in ax.get_legend().get_texts():
-        text.set_text(METHOD_LABELS[text.get_text()])
-    ax.get_legend().set_title("")
+    _name_methods(ax)
