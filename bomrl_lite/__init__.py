@@ -48,15 +48,30 @@ from bomrl_lite.meta_gradients import (
     joint,
     maml,
 )
+from bomrl_lite.natural_adaptation import natural_adaptation, region_adaptation
 from bomrl_lite.one_time_data import (
     DATA_FUNCTIONS,
+    SAMPLE_FUNCTIONS,
     OneTimeData,
+    SampleBatch,
+    counted_data,
     data_with_q_gradient,
     frozen_data,
+    frozen_samples,
     full_data,
+    full_samples,
     naive_data,
+    naive_samples,
+    sample_batch,
+    samples_with_q_gradient,
 )
-from bomrl_lite.policies import linear_softmax, tabular_softmax
+from bomrl_lite.policies import (
+    categorical_mlp,
+    gaussian_mlp,
+    linear_softmax,
+    over_states,
+    tabular_softmax,
+)
 from bomrl_lite.policywise import closed_form_d1, closed_form_d2
 from bomrl_lite.reductions import (
     natural_gradient_step,
@@ -64,7 +79,15 @@ from bomrl_lite.reductions import (
     ppo_penalty_objective,
     smooth_clip_objective,
 )
-from bomrl_lite.tasks import make_tasks, task_names
+from bomrl_lite.rollout import collect
+from bomrl_lite.sampled_adaptation import (
+    gradient_adaptation,
+    head_adaptation,
+    solved_adaptation,
+)
+from bomrl_lite.sampled_meta_gradients import METHODS, sampled_meta_gradient
+from bomrl_lite.sampled_problem import SampledConfig
+from bomrl_lite.tasks import make_sampled_tasks, make_tasks, task_names
 from bomrl_lite.theory import (
     distance_to_optimum,
     illustrative_gap_bound,
@@ -75,6 +98,7 @@ from bomrl_lite.theory import (
     theorem_lambda,
 )
 from bomrl_lite.train import MetaConfig, MetaState, load, make_problem, meta_train
+from bomrl_lite.train_sampled import meta_train as meta_train_sampled
 from bomrl_lite.trust_region import adapt_in_trust_region, adapt_to_task_in_trust_region
 from bomrl_lite.types import Params, TabularPolicy, TabularTask, TaskDistribution
 
@@ -82,10 +106,14 @@ __all__ = [
     "DATA_FUNCTIONS",
     "DISTANCES",
     "META_GRADIENTS",
+    "METHODS",
+    "SAMPLE_FUNCTIONS",
     "MetaConfig",
     "MetaState",
     "OneTimeData",
     "Params",
+    "SampleBatch",
+    "SampledConfig",
     "TabularPolicy",
     "TabularTask",
     "TaskDistribution",
@@ -99,10 +127,13 @@ __all__ = [
     "advantages",
     "bomrl",
     "bomrl_trust_region",
+    "categorical_mlp",
     "closed_form_d1",
     "closed_form_d2",
+    "collect",
     "conjugate_gradient",
     "constrained_vjp",
+    "counted_data",
     "d1",
     "d2",
     "d3",
@@ -113,8 +144,13 @@ __all__ = [
     "first_order_bomrl",
     "first_order_maml",
     "frozen_data",
+    "frozen_samples",
     "full_data",
+    "full_samples",
+    "gaussian_mlp",
+    "gradient_adaptation",
     "gradient_step",
+    "head_adaptation",
     "hessian_vector_product",
     "illustrative_gap_bound",
     "implicit_vjp",
@@ -123,10 +159,14 @@ __all__ = [
     "load",
     "lower_bound",
     "make_problem",
+    "make_sampled_tasks",
     "make_tasks",
     "maml",
     "meta_train",
+    "meta_train_sampled",
     "naive_data",
+    "naive_samples",
+    "natural_adaptation",
     "natural_gradient_step",
     "neumann_series",
     "null_space_safe_solve",
@@ -134,16 +174,22 @@ __all__ = [
     "optimal_policy",
     "optimal_returns",
     "optimality_gap",
+    "over_states",
     "policy_gradient",
     "policy_gradient_step",
     "policy_return",
     "policywise_hypergradient",
     "ppo_penalty_objective",
     "q_values",
+    "region_adaptation",
     "require_solved",
     "rigorous_gap_bound",
     "rigorous_lambda",
+    "sample_batch",
+    "sampled_meta_gradient",
+    "samples_with_q_gradient",
     "smooth_clip_objective",
+    "solved_adaptation",
     "state_values",
     "stationarity",
     "surrogate_objective",
