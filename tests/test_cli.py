@@ -248,3 +248,49 @@ def test_mistakes_of_compare_are_told(runs, tmp_path):
     with pytest.raises(ValueError, match="return_after holds no finite number"):
         cli.compare((tmp_path / "nan",))
     assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [
+        (["train", "--tasks", "navigation/circle"], "train-sampled"),
+        (["train", "--method", "promp", "--tasks=navigation/corners"], "train-sampled"),
+        (["train", "--tasks", "frozen_lake/holes-4x4"], "train"),
+        (["train", "--tasks", "frozen_lake/holes-4x4", "--num-episodes", "5"], "train-sampled"),
+        (["train", "--num-episodes=5"], "train-sampled"),
+        (["train"], "train"),
+        (["train", "--out", "navigation/circle"], "train"),
+        (["evaluate", "--tasks", "navigation/circle"], "evaluate"),
+    ],
+)
+def test_train_knows_which_tasks_can_only_be_sampled(given, command):
+    assert cli.route(given) == [command, *given[1:]]
+
+
+def test_a_sampled_run_is_trained_evaluated_and_its_folder_says_so(tmp_path, capsys, monkeypatch):
+    run = tmp_path / "run"
+    small = ["--num-tasks", "2", "--num-episodes", "2", "--horizon", "4", "--hidden", "3"]
+    dials = ["--method", "bomrl_head", "--tasks", "navigation/square", *small, "--iterations", "2"]
+    monkeypatch.setattr("sys.argv", ["bomrl_lite", "train", *dials, "--out", str(run)])
+    assert cli.main() == 0
+    assert "2/2" in capsys.readouterr().out
+    assert cli.is_sampled(run)
+    ask = ["--num-test-tasks", "3", "--num-steps", "2", "--num-episodes", "1"]
+    monkeypatch.setattr("sys.argv", ["bomrl_lite", "evaluate", str(run), *ask])
+    assert cli.main() == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("mean return after k adaptations")
+    with (run / "evaluation.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 2 * 3 * 3  # splits, priors, tasks, steps
+    mine = [float(r["return"]) for r in rows if (r["split"], r["prior"]) == ("test", "untrained")]
+    first = sum(mine[::3]) / 3
+    line = next(line for line in shown.splitlines() if line.startswith("test    untrained"))
+    assert float(line.split()[2]) == pytest.approx(first, abs=1e-4)
+
+
+def test_a_wrong_sampled_dial_ends_in_one_line(capsys, monkeypatch):
+    wrong = ["train", "--tasks", "navigation/circle", "--lam", "-1"]
+    monkeypatch.setattr("sys.argv", ["bomrl_lite", *wrong])
+    assert cli.main() == 2
+    assert "lam must be positive and finite, got -1.0" in capsys.readouterr().err
