@@ -50,16 +50,20 @@ class Oracle:
         return np.array([self.along(function, e) for e in basis]).reshape(self.phi.shape)
 
     def curvature_of_policy(self, direction):
-        """(H1 + H2) v: the second derivative of pi alone, Q and visits as they are."""
-        pi, _, visits, q_values = self.solve(self.phi)
-        result = np.zeros_like(pi)
+        """H2 v and (H1 + H2) v: second derivatives of log pi and of pi, Q and visits as they are.
+
+        Of log pi it is minus the Fisher information, whichever the action.
+        """
+        pi, values, visits, q_values = self.solve(self.phi)
+        of_log, of_pi = np.zeros_like(pi), np.zeros_like(pi)
         for s, (p, v) in enumerate(zip(pi, direction, strict=True)):
             fisher = np.diag(p) - np.outer(p, p)
+            of_log[s] = -visits[s] * values[s] * fisher @ v
             for a in range(len(p)):
                 score = np.eye(len(p))[a] - p
                 bend = p[a] * (np.outer(score, score) - fisher)
-                result[s] += visits[s] * q_values[s, a] * bend @ v
-        return result
+                of_pi[s] += visits[s] * q_values[s, a] * bend @ v
+        return of_log, of_pi
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +98,13 @@ def pick(rows, estimator, **labels):
     return [row for row in rows if all(row[k] == v for k, v in wanted.items())]
 
 
+def one_rollout(problem, episodes, seed=3):
+    params = {"logits": problem.phi["logits"].unsqueeze(0)}
+    generator = torch.Generator().manual_seed(seed)
+    rollout = lab.collect_batches(problem, params, episodes, generator)
+    return type(rollout)(*(field[0] for field in rollout))
+
+
 def close(found, expected, relative=1e-7):
     assert np.abs(found.numpy() - expected).max() <= relative * np.abs(expected).max()
 
@@ -123,13 +134,34 @@ def test_the_lower_rungs_are_biased_whatever_the_number_of_episodes(rows, estima
         assert row["error"] > row["bias"] - row["bias error"]
 
 
-def test_lvc_tends_to_the_curvature_of_the_policy_alone(problem, oracle):
+def test_the_lower_rungs_tend_to_curvatures_of_the_policy_alone(problem, oracle):
     theta = oracle.phi + problem.step_size * oracle.gradient(oracle.phi)
-    limit = torch.from_numpy(oracle.curvature_of_policy(oracle.gradient(theta)))
-    found = lab.estimates(problem, 50, 80, torch.Generator().manual_seed(0))
-    for name in ("LVC", "LVC, baseline"):
-        figures = lab.measure(found["curvature", name], limit)
+    limits = oracle.curvature_of_policy(oracle.gradient(theta))
+    found = lab.estimates(problem, 50, 81, torch.Generator().manual_seed(0))
+    for name, limit in zip(("naive", "LVC", "LVC, baseline"), (*limits, limits[1]), strict=True):
+        assert found["curvature", name].shape == (81, 5, 3)
+        figures = lab.measure(found["curvature", name], torch.from_numpy(limit))
         assert figures["bias"] < 3 * figures["bias error"] < 0.2
+
+
+def test_dice_differentiates_its_own_objective_twice(problem):
+    """mean over episodes of sum_t gamma^t exp(sum_{u <= t} l_u - stop) r_t, written out."""
+    rollout = one_rollout(problem, 4)
+    batch = lab.make_batch(rollout, problem, baseline=False)
+    direction = torch.randn(5, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    discounts = GAMMA ** torch.arange(problem.horizon, dtype=torch.float64)
+
+    def objective(logits):
+        taken = logits.log_softmax(-1)[rollout.observations, rollout.actions]
+        causes = taken.cumsum(-1)
+        return ((causes - causes.detach()).exp() * discounts * rollout.rewards).sum(-1).mean()
+
+    logits = problem.phi["logits"].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(objective(logits), logits, create_graph=True)
+    (expected,) = torch.autograd.grad((slope * direction).sum(), logits)
+    pull = lab._step(problem, lab.ESTIMATORS["DiCE"], batch).pull
+    found = (pull({"logits": direction})[0]["logits"] - direction) / problem.step_size
+    close(found, expected.numpy(), relative=1e-9)
 
 
 def test_the_rungs_trade_bias_for_deviation(rows):
@@ -197,16 +229,12 @@ def test_the_exact_part_through_q_is_the_rest_of_a_finite_difference(problem, or
 
 @pytest.mark.parametrize("counted", [False, True])
 def test_a_sampled_part_by_loops_over_the_samples(problem, oracle, counted):
-    trace, generator = 0.7, torch.Generator().manual_seed(3)
-    params = {"logits": problem.phi["logits"].unsqueeze(0)}
-    rollout = lab.collect_batches(problem, params, 3, generator)
-    batch = type(lab.make_batch(rollout, problem, baseline=False))(
-        *(x[0] for x in lab.make_batch(rollout, problem, baseline=False))
-    )
-    weight = torch.randn(5, 3, generator=generator, dtype=torch.float64)
+    trace, rollout = 0.7, one_rollout(problem, 3)
+    batch = lab.make_batch(rollout, problem, baseline=False)
+    weight = torch.randn(5, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     pi, _, visits, _ = oracle.solve(oracle.phi)
     states, actions, rewards = (
-        x[0].numpy() for x in (rollout.observations, rollout.actions, rollout.rewards)
+        x.numpy() for x in (rollout.observations, rollout.actions, rollout.rewards)
     )
     horizon = states.shape[1]
     share = GAMMA ** np.arange(horizon) / (GAMMA ** np.arange(horizon)).sum() / len(states)
@@ -224,6 +252,18 @@ def test_a_sampled_part_by_loops_over_the_samples(problem, oracle, counted):
                 expected[s[u]] += scale * (GAMMA * trace) ** (u - t) * score * paid[u]
     dials = {"trace": trace, "counted": counted}
     close(q.sampled_part(batch, weight, problem, **dials), expected, relative=1e-9)
+
+
+def test_the_credit_with_exact_values_sums_their_one_step_errors(problem, oracle):
+    rollout = one_rollout(problem, 2)
+    values = oracle.solve(oracle.phi)[1]
+    seen = values[torch.cat([rollout.observations, rollout.final_observations[:, None]], 1)]
+    errors = rollout.rewards.numpy() + GAMMA * seen[:, 1:] - seen[:, :-1]
+    steps = range(problem.horizon)
+    expected = [
+        [sum((GAMMA * 0.9) ** (u - t) * row[u] for u in steps[t:]) for t in steps] for row in errors
+    ]
+    close(q.credited(rollout, problem, "exact").credit, np.array(expected), relative=1e-9)
 
 
 def test_the_whole_sampled_part_through_q_is_within_three_standard_errors(q_rows):
