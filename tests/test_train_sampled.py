@@ -40,7 +40,7 @@ def same(a, b) -> bool:
     return rows == others and all(torch.equal(a.phi[k], b.phi[k]) for k in a.phi)
 
 
-@pytest.mark.parametrize("method", ["maml", "trpo_maml", "bomrl", "bomrl_solved"])
+@pytest.mark.parametrize("method", ["maml", "trpo_maml", "bomrl_solved"])
 def test_the_same_seed_gives_the_same_run_bit_for_bit(method):
     config = with_(SMALL, method=method, iterations=2 if method == "maml" else 1)
     first = meta_train(config)
@@ -51,9 +51,9 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit(method):
 
 @pytest.mark.parametrize("method", ["maml", "bomrl"])
 def test_two_threads_share_the_work_and_change_nothing(method):
-    """Large enough for torch to split its loops: 500 samples of 4 tasks, 32 units."""
-    large = {"num_tasks": 4, "num_episodes": 10, "horizon": 50, "hidden": (32,)}
-    config = with_(SMALL, method=method, iterations=1, epochs=1, **large)
+    """Large enough for torch to split its loops, from 32768 numbers on: 4 x 8 x 35 x 32."""
+    large = {"num_tasks": 4, "num_episodes": 8, "horizon": 35, "hidden": (32,)}
+    config = with_(SMALL, method=method, iterations=1, epochs=1, cg_iterations=2, **large)
     first = meta_train(config)
     try:
         torch.set_num_threads(2)

@@ -126,10 +126,10 @@ record("untrained_return_after", untrained[:, 1].mean().item(), "return")
 # |---|---|---|
 # | 00 start here | the idea, your machine | here |
 # | 01 MAML baseline | exact values, the meta-gradient, what MAML can and cannot promise | here, with exercises |
-# | 02 credit assignment | E-MAML, DiCE, LVC, ProMP: who gets the credit for good data? | planned |
-# | 03 universal adaptation | one algorithm that contains PPO, natural and plain policy gradient | planned |
-# | 04 implicit differentiation | the gradient of a solution without unrolling its solver | planned |
-# | 05 near-optimality | how far from every task's own optimum? | planned |
+# | 02 credit assignment | E-MAML, DiCE, LVC, ProMP: who gets the credit for good data? | here, with exercises |
+# | 03 universal adaptation | one algorithm that contains PPO, natural and plain policy gradient | here, with exercises |
+# | 04 implicit differentiation | the gradient of a solution without unrolling its solver | here, with exercises |
+# | 05 near-optimality | how far from every task's own optimum? | here, with exercises |
 # | 06 GPU locomotion | cheetahs and ants, on CPU and GPU | planned |
 # | 07 open questions | what nobody knows yet | planned |
 #
