@@ -108,6 +108,10 @@ def maximize_matrix_free(
         max_iterations: >= 1.
         cg_iterations: of each Newton step, >= 1.
         halvings: how often a step may be halved, >= 0.
+
+    Returns:
+        The answer and its info, whose curvature is the smallest that conjugate gradients met: no
+        proof of a maximum, for they see only the directions that they take.
     """
     if tolerance <= 0 or max_iterations < 1 or halvings < 0:
         raise ValueError(

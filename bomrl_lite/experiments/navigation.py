@@ -141,11 +141,7 @@ def episodes(seed: int, scale: Scale, train: SampledTrained) -> Iterator[Row]:
 def heterogeneity(seed: int, scale: Scale, train: SampledTrained) -> Iterator[Row]:
     """Yield returns after one adaptation where goals lie on an arc of growing width."""
     for method in COMPARED:
-        for tasks in (
-            "navigation/arc-45",
-            "navigation/arc-180",
-            "navigation/circle",
-        ):
+        for tasks in ("navigation/arc-45", "navigation/arc-180", "navigation/circle"):
             config = _config(method, seed, scale, tasks=tasks)
             phi, seconds = train(config)
             returns = _returns(phi, config, make_problem(config), goals=2 * scale.num_test)
