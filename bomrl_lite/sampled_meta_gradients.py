@@ -252,7 +252,7 @@ METHODS: dict[str, Method] = {
         "MAML with Loaded DiCE: all terms, advantages, truncated",
         "gradient",
         "full",
-        {"step_size": 0.5, "learning_rate": 1e-2, "causal_trace": 0.5},
+        {**_PG, "causal_trace": 0.5},
     ),
     "trpo_maml": Method(
         "MAML with an outer trust-region step",
