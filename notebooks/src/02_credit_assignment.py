@@ -253,7 +253,8 @@ for name in ("LVC", "DiCE", "Loaded DiCE"):
 shown.round(2)
 
 # %%
-fig = plots.laboratory_figure(stored_table("laboratory"))
+fig = plots.draw_experiment("laboratory", stored_table("laboratory"))
+fig.set_dpi(62)
 
 # %% [markdown]
 # *The stored table (`python -m bomrl_lite experiment laboratory`): estimates of $\nabla^2J\,v$ on random problems and on lakes, over episodes per batch.*
@@ -353,6 +354,7 @@ for method in ("maml", "e_maml", "promp"):
         )
     record(f"corners_{method}_gain", gained[method, "after"] - gained[method, "before"], "return")
 fig = plots.draw_walks(walks, four.goal, radius=0.9)
+fig.set_dpi(60)
 pd.Series(gained).unstack()[["before", "after"]].round(2)
 
 # %% [markdown]
