@@ -1142,7 +1142,7 @@ fig = plots.draw_experiment("heterogeneity", stored_table("heterogeneity"))
 fig.set_dpi(54)
 
 # %% [markdown]
-# *Interquartile means over seeds with 95 % bootstrap intervals. The table pairs by seed: mean lead of recipe B, its standard error, seeds won.* Recipe B and ProMP are level at every number of episodes; both leave MAML behind from five on. Trained with a single episode per task every method fails, those with several steps per batch worst, although the same dials trained with 20 adapt from one episode without harm: dials belong to an amount of data. And where goals lie on a narrow arc there is little to adapt: there the head alone, recipe A, is best. What the KL metric certainly buys is a step whose size is known beforehand and a hypergradient that can be checked.
+# *Interquartile means over seeds with 95 % bootstrap intervals; priors trained with one episode end below the picture. The table pairs by seed: mean lead of recipe B, its standard error, seeds won.* Recipe B and ProMP are level at every number of episodes; both leave MAML behind from five on. Trained with a single episode per task every method fails, those with several steps per batch worst, although the same dials trained with 20 adapt from one episode without harm: dials belong to an amount of data. And where goals lie on a narrow arc there is little to adapt: there the head alone, recipe A, is best. What the KL metric certainly buys is a step whose size is known beforehand and a hypergradient that can be checked.
 #
 # ## 10. Recap
 #

@@ -137,7 +137,8 @@ def episodes_figure(frame: pd.DataFrame) -> Figure:
         ax.set(xscale="log", title=title, xlabel="one-time episodes at test time")
         ax.set_xticks(sorted(set(part["episodes"])), sorted(set(part["episodes"])), minor=False)
         ax.minorticks_off()
-    axes[0].set_ylabel("return after 1 adaptation")
+    floor = float(many["return"].to_numpy().min())  # runs that failed to train end far below
+    axes[0].set(ylabel="return after 1 adaptation", ylim=(floor - 1, None))
     axes[1].get_legend().remove()
     return figure
 
