@@ -1,6 +1,6 @@
 r"""The outer objective of one iteration's episodes as functions of phi, and its diagnostics."""
 
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -109,9 +109,6 @@ class Objective:
     def divergence_gradient(self, phi: Params) -> Params:
         """Return the gradient of the adapted policies' divergence, on every fourth episode."""
         policy, alg = self.problem.policy, self.problem.alg
-        part = partial(_every, stride=4)
-        before, after = tuple(part(b) for b in self.episodes.before), part(self.episodes.after)
-        reference = vmap(lambda b: adapted(self.old, b, alg=alg))(before)
 
         def one(b: Batches, a: SampleBatch, old: Params) -> Params:
             def away(theta: Params, batch: SampleBatch) -> Tensor:
@@ -119,8 +116,16 @@ class Objective:
 
             return sampled_meta_gradient(phi, b, a, alg=alg, outer=away, policy=policy)[0]
 
-        gradients = vmap(one)(before, after, reference)
+        gradients = vmap(one)(*self._part)
         return {name: leaf.mean(0) for name, leaf in gradients.items()}
+
+    @cached_property
+    def _part(self) -> tuple[Batches, SampleBatch, Params]:
+        """Every fourth episode, and what the old phi adapts to on these."""
+        part = partial(_every, stride=4)
+        before, after = tuple(part(b) for b in self.episodes.before), part(self.episodes.after)
+        alg = self.problem.alg
+        return before, after, vmap(lambda b: adapted(self.old, b, alg=alg))(before)
 
     def _divergence_before(self, phi: Params) -> Tensor:
         policy = self.problem.policy
