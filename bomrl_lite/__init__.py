@@ -85,8 +85,8 @@ from bomrl_lite.sampled_adaptation import (
     head_adaptation,
     solved_adaptation,
 )
+from bomrl_lite.sampled_config import SampledConfig
 from bomrl_lite.sampled_meta_gradients import METHODS, sampled_meta_gradient
-from bomrl_lite.sampled_problem import SampledConfig
 from bomrl_lite.tasks import make_sampled_tasks, make_tasks, task_names
 from bomrl_lite.theory import (
     distance_to_optimum,

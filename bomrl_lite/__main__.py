@@ -18,9 +18,10 @@ from bomrl_lite import train_sampled as sampled
 from bomrl_lite.evaluate import gap_rows
 from bomrl_lite.files import write_atomically
 from bomrl_lite.run_folder import Progress, Row
-from bomrl_lite.sampled_problem import SampledConfig, adapted_returns
+from bomrl_lite.sampled_config import SampledConfig
+from bomrl_lite.sampled_problem import adapted_returns
 from bomrl_lite.sampled_problem import make_problem as make_sampled_problem
-from bomrl_lite.tasks import navigation
+from bomrl_lite.tasks import locomotion, navigation
 from bomrl_lite.train import MetaConfig, load, make_problem, meta_train, seeded, start_state
 
 app = tyro.extras.SubcommandApp()
@@ -290,7 +291,7 @@ def route(arguments: list[str]) -> list[str]:
     values = " ".join(arguments).replace("=", " ").split()
     names = [values[i + 1] for i, value in enumerate(values[:-1]) if value == "--tasks"]
     sampling = {"--num-episodes", "--num_episodes"} & set(values)
-    if sampling or any(name in navigation.FAMILIES for name in names):
+    if sampling or any(name in {*navigation.FAMILIES, *locomotion.FAMILIES} for name in names):
         return ["train-sampled", *arguments[1:]]
     return arguments
 
@@ -315,7 +316,13 @@ def evaluate_sampled(
             tasks = problem.tasks.sample(num_test_tasks, generator, split)
             episodes = num_episodes or config.num_episodes
             returns = adapted_returns(
-                phi, tasks, problem, generator, num_steps=num_steps, num_episodes=episodes
+                phi,
+                tasks,
+                problem,
+                generator,
+                num_steps=num_steps,
+                num_episodes=episodes,
+                moments=state.moments,
             )
             rows += [
                 {"split": split, "prior": prior, "task": task, "step": step, "return": value}

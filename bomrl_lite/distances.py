@@ -95,6 +95,25 @@ def add_distances(*terms: tuple[float, Distance]) -> Distance:
     return total
 
 
+def over_every(stride: int, distance: Distance, part: TabularPolicy) -> Distance:
+    """Return a distance that averages over every stride-th sample only.
+
+    Args:
+        stride: >= 1.
+        distance: an average over samples.
+        part: the policy as seen from samples 0, stride, 2 stride and so on.
+    """
+
+    def thinned(
+        phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tensor
+    ) -> Tensor:
+        del policy  # as seen from all samples
+        weights = state_weights[::stride]
+        return distance(phi, theta, policy=part, state_weights=weights / weights.sum())
+
+    return thinned
+
+
 DISTANCES: dict[str, Distance] = {"d1": d1, "d2": d2, "d3": d3}
 """The distances by name, as the command line and ``MetaConfig.distance`` know them."""
 

@@ -22,10 +22,11 @@ def natural_adaptation(
     data_of: DataOf,
     *,
     policy: TabularPolicy,
-    distribution: Callable[[Params], ActionDistribution],
+    distribution: Callable[[Params, int], ActionDistribution],
     lam: float,
     ridge: float,
     names: tuple[str, ...] = (),
+    distance_stride: int = 1,
     tolerance: float = 1e-3,
     max_iterations: int = 10,
 ) -> Adapted:
@@ -43,16 +44,17 @@ def natural_adaptation(
         phi: meta-parameters.
         data_of: phi -> one-time data.
         policy: as seen from the samples.
-        distribution: parameters -> pi(. | s) of the samples' observations.
+        distribution: (parameters, stride) -> pi(. | s) of every stride-th sample's observation.
         lam: weight of the distance, > 0.
         ridge: rho >= 0, inside the objective; 0 leaves F singular where the data are too few.
         names: parameters to adapt; none means all.
+        distance_stride: average F over every so many-th sample; it needs fewer than \nabla L.
         tolerance: relative residual of conjugate gradients, > 0.
         max_iterations: of conjugate gradients, >= 1.
     """
     check_positive("lam", lam)
     solve = partial(conjugate_gradient, tolerance=tolerance, max_iterations=max_iterations)
-    local = _LocalModel(phi, data_of, policy, distribution, ridge, names)
+    local = _LocalModel(phi, data_of, policy, distribution, ridge, names, distance_stride)
     unit, inner = solve(local.product, local.slope)
     change = scale(1 / lam, unit)
 
@@ -75,10 +77,11 @@ def region_adaptation(
     data_of: DataOf,
     *,
     policy: TabularPolicy,
-    distribution: Callable[[Params], ActionDistribution],
+    distribution: Callable[[Params, int], ActionDistribution],
     delta: float,
     ridge: float,
     names: tuple[str, ...] = (),
+    distance_stride: int = 1,
     tolerance: float = 1e-3,
     max_iterations: int = 10,
 ) -> Adapted:
@@ -97,7 +100,7 @@ def region_adaptation(
     """
     check_positive("delta", delta)
     solve = partial(conjugate_gradient, tolerance=tolerance, max_iterations=max_iterations)
-    local = _LocalModel(phi, data_of, policy, distribution, ridge, names)
+    local = _LocalModel(phi, data_of, policy, distribution, ridge, names, distance_stride)
     unit, inner = solve(local.product, local.slope)
     gain = dot(local.slope, unit).clamp(min=torch.finfo(local.slope[next(iter(unit))].dtype).tiny)
     length = (2 * delta / gain).sqrt()
@@ -128,18 +131,20 @@ class _LocalModel:
         phi: Params,
         data_of: DataOf,
         policy: TabularPolicy,
-        distribution: Callable[[Params], ActionDistribution],
+        distribution: Callable[[Params, int], ActionDistribution],
         ridge: float,
         names: tuple[str, ...],
+        stride: int,
     ) -> None:
+        self.stride = stride
         self.data_of, self.policy, self.names = data_of, policy, names
         self.distribution, self.ridge, self.start = distribution, ridge, select(phi, names)
         data = data_of(phi)
         self.slope = grad(lambda x: surrogate_objective({**phi, **x}, data, policy=policy))(
             self.start
         )
-        self.weights = data.state_weights.unsqueeze(-1)
-        self.at_phi, back = vjp(lambda x: distribution({**phi, **x}), self.start)[:2]
+        self.weights = self._thinned(data.state_weights).unsqueeze(-1)
+        self.at_phi, back = vjp(lambda x: self._outputs({**phi, **x}), self.start)[:2]
         self.back = lambda u: back(u)[0]
         # J v as the transpose of u -> J^T u: recorded once, where jvp would run the network anew.
         self.along = vjp(self.back, self.at_phi)[1]
@@ -163,9 +168,19 @@ class _LocalModel:
         """Return <x, F(p) v> as a function of p."""
 
         def outputs(y: Params) -> ActionDistribution:
-            return self.distribution({**p, **y})
+            return self._outputs({**p, **y})
 
         at_p, along_x = jvp(outputs, (select(p, self.names),), (x,))[:2]
         bent = at_p.fisher_product(jvp(outputs, (select(p, self.names),), (v,))[1])
         pairs = torch.stack([(a * b).sum(-1) for a, b in zip(along_x, bent, strict=True)])
-        return (self.data_of(p).state_weights * pairs.sum(0)).sum()
+        return (self._thinned(self.data_of(p).state_weights) * pairs.sum(0)).sum()
+
+    def _outputs(self, p: Params) -> ActionDistribution:
+        """Return pi(. | s) of the samples that F is averaged over."""
+        return self.distribution(p, self.stride)
+
+    def _thinned(self, weights: Tensor) -> Tensor:
+        if self.stride == 1:
+            return weights
+        part = weights[:: self.stride]
+        return part / part.sum()

@@ -36,7 +36,7 @@ class OuterInfo(NamedTuple):
 def climb(
     phi: Params,
     optimizer: torch.optim.Optimizer,
-    gradient_of: Callable[[Params], tuple[Params, Tensor]],
+    gradient_of: Callable[[Params], tuple[Params, Callable[[], Tensor]]],
     *,
     epochs: int = 1,
     max_norm: float = 1.0,
@@ -50,8 +50,8 @@ def climb(
     Args:
         phi: meta-parameters, which ``optimizer`` holds; changed in place.
         optimizer: maximises.
-        gradient_of: phi -> (gradient of the outer objective, KL of the adapted policies from those
-            that collected), which costs little more than the gradient alone.
+        gradient_of: phi -> (gradient of the outer objective, function that returns the KL of the
+            adapted policies from those that collected); it is asked for only where it counts.
         epochs: >= 1.
         max_norm: gradients longer than this are cut to it.
         guard: stop as soon as the divergence exceeds it; 0 never stops. Clipping does not bound the
@@ -60,7 +60,8 @@ def climb(
     first, updates, divergence = 0.0, 0, 0.0
     for epoch in range(epochs):
         gradient, moved = gradient_of(phi)
-        divergence = float(moved)
+        if epoch > 0 and (guard > 0 or epoch == epochs - 1):  # at first nothing has moved
+            divergence = float(moved())
         if 0 < guard < divergence:
             break
         size = float(norm(gradient))

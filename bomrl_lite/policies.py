@@ -79,6 +79,7 @@ def gaussian_mlp(
     hidden: Sequence[int] = (64, 64),
     log_std: float = 0.0,
     log_std_range: tuple[float, float] = (-3.0, 1.0),
+    head_scale: float = 1.0,
     dtype: torch.dtype = torch.float32,
 ) -> Policy:
     r"""Return pi(a | s) = N(mu_phi(s), sigma_phi^2), mu a tanh network, sigma without a state.
@@ -92,6 +93,7 @@ def gaussian_mlp(
         hidden: widths of the hidden layers; none makes mu linear.
         log_std: where log sigma starts.
         log_std_range: log sigma is clamped to it, so that no gradient step can end exploration.
+        head_scale: factor of the head's first weights; a small one starts with means near 0.
         dtype: of the parameters.
     """
     low, high = log_std_range
@@ -101,13 +103,20 @@ def gaussian_mlp(
 
     def init(generator: torch.Generator) -> Params:
         kind = {"dtype": dtype, "device": generator.device}
-        return {**network.init(generator), "log_std": torch.full((action_size,), log_std, **kind)}
+        params = network.init(generator)
+        params["head.weight"] *= head_scale
+        return {**params, "log_std": torch.full((action_size,), log_std, **kind)}
 
-    def distribution(params: Params, observations: Tensor) -> Gaussian:
-        mean = network.output(params, observations)
+    def around(mean: Tensor, params: Params) -> Gaussian:
         return Gaussian(mean, params["log_std"].clamp(low, high).expand_as(mean))
 
-    return Policy(init, distribution, HEAD, network.features)
+    def distribution(params: Params, observations: Tensor) -> Gaussian:
+        return around(network.output(params, observations), params)
+
+    def of_features(params: Params, features: Tensor) -> Gaussian:
+        return around(network.head(params, features[..., :-1]), params)
+
+    return Policy(init, distribution, HEAD, network.features, of_features)
 
 
 def categorical_mlp(
@@ -126,7 +135,10 @@ def categorical_mlp(
     def distribution(params: Params, observations: Tensor) -> Categorical:
         return Categorical(torch.log_softmax(network.output(params, observations), dim=-1))
 
-    return Policy(network.init, distribution, HEAD, network.features)
+    def of_features(params: Params, features: Tensor) -> Categorical:
+        return Categorical(torch.log_softmax(network.head(params, features[..., :-1]), dim=-1))
+
+    return Policy(network.init, distribution, HEAD, network.features, of_features)
 
 
 def over_states(policy: TabularPolicy) -> Policy:
@@ -163,6 +175,7 @@ def at_samples(policy: Policy, observations: Tensor, actions: Tensor) -> Tabular
 class _Network(NamedTuple):
     init: Callable[[torch.Generator], Params]
     features: Callable[[Params, Tensor], Tensor]
+    head: Callable[[Params, Tensor], Tensor]
     output: Callable[[Params, Tensor], Tensor]
 
 
@@ -192,7 +205,10 @@ def _mlp(num_inputs: int, num_outputs: int, hidden: Sequence[int], dtype: torch.
         h = body(params, x)
         return torch.cat([h, torch.ones_like(h[..., :1])], dim=-1)
 
-    def output(params: Params, x: Tensor) -> Tensor:
-        return body(params, x) @ params["head.weight"].mT + params["head.bias"]
+    def head(params: Params, h: Tensor) -> Tensor:
+        return h @ params["head.weight"].mT + params["head.bias"]
 
-    return _Network(init, features, output)
+    def output(params: Params, x: Tensor) -> Tensor:
+        return head(params, body(params, x))
+
+    return _Network(init, features, head, output)

@@ -122,12 +122,13 @@ def head_adaptation(
         ridge: rho >= 0; 0 is the natural gradient on the head.
     """
     check_positive("lam", lam)
-    if policy.features is None:
+    if policy.features is None or policy.of_features is None:
         raise ValueError("head_adaptation needs a policy with a linear head: gaussian_mlp")
-    features = policy.features
+    features, of_features = policy.features, policy.of_features
 
     def step(p: Params) -> Params:
-        data, h, pi = data_of(p), features(p, observations), policy.distribution(p, observations)
+        data, h = data_of(p), features(p, observations)
+        pi = of_features(p, h)
         if not isinstance(pi, Gaussian):
             raise TypeError(
                 "head_adaptation is the closed form of a Gaussian policy; "
@@ -187,19 +188,27 @@ def solved_adaptation(
     """
     check_positive("lam", lam)
 
-    def objective(x: Params, p: Params) -> Tensor:
+    def objective(x: Params, p: Params, slope: Params | None = None) -> Tensor:
         theta, data = {**p, **x}, data_of(p)
         if linear:
-            return _linearised(x, p, data, policy, surrogate, names) / lam - distance(
-                p, theta, policy=policy, state_weights=data.state_weights
-            )
+            gained = dot(slope or slope_at(p), add_scaled(x, -1.0, select(p, names)))
+            apart = distance(p, theta, policy=policy, state_weights=data.state_weights)
+            return gained / lam - apart
         dials = {"policy": policy, "distance": distance, "lam": lam, "surrogate": surrogate}
         return adaptation_objective(theta, p, data, **dials) / lam
 
+    def slope_at(p: Params) -> Params:
+        data = data_of(p)
+        return grad(lambda y: surrogate({**p, **y}, data, policy=policy))(select(p, names))
+
     start = select(phi, names)
+    slope = slope_at(phi) if linear else None  # the climb keeps phi: once will do
     climb = maximize if dense else partial(maximize_matrix_free, cg_iterations=cg_iterations)
     moved, _ = climb(
-        lambda x: objective(x, phi), start, tolerance=tolerance, max_iterations=max_iterations
+        lambda x: objective(x, phi, slope),
+        start,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
     )
     first = norm(grad(objective)(start, phi))
 
@@ -240,17 +249,3 @@ def explicit_info(phi: Params) -> SampledInfo:
     """Return the info of an explicit step, which leaves nothing to be solved."""
     zero = torch.zeros_like(next(iter(phi.values())).sum())
     return SampledInfo(zero, torch.full_like(zero, torch.inf), zero)
-
-
-def _linearised(
-    x: Params,
-    p: Params,
-    data: OneTimeData,
-    policy: TabularPolicy,
-    surrogate: Surrogate,
-    names: tuple[str, ...],
-) -> Tensor:
-    r"""Return <\nabla L(phi), x - phi>."""
-    start = select(p, names)
-    slope = grad(lambda y: surrogate({**p, **y}, data, policy=policy))(start)
-    return dot(slope, add_scaled(x, -1.0, start))

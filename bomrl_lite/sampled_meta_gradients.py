@@ -19,10 +19,11 @@ from torch import Tensor
 from torch.func import grad
 
 from bomrl_lite.adaptation import surrogate_objective
-from bomrl_lite.distances import DISTANCES, add_distances, d3
+from bomrl_lite.distances import DISTANCES, add_distances, d3, over_every
 from bomrl_lite.linalg import add_scaled
 from bomrl_lite.natural_adaptation import natural_adaptation, region_adaptation
 from bomrl_lite.one_time_data import SAMPLE_FUNCTIONS, SampleBatch, policy_at
+from bomrl_lite.policies import at_samples
 from bomrl_lite.reductions import smooth_clip_surrogate
 from bomrl_lite.sampled_adaptation import (
     Adapted,
@@ -32,7 +33,7 @@ from bomrl_lite.sampled_adaptation import (
     head_adaptation,
     solved_adaptation,
 )
-from bomrl_lite.types import Params, Policy
+from bomrl_lite.types import Params, Policy, TabularPolicy
 
 Alg = Callable[[Params, SampleBatch], Adapted]
 """(phi, episodes of one task) -> theta and the way back."""
@@ -162,7 +163,10 @@ def make_alg(name: AlgName, policy: Policy, dials: dict[str, Any]) -> Alg:
             "policy": policy if name == "head" else policy_at(batch, policy),
             "observations": observations,
             "actions": actions,
-            "distribution": lambda p: policy.distribution(p, observations),
+            "policy_at": lambda stride: at_samples(
+                policy, observations[::stride], actions[::stride]
+            ),
+            "distribution": lambda p, stride: policy.distribution(p, observations[::stride]),
         }
         return _bind(_ALGS[name], here)(phi, partial(rung, batch=batch))
 
@@ -183,6 +187,8 @@ def _solved(
     distance: str,
     lam: float,
     ridge: float,
+    distance_stride: int,
+    policy_at: Callable[[int], TabularPolicy],
     surrogate: SurrogateName,
     names: tuple[str, ...],
     max_iterations: int,
@@ -190,6 +196,8 @@ def _solved(
 ) -> Adapted:
     """Read the names of a configuration: D^2 with a ridge, and one of three surrogates."""
     base = DISTANCES[distance]
+    if distance_stride > 1:
+        base = over_every(distance_stride, base, policy_at(distance_stride))
     return solved_adaptation(
         phi,
         data_of,

@@ -1,5 +1,6 @@
 r"""The outer objective of one iteration's episodes as functions of phi, and its diagnostics."""
 
+from collections.abc import Callable
 from functools import cached_property, partial
 
 import torch
@@ -48,10 +49,10 @@ class Objective:
         zero = torch.zeros_like(returns)
         self.info = SampledInfo(zero, torch.full_like(zero, torch.inf), zero)
 
-    def gradient(self, phi: Params) -> tuple[Params, Tensor]:
+    def gradient(self, phi: Params) -> tuple[Params, Callable[[], Tensor]]:
         """Return the ascent direction, averaged over the tasks whose inner problem is solved.
 
-        And the divergence of the adapted policies from those that collected.
+        And a function for the divergence of the adapted policies from those that collected.
         """
         gradients, thetas, info = self.per_task(phi, self.problem.alg)
         self.info = worst([self.info, info])
@@ -70,10 +71,12 @@ class Objective:
         if self.kl_penalty > 0:
             away = grad(self._divergence_before)(phi)
             mean = add_scaled(mean, -self.kl_penalty, away)
-        moved = vmap(partial(mean_divergence, policy=self.problem.policy))(
-            self.episodes.thetas, thetas, self.episodes.after
-        )
-        return mean, moved.mean()
+
+        def moved() -> Tensor:
+            away = vmap(partial(mean_divergence, policy=self.problem.policy))
+            return away(self.episodes.thetas, thetas, self.episodes.after).mean()
+
+        return mean, moved
 
     def per_task(self, phi: Params, alg: Alg) -> tuple[Params, Params, SampledInfo]:
         """Return every task's ascent direction, adapted parameters and info, with a leading N."""
@@ -122,8 +125,8 @@ class Objective:
     @cached_property
     def _part(self) -> tuple[Batches, SampleBatch, Params]:
         """Every fourth episode, and what the old phi adapts to on these."""
-        part = partial(_every, stride=4)
-        before, after = tuple(part(b) for b in self.episodes.before), part(self.episodes.after)
+        before = tuple(every_fourth(b) for b in self.episodes.before)
+        after = every_fourth(self.episodes.after)
         alg = self.problem.alg
         return before, after, vmap(lambda b: adapted(self.old, b, alg=alg))(before)
 
@@ -172,7 +175,7 @@ def _shuffled(batch: SampleBatch, generator: torch.Generator) -> SampleBatch:
     return batch._replace(advantages=mixed.reshape(batch.advantages.shape))
 
 
-def _every(batch: SampleBatch, *, stride: int) -> SampleBatch:
-    """Keep every ``stride``-th episode of each task."""
-    part = SampleBatch(*(field[:, ::stride] for field in batch))
+def every_fourth(batch: SampleBatch) -> SampleBatch:
+    """Keep every fourth episode of each task: enough for a divergence."""
+    part = SampleBatch(*(field[:, ::4] for field in batch))
     return part._replace(weights=part.weights / part.weights.sum((-1, -2), keepdim=True))

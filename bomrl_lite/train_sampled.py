@@ -16,18 +16,14 @@ from torch import Tensor
 from torch.func import vmap
 
 from bomrl_lite import run_folder
+from bomrl_lite.observations import Moments
 from bomrl_lite.one_time_data import SampleBatch
 from bomrl_lite.outer import OuterInfo, climb, trust_region_step
 from bomrl_lite.run_folder import Progress, Row
+from bomrl_lite.sampled_config import SampledConfig
 from bomrl_lite.sampled_meta_gradients import mean_divergence
-from bomrl_lite.sampled_objective import DIAGNOSED, Objective, diagnose, solved
-from bomrl_lite.sampled_problem import (
-    Collected,
-    SampledConfig,
-    SampledProblem,
-    collect_all,
-    make_problem,
-)
+from bomrl_lite.sampled_objective import DIAGNOSED, Objective, diagnose, every_fourth, solved
+from bomrl_lite.sampled_problem import Collected, SampledProblem, collect_all, make_problem
 from bomrl_lite.types import Params, Policy
 
 COLUMNS = (
@@ -50,16 +46,19 @@ class SampledState:
     optimizer: torch.optim.Adam
     generator: torch.Generator
     kl_penalty: float
+    moments: Moments | None
+    """Of the observations so far; None where they are not normalised."""
     history: list[Row] = dataclasses.field(default_factory=list)
 
 
 def start_state(config: SampledConfig, problem: SampledProblem) -> SampledState:
     """Return the state before the first update."""
     generator = torch.Generator().manual_seed(config.seed)
-    phi = problem.policy.init(generator)
+    phi = {name: leaf.to(problem.device) for name, leaf in problem.policy.init(generator).items()}
     rate = problem.dials["learning_rate"]
     optimizer = torch.optim.Adam(list(phi.values()), lr=rate, maximize=True)
-    return SampledState(phi, optimizer, generator, problem.dials["kl_penalty"])
+    penalty = problem.dials["kl_penalty"]
+    return SampledState(phi, optimizer, generator, penalty, problem.moments())
 
 
 def meta_step(state: SampledState, config: SampledConfig, problem: SampledProblem) -> Row:
@@ -69,7 +68,8 @@ def meta_step(state: SampledState, config: SampledConfig, problem: SampledProble
         ArithmeticError: no task's inner problem is solved, or a figure is not finite.
     """
     tasks = problem.tasks.sample(config.num_tasks, state.generator, "train")
-    episodes = collect_all(state.phi, tasks, problem, state.generator)
+    episodes = collect_all(state.phi, tasks, problem, state.generator, state.moments)
+    state.moments = episodes.moments
     old = {name: leaf.clone() for name, leaf in state.phi.items()}
     objective = Objective(problem, episodes, old, state.kl_penalty)
     iteration = len(state.history)
@@ -161,7 +161,8 @@ def load(out: Path) -> tuple[SampledConfig, SampledState]:
     """
     saved, tensors, history = run_folder.load(out)
     with run_folder.reading(out):
-        config = SampledConfig(**{**saved, "hidden": tuple(saved["hidden"])})
+        hidden = saved["hidden"] and tuple(saved["hidden"])
+        config = SampledConfig(**{**saved, "hidden": hidden})
         state = start_state(config, make_problem(config))
     _restore(state, tensors, history, out)
     return config, state
@@ -198,11 +199,12 @@ def _inner_distance(phi: Params, episodes: Collected, policy: Policy) -> float:
     def one(theta: Params, batch: SampleBatch) -> Tensor:
         return mean_divergence(phi, theta, batch, policy=policy)
 
-    return vmap(one)(episodes.thetas, episodes.before[0]).mean().item()
+    return vmap(one)(episodes.thetas, every_fourth(episodes.before[0])).mean().item()
 
 
 def _first_divergence(old: Params, new: Params, batch: SampleBatch, policy: Policy) -> float:
-    return vmap(lambda b: mean_divergence(old, new, b, policy=policy))(batch).mean().item()
+    part = every_fourth(batch)
+    return vmap(lambda b: mean_divergence(old, new, b, policy=policy))(part).mean().item()
 
 
 def _tune_penalty(state: SampledState, problem: SampledProblem, divergence: float) -> None:
@@ -220,6 +222,7 @@ def _describe(state: SampledState) -> dict[str, Any]:
         "optimizer": state.optimizer.state_dict(),
         "generator": state.generator.get_state(),
         "kl_penalty": state.kl_penalty,
+        "moments": {} if state.moments is None else state.moments._asdict(),
     }
 
 
@@ -230,4 +233,7 @@ def _restore(state: SampledState, tensors: dict[str, Any], history: list[Row], o
         state.optimizer.load_state_dict(tensors["optimizer"])
         state.generator.set_state(tensors["generator"])
         state.kl_penalty = tensors["kl_penalty"]
+        if state.moments is not None:
+            saved = tensors["moments"].items()
+            state.moments = Moments(**{name: x.to(state.moments.mean.device) for name, x in saved})
         state.history[:] = history

@@ -94,6 +94,8 @@ class Policy(NamedTuple):
     """Names of the parameters of the last, linear layer: all that head-only adaptation moves."""
     features: Callable[[Params, Tensor], Float[Tensor, "*M d"]] | None = None
     """(parameters, observations) -> what the head is linear in, with a constant 1 at the end."""
+    of_features: Callable[[Params, Tensor], ActionDistribution] | None = None
+    """(parameters, features) -> pi(. | s): the rest of ``distribution``."""
 
 
 class Rollout(NamedTuple):
@@ -158,6 +160,8 @@ class SampledTasks(NamedTuple):
     """K, or the number of discrete actions A."""
     discrete: bool
     """Whether actions are numbered."""
+    normalise_observations: bool = False
+    """Whether policies see observations in units of their running deviation."""
 
 
 class SolveInfo(NamedTuple):

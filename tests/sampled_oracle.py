@@ -105,9 +105,15 @@ class SampledOracle:
         data = self.data(phi, rung)
         return grad(lambda x: self.surrogate(x, data, self.before))(phi)
 
-    def fisher(self, phi: Tensor, weights: Tensor) -> Tensor:
-        """E[score score^T]: every action, or those of a Gauss-Hermite rule, which is exact here."""
-        seen = self.before.observations.flatten(0, 1)
+    def fisher(self, phi: Tensor, weights: Tensor, stride: int) -> Tensor:
+        """E[score score^T]: every action, or those of a Gauss-Hermite rule, which is exact here.
+
+        E is the average over samples 0, stride, 2 stride, ...
+        """
+        used = [i for i in range(weights.numel()) if i % stride == 0]
+        seen = self.before.observations.flatten(0, 1)[used]
+        weights = weights.flatten()[used]
+        weights = weights / weights.sum() if stride > 1 else weights
         pi = self.distribution(phi, seen)
         if self.discrete:
             actions = torch.arange(K).unsqueeze(-1).expand(K, len(seen))
@@ -143,18 +149,38 @@ class SampledOracle:
         moved["head.bias"] = moved["head.bias"] + change[-1]
         return self.flat(moved)
 
-    def matrix(self, phi: Tensor, rung: str, names, ridge: float) -> tuple[Tensor, Tensor, Tensor]:
+    def matrix(
+        self, phi: Tensor, rung: str, names, ridge: float, stride: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Fisher information with a ridge and slope of what may move, and which that is."""
         free = self.mask(names)
-        fisher = self.fisher(phi, self.data(phi, rung)[0])[free][:, free]
+        fisher = self.fisher(phi, self.data(phi, rung)[0], stride)[free][:, free]
         return fisher + ridge * torch.eye(len(fisher), **DOUBLE), self.slope(phi, rung)[free], free
 
-    def natural(self, phi: Tensor, rung: str, names=(), *, lam: float, ridge: float) -> Tensor:
-        matrix, slope, free = self.matrix(phi, rung, names, ridge)
+    def natural(
+        self,
+        phi: Tensor,
+        rung: str,
+        names=(),
+        *,
+        lam: float,
+        ridge: float,
+        distance_stride: int = 1,
+    ) -> Tensor:
+        matrix, slope, free = self.matrix(phi, rung, names, ridge, distance_stride)
         return phi.masked_scatter(free, phi[free] + torch.linalg.solve(matrix, slope) / lam)
 
-    def region(self, phi: Tensor, rung: str, names=(), *, delta: float, ridge: float) -> Tensor:
-        matrix, slope, free = self.matrix(phi, rung, names, ridge)
+    def region(
+        self,
+        phi: Tensor,
+        rung: str,
+        names=(),
+        *,
+        delta: float,
+        ridge: float,
+        distance_stride: int = 1,
+    ) -> Tensor:
+        matrix, slope, free = self.matrix(phi, rung, names, ridge, distance_stride)
         step = torch.linalg.solve(matrix, slope)
         step = step * (2 * delta / (slope @ step)) ** 0.5
         return phi.masked_scatter(free, phi[free] + step)

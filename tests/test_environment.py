@@ -65,15 +65,15 @@ def test_conda_gives_a_supported_python_and_pip(conda_specs):
     assert [release for release in given if release not in SpecifierSet(ours)] == []
 
 
-def test_pip_installs_the_course_with_all_extras_and_the_pins(pip_lines):
+def test_pip_installs_the_course_with_all_extras_but_the_gpu_and_the_pins(pip_lines):
     assert set(pip_lines) == {"-c", "-e"}
     assert (ROOT / pip_lines["-c"]).samefile(ROOT / "constraints.txt")
     folder, bracket, extras = pip_lines["-e"].partition("[")
     assert (ROOT / folder).samefile(ROOT)
-    assert Requirement(METADATA["name"] + bracket + extras).extras == set(EXTRAS)
+    assert Requirement(METADATA["name"] + bracket + extras).extras == set(EXTRAS) - {"gpu"}
 
 
-def test_run_py_installs_all_extras_on_the_supported_pythons():
+def test_run_py_installs_all_extras_but_the_gpu_on_the_supported_pythons():
     tree = ast.parse((ROOT / "run.py").read_text())
     constants = {
         node.targets[0].id: ast.literal_eval(node.value)
@@ -82,7 +82,7 @@ def test_run_py_installs_all_extras_on_the_supported_pythons():
         and isinstance(node.targets[0], ast.Name)
         and node.targets[0].id in ("EXTRAS", "OLDEST_PYTHON")
     }
-    assert set(constants["EXTRAS"].split(",")) == set(EXTRAS)
+    assert set(constants["EXTRAS"].split(",")) == set(EXTRAS) - {"gpu"}
     oldest = ".".join(map(str, constants["OLDEST_PYTHON"]))
     assert METADATA["requires-python"] == f">={oldest}"
 

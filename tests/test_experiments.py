@@ -13,8 +13,8 @@ from bomrl_lite.course.plots.experiments import FIGURES, draw
 from bomrl_lite.experiments import EXPERIMENTS, run
 from bomrl_lite.experiments.navigation import GRIDS, TUNING_SEEDS
 from bomrl_lite.experiments.setting import Scale
+from bomrl_lite.sampled_config import SampledConfig
 from bomrl_lite.sampled_meta_gradients import METHODS
-from bomrl_lite.sampled_problem import SampledConfig
 
 RESULTS = Path(__file__).parents[1] / "notebooks" / "results"
 TINY = Scale(seeds=1, iterations=2, num_tasks=2, num_test=2)

@@ -68,7 +68,7 @@ class Bound:
     def at_samples(self):
         return {
             "policy": self.at,
-            "distribution": lambda p: self.policy.distribution(p, self.seen),
+            "distribution": lambda p, k: self.policy.distribution(p, self.seen[::k]),
             **EXACT,
         }
 
@@ -119,6 +119,16 @@ def test_explicit_algs_equal_their_dense_solution_and_its_finite_differences(
     assert info.curvature > 0.5 - 1e-12
 
 
+@pytest.mark.parametrize("rung", ["frozen", "full"])
+@pytest.mark.parametrize("alg", ["natural", "region"])
+def test_a_fisher_matrix_from_every_third_sample_has_its_own_exact_gradient(alg, rung):
+    dials = {**DIALS[alg], "distance_stride": 3}
+    ((apart, error, info),) = both_ways(gaussian(), alg, rung, (), dials)
+    assert apart < 1e-11
+    assert error < 1e-8
+    assert info.residual < 1e-12
+
+
 @pytest.mark.parametrize("rung", RUNGS)
 def test_recipe_a_is_ridge_regression(rung):
     ((apart, error, _),) = both_ways(gaussian(), "head", rung, (), DIALS["head"])
@@ -159,7 +169,7 @@ def test_the_first_order_gradient_is_the_cotangent():
 def test_a_trust_region_satisfies_its_kkt_conditions(names):
     oracle, dials = gaussian(), DIALS["region"]
     theta, _ = Bound(oracle, "frozen").region(oracle.params(oracle.phi), names, **dials)
-    matrix, slope, free = oracle.matrix(oracle.phi, "frozen", names, dials["ridge"])
+    matrix, slope, free = oracle.matrix(oracle.phi, "frozen", names, dials["ridge"], 1)
     moved = oracle.flat(theta) - oracle.phi
     step = moved[free]
     assert (moved[~free] == 0).all()

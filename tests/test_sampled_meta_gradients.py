@@ -11,6 +11,7 @@ from torch.func import grad
 
 from bomrl_lite.policies import categorical_mlp, gaussian_mlp
 from bomrl_lite.sampled_adaptation import Adapted, SampledInfo
+from bomrl_lite.sampled_config import BASE, SampledConfig
 from bomrl_lite.sampled_meta_gradients import (
     METHODS,
     adapted,
@@ -21,12 +22,7 @@ from bomrl_lite.sampled_meta_gradients import (
     worst,
 )
 from bomrl_lite.sampled_objective import Objective
-from bomrl_lite.sampled_problem import (
-    BASE,
-    SampledConfig,
-    collect_all,
-    make_problem,
-)
+from bomrl_lite.sampled_problem import collect_all, make_problem
 from bomrl_lite.train_sampled import meta_step, start_state
 
 POLICY = gaussian_mlp(2, 2, hidden=(3,), log_std_range=(-9.0, 9.0), dtype=torch.float64)

@@ -8,13 +8,9 @@ import pytest
 import torch
 
 from bomrl_lite import sampled_problem, train
+from bomrl_lite.sampled_config import SampledConfig
 from bomrl_lite.sampled_objective import DIAGNOSED, Objective, _shuffled, solved
-from bomrl_lite.sampled_problem import (
-    SampledConfig,
-    adapted_returns,
-    collect_all,
-    make_problem,
-)
+from bomrl_lite.sampled_problem import adapted_returns, collect_all, make_problem
 from bomrl_lite.train_sampled import COLUMNS, load, meta_step, meta_train, start_state
 
 SMALL = SampledConfig(

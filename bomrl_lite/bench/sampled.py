@@ -24,9 +24,10 @@ from bomrl_lite.sampled_adaptation import (
     head_adaptation,
     solved_adaptation,
 )
+from bomrl_lite.sampled_config import SampledConfig
 from bomrl_lite.sampled_meta_gradients import sampled_meta_gradient
 from bomrl_lite.sampled_objective import Objective
-from bomrl_lite.sampled_problem import SampledConfig, collect_all, make_problem
+from bomrl_lite.sampled_problem import collect_all, make_problem
 from bomrl_lite.tasks import make_sampled_tasks
 from bomrl_lite.train_sampled import meta_step, meta_train, start_state
 from bomrl_lite.types import Params, Policy

@@ -2,13 +2,19 @@
 
 import ast
 import inspect
+import io
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import Image, Markdown, display
+from matplotlib.figure import Figure
+from numpy import ndarray
+
+from bomrl_lite.physics.render import webp_clip
 
 RESULTS = Path(__file__).resolve().parents[2] / "notebooks" / "results"
 
@@ -43,3 +49,32 @@ def stored_table(name: str) -> pd.DataFrame:
             f"python -m bomrl_lite experiment {name}"
         )
     return pd.read_csv(path, dtype={"seed": str})
+
+
+def show_clip(pictures: ndarray, fps: float, *, kilobytes: int = 60) -> Image:
+    """Return pictures as a clip that a notebook keeps, thinned out until it is small enough.
+
+    A committed notebook holds at most 300 kB, and a file in it takes 4/3 of its size. Every second
+    picture is left out, at the same speed of motion, as often as it needs.
+
+    Args:
+        pictures: bytes [T, H, W, 3], see :func:`bomrl_lite.physics.render.frames`.
+        fps: pictures per second.
+        kilobytes: largest size of the file; a single picture may be larger.
+    """
+    data = webp_clip(pictures, fps)
+    while len(data) > 1000 * kilobytes and len(pictures) > 1:
+        pictures, fps = pictures[::2], fps / 2
+        data = webp_clip(pictures, fps)
+    return Image(data=data, format="webp")
+
+
+def show_photograph(figure: Figure) -> Image:
+    """Return a figure that holds pictures of robots at a fifth of its usual size, and close it.
+
+    WebP keeps shaded pictures well and small; lines and text alone are smaller as they are.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="webp", pil_kwargs={"quality": 80})
+    plt.close(figure)
+    return Image(data=buffer.getvalue(), format="webp")

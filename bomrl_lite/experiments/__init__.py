@@ -25,14 +25,22 @@ from typing import Any, NamedTuple
 
 import torch
 
-from bomrl_lite.experiments import inner_steps, laboratory, lakes, navigation, q_gradient
+from bomrl_lite.experiments import (
+    inner_steps,
+    laboratory,
+    lakes,
+    locomotion,
+    navigation,
+    q_gradient,
+)
 from bomrl_lite.experiments.gaps import GRIDS, PUBLISHED, bounds, returns, sensitivity, variance
 from bomrl_lite.experiments.hypergradients import condition, consistency
 from bomrl_lite.experiments.setting import MATCHED, Row, Scale
 from bomrl_lite.files import write_atomically
+from bomrl_lite.sampled_config import SampledConfig
 from bomrl_lite.sampled_meta_gradients import METHODS
-from bomrl_lite.sampled_problem import SampledConfig
 from bomrl_lite.train import MetaConfig, meta_train
+from bomrl_lite.train_sampled import SampledState
 from bomrl_lite.train_sampled import meta_train as meta_train_sampled
 from bomrl_lite.types import Params
 
@@ -84,6 +92,9 @@ EXPERIMENTS = {
     ),
     "episodes": Experiment(
         "return after one adaptation over one-time episodes", navigation.episodes, SAMPLED, 50
+    ),
+    "cheetah_tuning": Experiment(
+        "8 configurations of every method on HalfCheetah direction", locomotion.tuning, {}, 30
     ),
     "sampled_lakes": Experiment(
         "gap after one adaptation from K sampled episodes",
@@ -168,16 +179,16 @@ def _rows_of_seed(name: str, scale: Scale, runs: Path, seed: int) -> tuple[list[
     return rows, time.process_time() - start
 
 
-def train_sampled_once(config: SampledConfig, *, runs: Path) -> tuple[Params, float]:
+def train_sampled_once(config: SampledConfig, *, runs: Path) -> tuple[SampledState, float]:
     """Meta-train on samples, or find the finished run; also return its CPU-seconds."""
     digest = _digest({k: v for k, v in config.dials().items() if k not in RECORDS})
     out = runs / f"{config.method}-{digest}"
     clock = out / "seconds.json"
     start = time.process_time()
-    phi = meta_train_sampled(config, out=out, resume=True).phi
+    state = meta_train_sampled(config, out=out, resume=True)
     if not clock.exists():
         write_atomically(clock, json.dumps(time.process_time() - start).encode())
-    return phi, float(json.loads(clock.read_text()))
+    return state, float(json.loads(clock.read_text()))
 
 
 def train_once(config: MetaConfig, *, runs: Path) -> Params:

@@ -13,12 +13,14 @@ from typing import Any
 import torch
 
 from bomrl_lite.experiments.setting import Row, Scale
+from bomrl_lite.sampled_config import SampledConfig
 from bomrl_lite.sampled_meta_gradients import METHODS, Alg, make_alg
-from bomrl_lite.sampled_problem import SampledConfig, SampledProblem, adapted_returns, make_problem
+from bomrl_lite.sampled_problem import SampledProblem, adapted_returns, make_problem
+from bomrl_lite.train_sampled import SampledState
 from bomrl_lite.types import Params
 
-SampledTrained = Callable[[SampledConfig], tuple[Params, float]]
-"""Configuration -> (meta-parameters, CPU-seconds of the training): trained now, or found."""
+SampledTrained = Callable[[SampledConfig], tuple[SampledState, float]]
+"""Configuration -> (state after training, its CPU-seconds): trained now, or found."""
 
 TUNING_SEEDS = (100, 101)
 TUNING_ITERATIONS = 30
@@ -78,7 +80,7 @@ def tuning(seed: int, scale: Scale, train: SampledTrained) -> Iterator[Row]:
             )
             labels = {"method": method, "configuration": index, "dials": str(dials)}
             try:
-                phi, seconds = train(config)
+                state, seconds = train(config)
             except ArithmeticError as error:
                 yield {
                     **labels,
@@ -89,7 +91,7 @@ def tuning(seed: int, scale: Scale, train: SampledTrained) -> Iterator[Row]:
                 }
                 continue
             problem = make_problem(config)
-            returns = _returns(phi, config, problem, split="train", goals=40, stream=3)
+            returns = _returns(state.phi, config, problem, split="train", goals=40, stream=3)
             yield {
                 **labels,
                 "seed": config.seed,
@@ -121,11 +123,11 @@ def episodes(seed: int, scale: Scale, train: SampledTrained) -> Iterator[Row]:
     for method in COMPARED:
         for trained in (1, 2, 5, 10, 20):
             config = _config(method, seed, scale, num_episodes=trained)
-            phi, seconds = train(config)
+            state, seconds = train(config)
             problem = make_problem(config)
             for count in dict.fromkeys((trained, *((1, 2, 5, 10, 20) if trained == 20 else ()))):
                 returns = _returns(
-                    phi, config, problem, num_episodes=count, goals=2 * scale.num_test
+                    state.phi, config, problem, num_episodes=count, goals=2 * scale.num_test
                 )
                 yield {
                     "method": method,
@@ -143,8 +145,8 @@ def heterogeneity(seed: int, scale: Scale, train: SampledTrained) -> Iterator[Ro
     for method in COMPARED:
         for tasks in ("navigation/arc-45", "navigation/arc-180", "navigation/circle"):
             config = _config(method, seed, scale, tasks=tasks)
-            phi, seconds = train(config)
-            returns = _returns(phi, config, make_problem(config), goals=2 * scale.num_test)
+            state, seconds = train(config)
+            returns = _returns(state.phi, config, make_problem(config), goals=2 * scale.num_test)
             yield {
                 "method": method,
                 "tasks": tasks,
@@ -166,7 +168,7 @@ def _compare(
         config = _config(method, seed, scale, tasks=tasks)
         labels = {"method": method, "seed": seed}
         try:
-            phi, seconds = train(config)
+            state, seconds = train(config)
         except ArithmeticError as error:
             note = str(error).split(":")[0]
             yield {
@@ -179,9 +181,9 @@ def _compare(
             }
             continue
         problem = make_problem(config)
-        factor = best_factor(phi, config, problem, goals=scale.num_test)
+        factor = best_factor(state.phi, config, problem, goals=scale.num_test)
         returns = _returns(
-            phi, config, problem, num_steps=3, factor=factor, goals=2 * scale.num_test
+            state.phi, config, problem, num_steps=3, factor=factor, goals=2 * scale.num_test
         )
         for step, value in enumerate(returns.mean(0).tolist()):
             yield {

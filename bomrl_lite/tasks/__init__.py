@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 
+from bomrl_lite.physics import Backend
+from bomrl_lite.physics.robots import Integrator
 from bomrl_lite.rollout import TabularSimulator
-from bomrl_lite.tasks import frozen_lake, navigation, probes
+from bomrl_lite.tasks import frozen_lake, locomotion, navigation, probes
 from bomrl_lite.types import SampledTasks, TaskDistribution
 
 
@@ -17,7 +19,7 @@ def task_names() -> list[str]:
 
 def sampled_task_names() -> list[str]:
     """List the names that :func:`make_sampled_tasks` knows: all there are."""
-    return [*task_names(), *navigation.FAMILIES]
+    return [*task_names(), *navigation.FAMILIES, *locomotion.FAMILIES]
 
 
 def make_tasks(name: str) -> TaskDistribution:
@@ -30,7 +32,7 @@ def make_tasks(name: str) -> TaskDistribution:
         return frozen_lake.distribution(name)
     if name in probes.PROBES:
         return probes.PROBES[name]()
-    if name in navigation.FAMILIES:
+    if name in (*navigation.FAMILIES, *locomotion.FAMILIES):
         raise ValueError(
             f"{name!r} has continuous states, so no exact values: it can only be sampled, "
             f"make_sampled_tasks({name!r}). With exact values are {', '.join(task_names())}"
@@ -38,12 +40,22 @@ def make_tasks(name: str) -> TaskDistribution:
     raise _unknown(name, task_names())
 
 
-def make_sampled_tasks(name: str) -> SampledTasks:
+def make_sampled_tasks(
+    name: str, *, integrator: Integrator = "gym", backend: Backend = "auto"
+) -> SampledTasks:
     """Return the task distribution of that name for sampling; tabular ones are simulated.
+
+    Args:
+        name: one of :func:`sampled_task_names`.
+        integrator: of robots; see :func:`bomrl_lite.physics.robots.load_model`.
+        backend: of robots; see :func:`bomrl_lite.physics.make_physics`.
 
     Raises:
         ValueError: unknown name; the message suggests close matches.
     """
+    if name in locomotion.FAMILIES:
+        family = locomotion.FAMILIES[name]
+        return locomotion.sampled_family(family, integrator=integrator, backend=backend)
     if name in navigation.FAMILIES:
         return navigation.FAMILIES[name]
     if name in task_names():

@@ -38,6 +38,7 @@ from bomrl_lite.course.plots.hypergradients import (
     ladder_errors,
 )
 from bomrl_lite.course.plots.lakes import draw_lake, draw_lakes
+from bomrl_lite.course.plots.locomotion import Clip, check_clips, draw_filmstrip
 from bomrl_lite.course.plots.pictures import bilevel_picture, meta_learning_picture
 from bomrl_lite.course.plots.runs import draw_learning_curves, last_values, read_runs
 from bomrl_lite.course.plots.sampled import (
@@ -61,18 +62,21 @@ __all__ = [
     "PRIORS",
     "VALUES",
     "WATER",
+    "Clip",
     "adaptation_paths",
     "adapted_lake",
     "ascent_fields",
     "bias_and_deviation",
     "bilevel_picture",
     "bound_along_line",
+    "check_clips",
     "condition_over_lam",
     "convergence",
     "cost_of_inner_steps",
     "dial_setting",
     "distance_balls",
     "draw_experiment",
+    "draw_filmstrip",
     "draw_lake",
     "draw_lakes",
     "draw_learning_curves",

@@ -23,22 +23,34 @@ from bomrl_lite.course.widgets.hypergradients import (
     hypergradient_explorer,
     inner_step_size,
 )
+from bomrl_lite.course.widgets.player import (
+    Moment,
+    goals_of,
+    moment,
+    record_clips,
+    rollout_player,
+)
 from bomrl_lite.course.widgets.variance import DialPoint, dial_point, variance_explorer
 
 __all__ = [
     "DialPoint",
     "Landscape",
+    "Moment",
     "adaptation_explorer",
     "dial_point",
     "draw_landscape",
     "explorer",
+    "goals_of",
     "hypergradient_errors",
     "hypergradient_explorer",
     "inner_step_size",
     "lake_explorer",
+    "moment",
     "one_step_landscape",
+    "record_clips",
     "repeated_adaptation",
     "return_after_step",
+    "rollout_player",
     "simplex_explorer",
     "step_size_explorer",
     "three_paths",

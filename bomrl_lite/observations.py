@@ -1,0 +1,107 @@
+"""Observations in units of their own spread: running means and deviations."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bomrl_lite.types import Simulator
+
+CLIP = 5.0
+"""Normalised observations beyond this many deviations are cut off."""
+
+
+class Moments(NamedTuple):
+    """What is known of the observations so far."""
+
+    number: Float[Tensor, ""]
+    """How many were seen."""
+    mean: Float[Tensor, " O"]
+    squares: Float[Tensor, " O"]
+    """Sum of squared distances from the mean."""
+
+
+def no_moments(size: int, device: torch.device | str = "cpu") -> Moments:
+    """Return the moments of no observation of this size."""
+    zeros = torch.zeros(size, dtype=torch.float64, device=device)
+    return Moments(zeros.sum(), zeros, zeros)
+
+
+def update_moments(
+    moments: Moments, observations: Float[Tensor, "*M O"], mask: Float[Tensor, "*M"]
+) -> Moments:
+    """Add observations where the mask is 1 (Chan, Golub and LeVeque, 1983, eq. 1.5)."""
+    weights, values = mask.double().unsqueeze(-1), observations.double()
+    axes = tuple(range(values.ndim - 1))
+    count = weights.sum()
+    mean = (weights * values).sum(axes) / count.clamp(min=1)
+    squares = (weights * (values - mean).square()).sum(axes)
+    total = moments.number + count
+    share = count / total.clamp(min=1)
+    apart = mean - moments.mean
+    return Moments(
+        total,
+        moments.mean + share * apart,
+        moments.squares + squares + moments.number * share * apart.square(),
+    )
+
+
+class Lens(NamedTuple):
+    """What observations are looked at through."""
+
+    mean: Float[Tensor, " O"]
+    scale: Float[Tensor, " O"]
+
+    def __call__(self, observations: Float[Tensor, "*M O"]) -> Float[Tensor, "*M O"]:
+        """Return clip(scale (o - mean), -5, 5)."""
+        return ((observations - self.mean) * self.scale).clamp(-CLIP, CLIP)
+
+
+def lens_of(moments: Moments) -> Lens:
+    """Return the lens with scale one over the deviation; before two are seen, one of scale 1."""
+    few = moments.number < 2
+    deviation = (moments.squares / moments.number.clamp(min=1)).sqrt() + 1e-8
+    scale = torch.where(few, torch.ones_like(deviation), 1 / deviation)
+    return Lens(torch.where(few, 0.0, moments.mean).float(), scale.float())
+
+
+class NormalisedSimulator:
+    """A simulator whose observations are seen through a lens that stays as it is.
+
+    An update of the moments between iterations, not within, lets all policies of one iteration look
+    through the same lens.
+    """
+
+    def __init__(self, simulator: Simulator, moments: Moments) -> None:
+        self.horizon = simulator.horizon
+        self._simulator, self._moments, self._lens = simulator, moments, lens_of(moments)
+        self._shown: list[tuple[Tensor, Tensor]] = []
+        self._alive = torch.zeros(0)
+
+    @property
+    def moments(self) -> Moments:
+        """The moments with all that was shown since; what follows an episode's end counts not."""
+        if self._shown:
+            observations, mask = (torch.stack(part) for part in zip(*self._shown, strict=True))
+            self._moments = update_moments(self._moments, observations, mask)
+            self._shown.clear()
+        return self._moments
+
+    def reset(self, generator: torch.Generator) -> Tensor:
+        """Start all episodes anew."""
+        observations = self._simulator.reset(generator)
+        self._alive = torch.ones_like(observations[..., 0])
+        return self._show(observations)
+
+    def step(
+        self, actions: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Take actions."""
+        observations, rewards, ended, cut = self._simulator.step(actions, generator)
+        self._alive = self._alive * ~(ended | cut)
+        return self._show(observations), rewards, ended, cut
+
+    def _show(self, observations: Tensor) -> Tensor:
+        self._shown.append((observations, self._alive))
+        return self._lens(observations)

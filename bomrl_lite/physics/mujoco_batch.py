@@ -1,0 +1,133 @@
+"""MuJoCo on the processor: ``mujoco.batch.Batch``, all simulations in one call of its threads.
+
+States are those of gymnasium's MuJoCo environments bit by bit, whatever the number of threads. The
+warm start of the constraint solver is part of a state: without it trajectories part after some tens
+of steps.
+"""
+
+import copy
+import importlib
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+try:
+    mujoco: Any = importlib.import_module("mujoco")  # a type checker sees none of its names
+    from mujoco.batch import Batch, SimulationError
+except ImportError as error:  # MuJoCo before 3.17 has no batch
+    raise ModuleNotFoundError("simulating robots needs: pip install 'mujoco>=4,<5'") from error
+
+PARAMETERS = ("body_mass", "body_inertia", "dof_damping", "geom_friction")
+"""Fields of the model that every simulation may have its own values of."""
+_NO_STAGE = int(mujoco.mjtStage.mjSTAGE_NONE)
+_NO_AUTORESET = int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+_QUIET = 1
+"""Warnings count up from here: MuJoCo prints one, and writes a log file, if its count was 0."""
+
+
+class MujocoBatch:
+    """M simulations on the processor; see :class:`bomrl_lite.physics.Physics`.
+
+    Args:
+        model: ``mujoco.MjModel``; it is copied.
+        num: M.
+        threads: None takes as many as torch may use, ``torch.get_num_threads()``.
+    """
+
+    def __init__(self, model: Any, num: int, *, threads: int | None = None) -> None:
+        self.num, self.timestep = num, float(model.opt.timestep)
+        model = copy.copy(model)
+        # Else MuJoCo puts a simulation that died back to its start and its count back to 0.
+        model.opt.disableflags |= _NO_AUTORESET
+        self.batch = Batch(model, num, threads or torch.get_num_threads())
+        self._state = torch.from_numpy(self.batch.state)
+        self.qpos, self.qvel, self._controls = (
+            torch.from_numpy(self.batch.bind(name)) for name in ("qpos", "qvel", "ctrl")
+        )
+        self._origins, self._centres = (self._derived(name) for name in ("xpos", "xipos"))
+        self.batch.warning[..., 1] = _QUIET
+
+    @property
+    def body_positions(self) -> Tensor:
+        """[M, nbody, 3] origins of the bodies, as ``mj_step`` leaves them: behind the state."""
+        return self._origins
+
+    @property
+    def body_centres(self) -> Tensor:
+        """[M, nbody, 3] centres of mass of the bodies, likewise."""
+        return self._centres
+
+    def reset(self, qpos: Tensor, qvel: Tensor, where: Tensor | None = None) -> None:
+        """Put simulations into a state, all else as after ``mj_resetData``; then ``mj_forward``."""
+        rows = torch.arange(self.num) if where is None else torch.nonzero(where).squeeze(-1)
+        if len(rows) == 0:
+            return
+        self.batch.reset(rows.numpy(), stage=_NO_STAGE)
+        self.qpos[rows], self.qvel[rows] = qpos[rows].double(), qvel[rows].double()
+        self.batch.warning[rows.numpy(), :, 1] = _QUIET
+        self.batch.forward(rows.numpy())
+
+    def step(self, controls: Tensor, substeps: int) -> None:
+        """Hold the controls [M, nu] for some physics steps."""
+        if controls.shape != self._controls.shape:
+            raise ValueError(
+                f"controls must be {tuple(self._controls.shape)}, got {tuple(controls.shape)}"
+            )
+        if not torch.isfinite(controls).all():
+            row, column = torch.nonzero(~torch.isfinite(controls))[0].tolist()
+            raise FloatingPointError(
+                f"control {column} of simulation {row} is {controls[row, column].item()}; look at "
+                "the policy's parameters and at the size of its updates"
+            )
+        self._controls.copy_(controls)
+        try:
+            self.batch.step(nstep=substeps)
+        except SimulationError as error:
+            raise FloatingPointError(f"a simulation died: {error}") from error
+        self.check()
+
+    def check(self) -> None:
+        """Raise FloatingPointError if a simulation died since its last reset."""
+        warned = self.batch.warning[..., 1] > _QUIET
+        if not warned.any():
+            return
+        first = int(np.flatnonzero(warned.any(-1))[0])
+        kind = int(np.flatnonzero(warned[first])[-1])
+        text = mujoco.mju_warningText(kind, int(self.batch.warning[first, kind, 0]))
+        raise FloatingPointError(
+            f"{warned.any(-1).sum()} of {self.num} simulations died, the first is number {first}: "
+            f"{text} Look at the actions that it was given and at its masses; then reset"
+        )
+
+    def set_parameters(self, fields: dict[str, Tensor]) -> None:
+        """Give every simulation its own values of some fields of the model."""
+        for name, values in fields.items():
+            if name not in PARAMETERS:
+                raise ValueError(f"a parameter is one of {', '.join(PARAMETERS)}, got {name!r}")
+            array = self.batch.expand(name)
+            if tuple(values.shape) != array.shape:
+                raise ValueError(f"{name} must be {array.shape}, got {tuple(values.shape)}")
+            array[...] = values.numpy()
+        self.batch.set_const()
+
+    def get_state(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return positions, velocities, controls, time, warm start; and where bodies were."""
+        return self._state.clone(), self._origins.clone(), self._centres.clone()
+
+    def set_state(self, state: tuple[Tensor, Tensor, Tensor]) -> None:
+        """Go back to a state of :meth:`get_state`."""
+        mine = (self._state, self._origins, self._centres)
+        shapes, got = ([tuple(part.shape) for part in parts] for parts in (mine, state))
+        if shapes != got:
+            raise ValueError(f"a state of these simulations is {shapes}, got {got}")
+        for part, value in zip(mine, state, strict=True):
+            part.copy_(value)
+        self.batch.warning[..., 1] = _QUIET
+
+    def _derived(self, name: str) -> Tensor:
+        """Return a live view of what a call leaves behind; :meth:`set_state` writes to it."""
+        values = self.batch.bind(name)
+        values.flags.writeable = True
+        return torch.from_numpy(values)

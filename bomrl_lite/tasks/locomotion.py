@@ -1,0 +1,445 @@
+r"""Robots that run: the task families of BO-MRL (2410.09728) and ProMP (1810.06784).
+
+A task is a speed, a direction, or a body. The robot cannot observe it; only rewards tell. v is the
+velocity over one step of the environment, in m/s, a the action as the policy drew it:
+
+    cheetah/velocity    -|v - v*| - .05 |a|^2,  v* in [0, 2]           Finn et al., 1703.03400
+    cheetah/direction    d v - .05 |a|^2,  d = -1 or +1                Finn et al., 1703.03400
+    ant/velocity        -|v - v*| + 1.05 - .005 |a|^2,  v* in [0, 3]   code of 2410.09728
+    ant/direction        d v + 1.05 - .005 |a|^2                       code of 2410.09728
+    walker/direction     d v + 1 - .001 |a|^2                          code of 1810.06784
+    hopper/parameters    v + 1 - .001 |a|^2, a body of its own         code of 1810.06784
+    walker/parameters    v + 1 - .001 |a|^2, a body of its own         code of 1810.06784
+    humanoid/direction   .25 <d, v> frame_skip + 5 - .1 |a|^2          code of 1810.06784
+
+Observations are gymnasium's without contact forces: joint positions but the place in the world,
+then joint velocities. The ant and the cheetah go on whatever happens; the others end when they
+fall. Everything is written once in torch, for the processor and for the GPU.
+
+As in :mod:`bomrl_lite.tasks.navigation` the time limit is part of the task: return counts these
+steps and no later ones, so the last step reports a true end (``terminated``).
+"""
+
+import math
+import weakref
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bomrl_lite.physics import Backend, Physics, make_physics, resolve_backend
+from bomrl_lite.physics.robots import ROBOTS, Integrator, load_model
+from bomrl_lite.rollout import check_counts
+from bomrl_lite.types import SampledTasks, Split
+
+HELD_OUT_SHARE = 5
+"""One cell of goals in this many belongs to the test split."""
+CELLS = 20
+"""Cells of a range of goals."""
+
+
+class Speeds(NamedTuple):
+    """How fast to run."""
+
+    speed: Float[Tensor, "*N"]
+    """v* in m/s."""
+
+
+class Directions(NamedTuple):
+    """Where to run."""
+
+    direction: Float[Tensor, "*N D"]
+    """d, a unit vector: D = 1 along the x axis, 2 in the plane."""
+
+
+class Bodies(NamedTuple):
+    """What to run with: factors of the model's own values."""
+
+    body_mass: Float[Tensor, "*N bodies"]
+    body_inertia: Float[Tensor, "*N bodies 3"]
+    dof_damping: Float[Tensor, "*N joints"]
+    geom_friction: Float[Tensor, "*N geoms 3"]
+
+
+class Family(NamedTuple):
+    """What makes a family of tasks of a robot."""
+
+    name: str
+    summary: str
+    robot: str
+    sample: Callable[[int, torch.Generator, Split], Any]
+    reward: Callable[[Tensor, Tensor, Any], Tensor]
+    """(velocity [N, B, D], action [N, B, K], tasks) -> reward [N, B]."""
+    position: Callable[[Physics], Tensor]
+    """Where the robot is in the world, [M, D]."""
+    hidden: int
+    """Joint positions that are not observed: the place in the world."""
+    observation_size: int
+    action_size: int
+    healthy: Callable[[Physics], Tensor] | None = None
+    """[M]: False ends an episode. None: nothing does."""
+    clip_velocities: float = math.inf
+    horizon: int = 200
+
+
+class LocomotionSimulator:
+    """N tasks times B robots.
+
+    Args:
+        family: of :data:`FAMILIES`.
+        tasks: N of the family's tasks.
+        num_episodes: B.
+        horizon: T, the time limit, or None for the family's own.
+        integrator: ``gym`` for gymnasium's dynamics or ``fast``, see
+            :func:`bomrl_lite.physics.robots.load_model`.
+        backend: ``mujoco``, ``warp`` or ``auto``, see :func:`bomrl_lite.physics.make_physics`.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        tasks: Any,
+        num_episodes: int,
+        horizon: int | None = None,
+        *,
+        integrator: Integrator = "gym",
+        backend: Backend = "auto",
+    ) -> None:
+        self.horizon = family.horizon if horizon is None else horizon
+        check_counts(num_episodes=num_episodes, horizon=self.horizon)
+        self._family, self._robot = family, ROBOTS[family.robot]
+        self._shape = (len(tasks[0]), num_episodes)
+        self.model = load_model(family.robot, integrator)
+        num = math.prod(self._shape)
+        self.physics = _borrow(self, (family.name, integrator, num, resolve_backend(backend)))
+        device = self.physics.qpos.device
+        self._tasks = type(tasks)(*(field.to(device) for field in tasks))
+        if isinstance(tasks, Bodies):
+            self.physics.set_parameters(scaled(self.model, tasks, num_episodes))
+        self._start = torch.as_tensor(self.model.qpos0, dtype=torch.float64)
+        self.step_seconds = self._robot.frame_skip * self.physics.timestep
+        self._taken = 0
+
+    def reset(self, generator: torch.Generator) -> Tensor:
+        """Start all robots from the model's pose with gymnasium's noise; [N, B, O]."""
+        qpos, qvel = start_states(
+            self.physics.num, self._start, self.physics.qvel.shape[1], self._robot, generator
+        )
+        self.physics.check()  # what went wrong on a GPU is seen here, or at the last step
+        self.physics.reset(qpos, qvel)
+        self._taken = 0
+        return self._observations()
+
+    def step(
+        self, actions: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Act for one step of the environment; actions [N, B, K] are clipped by the robot.
+
+        Raises:
+            ValueError: actions of another shape.
+            FloatingPointError: an action is not finite, or a simulation died.
+        """
+        del generator  # a robot's motion is not random
+        if actions.shape != (*self._shape, self._family.action_size):
+            raise ValueError(
+                f"actions must be [N, B, K] = {(*self._shape, self._family.action_size)}, "
+                f"got {tuple(actions.shape)}"
+            )
+        before = self._family.position(self.physics).clone()
+        self.physics.step(actions.flatten(0, 1), self._robot.frame_skip)
+        self._taken += 1
+        moved = self._family.position(self.physics) - before
+        velocity = (moved / self.step_seconds).unflatten(0, self._shape).to(actions.dtype)
+        rewards = self._family.reward(velocity, actions, self._tasks)
+        over = torch.full_like(rewards, self._taken >= self.horizon, dtype=torch.bool)
+        if self._family.healthy is not None:
+            over = over | ~self._family.healthy(self.physics).unflatten(0, self._shape)
+        if self._taken >= self.horizon:
+            self.physics.check()
+        return self._observations(), rewards, over, torch.zeros_like(over)
+
+    def _observations(self) -> Tensor:
+        return observe(self._family, self.physics).unflatten(0, self._shape)
+
+
+def observe(family: Family, physics: Physics) -> Float[Tensor, "M O"]:
+    """Return positions but the place in the world, then velocities, in single precision."""
+    limit = family.clip_velocities
+    velocities = physics.qvel if limit == math.inf else physics.qvel.clamp(-limit, limit)
+    return torch.cat([physics.qpos[:, family.hidden :], velocities], dim=-1).float()
+
+
+def start_states(
+    num: int, start: Tensor, num_velocities: int, robot: Any, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw first positions and velocities as gymnasium does: the model's pose and some noise."""
+    kind = {"generator": generator, "dtype": torch.float64, "device": generator.device}
+    shift = 2 * torch.rand(num, len(start), **kind) - 1
+    draw = torch.randn if robot.normal_velocities else torch.rand
+    speed = draw(num, num_velocities, **kind)
+    speed = speed if robot.normal_velocities else 2 * speed - 1
+    start = start.to(generator.device)
+    return start + robot.position_noise * shift, robot.velocity_noise * speed
+
+
+def speed_reward(
+    velocity: Tensor, action: Tensor, tasks: Speeds, *, effort: float, bonus: float = 0.0
+) -> Tensor:
+    """Return -|v - v*| + bonus - effort |a|^2."""
+    missed = (velocity[..., 0] - tasks.speed.unsqueeze(-1)).abs()
+    return bonus - missed - effort * action.square().sum(-1)
+
+
+def direction_reward(
+    velocity: Tensor,
+    action: Tensor,
+    tasks: Directions,
+    *,
+    effort: float,
+    bonus: float = 0.0,
+    pay: float = 1.0,
+) -> Tensor:
+    """Return pay <d, v> + bonus - effort |a|^2."""
+    size = tasks.direction.shape[-1]
+    along = (velocity[..., :size] * tasks.direction.unsqueeze(-2)).sum(-1)
+    return pay * along + bonus - effort * action.square().sum(-1)
+
+
+def forward_reward(
+    velocity: Tensor, action: Tensor, tasks: Bodies, *, effort: float, bonus: float
+) -> Tensor:
+    """Return v + bonus - effort |a|^2, whatever the body."""
+    del tasks
+    return velocity[..., 0] + bonus - effort * action.square().sum(-1)
+
+
+def sample_speeds(
+    num_tasks: int, generator: torch.Generator, split: Split = "train", *, top: float
+) -> Speeds:
+    """Draw speeds in [0, top] m/s, one from each of N equal shares of the split's cells.
+
+    The range is cut into 20 cells, every fifth of which is held out for the test split. One speed
+    is uniform over the split; together they cover it more evenly than independent draws.
+
+    Args:
+        num_tasks: N >= 1.
+        generator: where the randomness comes from.
+        split: train or test.
+        top: of the range, in m/s.
+    """
+    return Speeds((top * _held_out_uniform(num_tasks, generator, split)).float())
+
+
+def sample_signs(num_tasks: int, generator: torch.Generator, split: Split = "train") -> Directions:
+    """Draw directions -1 and +1, as many of each as an even N allows; both splits share the two."""
+    _check(num_tasks, split)
+    first = torch.randint(2, (1,), generator=generator)
+    signs = 1.0 - 2.0 * ((first + torch.arange(num_tasks)) % 2)
+    return Directions(signs.unsqueeze(-1))
+
+
+def sample_headings(
+    num_tasks: int, generator: torch.Generator, split: Split = "train"
+) -> Directions:
+    """Draw directions in the plane; every fifth of 20 sectors is held out for the test split."""
+    angle = 2 * math.pi * _held_out_uniform(num_tasks, generator, split)
+    return Directions(torch.stack([angle.cos(), angle.sin()], -1).float())
+
+
+def sample_bodies(
+    num_tasks: int, generator: torch.Generator, split: Split = "train", *, robot: str
+) -> Bodies:
+    """Draw factors 1.5^u of masses, inertias and frictions and 1.3^u of dampings, u in [-3, 3].
+
+    Every entry has a u of its own (rand_param_envs, which 1810.06784 uses). The u of the trunk's
+    mass tells the splits apart: every fifth of 20 cells of its range is held out.
+    """
+    model = load_model(robot)
+    trunk = 6 * _held_out_uniform(num_tasks, generator, split) - 3
+
+    def exponents(*shape: int) -> Tensor:
+        kind = {"generator": generator, "dtype": torch.float64}
+        return 6 * torch.rand(num_tasks, *shape, **kind) - 3
+
+    mass = exponents(model.nbody)
+    mass[:, model.body("torso").id] = trunk
+    inertia, damping = exponents(model.nbody, 3), exponents(model.nv)
+    friction = exponents(model.ngeom, 3)
+    return Bodies(1.5**mass, 1.5**inertia, 1.3**damping, 1.5**friction)
+
+
+def _held_out_uniform(num_tasks: int, generator: torch.Generator, split: Split) -> Tensor:
+    """Draw N numbers in [0, 1), stratified over the cells of the split, in random order."""
+    _check(num_tasks, split)
+    cells = torch.arange(CELLS)
+    held_out = cells % HELD_OUT_SHARE == HELD_OUT_SHARE // 2
+    mine = cells[held_out if split == "test" else ~held_out]
+    kind = {"generator": generator, "dtype": torch.float64}
+    share = (torch.arange(num_tasks) + torch.rand(num_tasks, **kind)) / num_tasks * len(mine)
+    share = share[torch.randperm(num_tasks, generator=generator)]
+    cell = share.floor().long().clamp(max=len(mine) - 1)  # rounding can reach the end
+    return (mine[cell] + (share - cell).clamp(max=1 - 1e-9)) / CELLS
+
+
+def _check(num_tasks: int, split: str) -> None:
+    check_counts(num_tasks=num_tasks)
+    if split not in ("train", "test"):
+        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+
+
+def scaled(model: Any, bodies: Bodies, num_episodes: int) -> dict[str, Tensor]:
+    """Multiply the model's values by a task's factors, for every episode of the task."""
+    return {
+        name: (torch.as_tensor(getattr(model, name)) * factors).repeat_interleave(num_episodes, 0)
+        for name, factors in bodies._asdict().items()
+    }
+
+
+_IDLE: dict[tuple[Any, ...], list[Physics]] = {}
+"""Simulations whose simulator is gone: to make some anew costs much on a GPU."""
+
+
+def _borrow(owner: LocomotionSimulator, key: tuple[Any, ...]) -> Physics:
+    """Take idle simulations of this kind, or make some; they come back when the owner goes."""
+    key = (*key, torch.get_num_threads())
+    idle = _IDLE.setdefault(key, [])
+    physics = idle.pop() if idle else make_physics(owner.model, key[2], backend=key[3])
+    weakref.finalize(owner, idle.append, physics).atexit = False
+    return physics
+
+
+def _along_x(physics: Physics) -> Tensor:
+    return physics.qpos[:, :1]
+
+
+def _trunk(physics: Physics) -> Tensor:
+    """Return where the trunk is, as gymnasium reads it: before the last physics step."""
+    return physics.body_positions[:, 1, :2]
+
+
+def _centre_of_mass(physics: Physics) -> Tensor:
+    shares = _mass_shares(physics.body_centres.dtype, physics.body_centres.device)
+    return (shares * physics.body_centres[..., :2]).sum(1)
+
+
+@cache
+def _mass_shares(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return each body's share of the humanoid's mass, [bodies, 1]; kept where it is used."""
+    mass = torch.as_tensor(load_model("humanoid").body_mass)
+    return (mass / mass.sum()).to(dtype=dtype, device=device).unsqueeze(-1)
+
+
+def _walker_stands(physics: Physics) -> Tensor:
+    height, angle = physics.qpos[:, 1], physics.qpos[:, 2]
+    return (height > 0.8) & (height < 2.0) & (angle.abs() < 1.0)
+
+
+def _hopper_stands(physics: Physics) -> Tensor:
+    height, angle = physics.qpos[:, 1], physics.qpos[:, 2]
+    rest = torch.cat([physics.qpos[:, 2:], physics.qvel], -1)
+    return (height > 0.7) & (angle.abs() < 0.2) & (rest.abs() < 100).all(-1)
+
+
+def _humanoid_stands(physics: Physics) -> Tensor:
+    return (physics.qpos[:, 2] > 1.0) & (physics.qpos[:, 2] < 2.0)
+
+
+_CHEETAH = {"robot": "half_cheetah", "position": _along_x, "hidden": 1, "observation_size": 17}
+_CHEETAH |= {"action_size": 6, "horizon": 100}
+_ANT = {"robot": "ant", "position": _trunk, "hidden": 2, "observation_size": 27, "action_size": 8}
+_WALKER = {"robot": "walker", "position": _along_x, "hidden": 1, "observation_size": 17}
+_WALKER |= {"action_size": 6, "healthy": _walker_stands, "clip_velocities": 10.0}
+_HOPPER = {"robot": "hopper", "position": _along_x, "hidden": 1, "observation_size": 11}
+_HOPPER |= {"action_size": 3, "healthy": _hopper_stands, "clip_velocities": 10.0}
+_HUMANOID = {"robot": "humanoid", "position": _centre_of_mass, "hidden": 2, "action_size": 17}
+_HUMANOID |= {"observation_size": 45, "healthy": _humanoid_stands}
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        Family(
+            "cheetah/velocity",
+            "a half cheetah, at a speed in [0, 2] m/s",
+            sample=partial(sample_speeds, top=2.0),
+            reward=partial(speed_reward, effort=0.05),
+            **_CHEETAH,
+        ),
+        Family(
+            "cheetah/direction",
+            "a half cheetah, forwards or backwards; both splits share the two",
+            sample=sample_signs,
+            reward=partial(direction_reward, effort=0.05),
+            **_CHEETAH,
+        ),
+        Family(
+            "ant/velocity",
+            "an ant, at a speed in [0, 3] m/s",
+            sample=partial(sample_speeds, top=3.0),
+            reward=partial(speed_reward, effort=0.005, bonus=1.05),
+            **_ANT,
+        ),
+        Family(
+            "ant/direction",
+            "an ant, forwards or backwards; both splits share the two",
+            sample=sample_signs,
+            reward=partial(direction_reward, effort=0.005, bonus=1.05),
+            **_ANT,
+        ),
+        Family(
+            "walker/direction",
+            "a walker, forwards or backwards; both splits share the two",
+            sample=sample_signs,
+            reward=partial(direction_reward, effort=1e-3, bonus=1.0),
+            **_WALKER,
+        ),
+        Family(
+            "hopper/parameters",
+            "a hopper with masses, inertias, dampings and frictions of its own",
+            sample=partial(sample_bodies, robot="hopper"),
+            reward=partial(forward_reward, effort=1e-3, bonus=1.0),
+            **_HOPPER,
+        ),
+        Family(
+            "walker/parameters",
+            "a walker with masses, inertias, dampings and frictions of its own",
+            sample=partial(sample_bodies, robot="walker"),
+            reward=partial(forward_reward, effort=1e-3, bonus=1.0),
+            **_WALKER,
+        ),
+        Family(
+            "humanoid/direction",
+            "a humanoid, in a direction of the plane",
+            sample=sample_headings,
+            reward=partial(
+                direction_reward,
+                effort=0.1,
+                bonus=5.0,
+                # .25 (displacement) / timestep in the source: the displacement of 5 physics steps
+                pay=0.25 * ROBOTS["humanoid"].frame_skip,
+            ),
+            **_HUMANOID,
+        ),
+    )
+}
+"""Families by name."""
+
+
+def sampled_family(
+    family: Family, *, integrator: Integrator = "gym", backend: Backend = "auto"
+) -> SampledTasks:
+    """Return a family as tasks that can be sampled, on the simulation of one's choice."""
+    return SampledTasks(
+        name=family.name,
+        summary=family.summary,
+        sample=family.sample,
+        simulator=partial(LocomotionSimulator, family, integrator=integrator, backend=backend),
+        gamma=0.99,
+        horizon=family.horizon,
+        observation_size=family.observation_size,
+        action_size=family.action_size,
+        discrete=False,
+        normalise_observations=True,
+    )

@@ -1,0 +1,228 @@
+"""The rollout player: what it computes, that the view follows its controls, the static strip."""
+
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bomrl_lite.course import plots, show, widgets
+from bomrl_lite.course.widgets import player
+from bomrl_lite.physics.goal_marks import Direction, Speed
+from bomrl_lite.physics.robots import load_model
+from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
+
+STEP = 0.05  # seconds of a cheetah's step: 5 physics steps of 0.01 s
+REWARDS = [1.0, -2.0, 4.0, 0.5]
+
+
+def clip(task="run", stage="before", x=(0.0, 0.1, 0.3, 0.2, 0.2), rewards=REWARDS, goal=None):
+    qpos = torch.zeros(len(x), 9, dtype=torch.float64)
+    qpos[:, 0] = torch.tensor(x)
+    return plots.Clip(task, stage, "half_cheetah", qpos, torch.tensor(rewards), goal)
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def pixels(data):
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+def test_a_moment_is_the_sum_so_far_and_the_step_that_led_there():
+    now = widgets.moment(clip(), 3)
+    assert now == pytest.approx((3 * STEP, 3.0, 4.0, (0.2 - 0.3) / STEP))
+    assert widgets.moment(clip(), 0) == (0, 0, 0, 0)
+    assert widgets.moment(clip(), 4).earned == pytest.approx(3.5)
+    for step in (-1, 5):
+        with pytest.raises(IndexError, match=f"has 4 steps, got step {step}"):
+            widgets.moment(clip(), step)
+
+
+def recorded(name, num_tasks, horizon, stage="before"):
+    """Clips of random actions, and the actions."""
+    family, generator = FAMILIES[name], torch.Generator().manual_seed(0)
+    tasks = family.sample(num_tasks, generator, "train")
+    simulator = LocomotionSimulator(family, tasks, 2, horizon, backend="mujoco")
+    taken = []
+
+    def act(observations):
+        shape = (*observations.shape[:2], family.action_size)
+        taken.append(2 * torch.rand(shape, generator=generator) - 1)
+        return taken[-1]
+
+    names = [f"task {n}" for n in range(num_tasks)]
+    goals = widgets.goals_of(tasks, family.robot)
+    kinds = {"robot": family.robot, "tasks": names, "stage": stage, "goals": goals}
+    clips = widgets.record_clips(simulator, act, generator, **kinds)
+    return clips, torch.stack(taken, 2), tasks
+
+
+def test_recorded_poses_and_rewards_belong_together():
+    """The reward of a cheetah that runs somewhere, by hand from where it was and what it did."""
+    clips, actions, tasks = recorded("cheetah/direction", 2, 6)
+    for n, one in enumerate(clips):
+        assert one.qpos.shape == (7, 9)
+        velocity = np.diff(one.qpos[:, 0].numpy()) / STEP
+        effort = 0.05 * (actions[n, 0].numpy() ** 2).sum(-1)
+        expected = tasks.direction[n].item() * velocity - effort
+        np.testing.assert_allclose(one.rewards.numpy(), expected, atol=1e-5)
+    assert [one.goal for one in clips] == [Direction(w) for w in tasks.direction[:, 0].tolist()]
+
+
+def test_a_recording_ends_where_the_robot_falls():
+    clips, _, _ = recorded("hopper/parameters", 4, 40)
+    fallen = 0
+    for one in clips:
+        height, angle = one.qpos[1:, 1], one.qpos[1:, 2]
+        stands = ((height > 0.7) & (angle.abs() < 0.2)).tolist()
+        assert all(stands[:-1])
+        fallen += not stands[-1]
+        assert len(one.rewards) == len(one.qpos) - 1
+        assert one.goal is None
+        assert stands[-1] == (len(one.rewards) == 40)
+    assert fallen > 0
+
+
+def test_speeds_become_gauges():
+    tasks = FAMILIES["cheetah/velocity"].sample(3, torch.Generator().manual_seed(1), "test")
+    goals = widgets.goals_of(tasks, "half_cheetah")
+    assert [goal.asked for goal in goals] == pytest.approx(tasks.speed.tolist())
+    assert [goal.step_seconds for goal in goals] == pytest.approx([STEP] * 3)
+
+
+SIZE = {"width": 64, "height": 48}
+
+
+def test_the_player_follows_its_controls():
+    clips = [
+        clip(goal=Direction(1)),
+        clip(stage="after", x=(0, 0.2, 0.45), rewards=[3.0, 4.0], goal=Direction(1)),
+        clip(task="back", goal=Direction(-1)),
+        clip(task="back", stage="after", goal=Direction(-1)),
+    ]
+    view = widgets.rollout_player(clips, **SIZE)
+    task, stage, box, line, image = view.children
+    play, slider = box.children
+    assert (task.value, stage.value, slider.value, slider.max) == ("run", "before", 0, 4)
+    seen = {image.value}
+    slider.value = 2
+    seen.add(image.value)
+    assert line.value == ("0.10 s: return so far -1.0, last reward -2.00, speed +4.0 m/s")
+    task.value = "back"
+    seen.add(image.value)
+    play.value = 4
+    assert slider.value == 4
+    seen.add(image.value)
+    task.value, stage.value = "run", "after"  # that episode has 2 steps
+    assert (slider.max, slider.value, play.max) == (2, 2, 2)
+    assert line.value.startswith("0.10 s: return so far +7.0, last reward +4.00, speed +5.0")
+    seen.add(image.value)
+    assert len(seen) == 5
+    assert pixels(image.value).shape == (48, 64, 3)
+    assert play.interval * 1e-3 == pytest.approx(play.step * STEP)  # plays at true speed
+
+
+def test_the_player_says_what_speed_is_asked():
+    view = widgets.rollout_player([clip(goal=Speed(1.5, STEP))], **SIZE)
+    box, line = view.children[2], view.children[3]
+    box.children[1].value = 1
+    assert line.value.endswith("speed +2.0 m/s of 1.5 asked")
+
+
+def test_a_picture_is_drawn_when_it_is_looked_at_and_once(monkeypatch):
+    drawn = []
+
+    def frames(model, qpos, *, rows, **kinds):
+        drawn.append(rows)
+        return np.full((len(rows), 4, 5, 3), rows[0], np.uint8)
+
+    monkeypatch.setattr(player, "frames", frames)
+    view = widgets.rollout_player([clip(), clip(stage="after")])
+    stage, box, image = view.children[1], view.children[2], view.children[4]
+    for step in (3, 1, 3, 0):
+        box.children[1].value = step
+        assert (pixels(image.value) == step).all()
+    assert drawn == [[0], [3], [1]]
+    stage.value = "after"
+    assert drawn == [[0], [3], [1], [0]]
+
+
+def test_the_strip_shows_the_same_moments_of_every_clip():
+    late = clip(stage="after", x=(0.0, 0.5, 1.0), rewards=[2.0, 3.0], goal=Direction(1))
+    figure = plots.draw_filmstrip([clip(goal=Direction(1)), late], count=3, **SIZE)
+    first, second = np.array(figure.axes).reshape(2, 3)
+    assert [ax.get_title() for ax in first] == ["0.00 s", "0.10 s", "0.20 s"]
+    notes = [[text.get_text() for text in ax.texts] for ax in (*first, *second)]
+    assert notes == [
+        ["return +0.0\nx = +0.0 m"],
+        ["return -1.0\nx = +0.3 m"],
+        ["return +3.5\nx = +0.2 m"],
+        ["return +0.0\nx = +0.0 m"],
+        ["return +5.0\nx = +1.0 m"],
+        [],
+    ]
+    assert not second[2].axison
+    assert [ax[0].get_ylabel() for ax in (first, second)] == ["run\nbefore", "run\nafter"]
+    shown = first[2].images[0].get_array()
+    alone = player.frames(
+        load_model("half_cheetah"), clip().qpos, rows=[4], goal=Direction(1), **SIZE
+    )
+    np.testing.assert_array_equal(shown, alone[0])
+
+
+@pytest.mark.parametrize(
+    ("clips", "message"),
+    [
+        ([], "got none"),
+        ([clip(), clip()], "differ in task or stage"),
+        ([clip(rewards=[1.0, 2.0])], r"\(5, 9\) and \(2,\)"),
+    ],
+)
+@pytest.mark.parametrize("draw", [widgets.rollout_player, plots.draw_filmstrip])
+def test_clips_that_are_refused(draw, clips, message):
+    with pytest.raises(ValueError, match=message):
+        draw(clips)
+
+
+def test_a_stage_must_not_be_missing_and_a_strip_is_of_one_robot():
+    with pytest.raises(ValueError, match=r"none of \[\('back', 'after'\)\]"):
+        widgets.rollout_player([clip(), clip(stage="after"), clip(task="back")])
+    with pytest.raises(ValueError, match="one robot"):
+        plots.draw_filmstrip([clip(), clip(stage="after")._replace(robot="ant")])
+
+
+def test_a_shown_clip_is_thinned_out_until_it_is_small():
+    poses = torch.zeros(16, 9, dtype=torch.float64)
+    poses[:, 0] = torch.linspace(0, 2, 16)
+    pictures = player.frames(load_model("half_cheetah"), poses, **SIZE)
+
+    def shown(kilobytes):
+        image = show.show_clip(pictures, 20.0, kilobytes=kilobytes)
+        assert list(image._repr_mimebundle_()[0]) == ["image/webp"]
+        clip = Image.open(io.BytesIO(image.data))
+        clip.load()
+        return clip.n_frames, clip.info["duration"], len(image.data)
+
+    assert shown(1000)[:2] == (16, 50)
+    frames, duration, size = shown(4)
+    assert frames < 16
+    assert frames * duration == 16 * 50
+    assert size <= 4_000
+
+
+def test_a_strip_is_small_as_a_photograph():
+    figure = plots.draw_filmstrip([clip()], count=3)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    image = show.show_photograph(figure)
+    assert plt.get_fignums() == []
+    got, whole = pixels(image.data), pixels(buffer.getvalue())
+    assert got.shape == whole.shape
+    assert abs(got - whole).mean() < 3
+    assert len(image.data) < 0.5 * len(buffer.getvalue())
