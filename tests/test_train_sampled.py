@@ -77,6 +77,17 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, method):
     assert state.kl_penalty == whole.kl_penalty
 
 
+def test_a_resumed_run_of_robots_goes_on_with_its_moments(tmp_path):
+    config = with_(SMALL, tasks="cheetah/velocity", method="bomrl_head", iterations=4)
+    half = meta_train(with_(config, iterations=2), out=tmp_path)
+    assert half.moments.number == 2 * 2 * (3 * 4) * 6  # iterations, rollouts, episodes, steps
+    resumed, whole = meta_train(config, out=tmp_path, resume=True), meta_train(config)
+    assert same(resumed, whole)
+    assert all(map(torch.equal, resumed.moments, whole.moments))
+    _, state = load(tmp_path)
+    assert all(map(torch.equal, state.moments, whole.moments))
+
+
 def test_a_run_killed_between_two_checkpoints_is_continued_bit_for_bit(tmp_path):
     """The file holds 2 of 3 iterations done, as after SIGKILL: nobody says goodbye."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from bomrl_lite.bench import course, exact, sampled
+from bomrl_lite.bench import course, exact, robots, sampled
 from bomrl_lite.bench.figure import Figure
 from bomrl_lite.files import write_atomically
 
@@ -26,6 +26,13 @@ MEASUREMENTS = (
     sampled.recipe_memory,
     sampled.batching_gain,
     sampled.recipe_b_training,
+    robots.stepping,
+    robots.against_gymnasium,
+    robots.policy_in_the_loop,
+    robots.meta_iterations,
+    robots.running_learnt,
+    robots.integrators,
+    robots.on_a_gpu,
     course.import_cost,
     course.lesson_times,
 )

@@ -37,7 +37,7 @@ from bomrl_lite.experiments.gaps import GRIDS, PUBLISHED, bounds, returns, sensi
 from bomrl_lite.experiments.hypergradients import condition, consistency
 from bomrl_lite.experiments.setting import MATCHED, Row, Scale
 from bomrl_lite.files import write_atomically
-from bomrl_lite.sampled_config import SampledConfig
+from bomrl_lite.sampled_config import ROBOT, ROBOT_METHODS, SampledConfig
 from bomrl_lite.sampled_meta_gradients import METHODS
 from bomrl_lite.train import MetaConfig, meta_train
 from bomrl_lite.train_sampled import SampledState
@@ -68,6 +68,13 @@ SAMPLED: dict[str, Any] = {
     "methods": {name: method.dials for name, method in METHODS.items()},
 }
 
+ROBOTS: dict[str, Any] = {
+    "grids": locomotion.GRIDS,
+    "arms": locomotion.ARMS,
+    "dials": ROBOT,
+    "methods": ROBOT_METHODS,
+}
+
 EXPERIMENTS = {
     "returns": Experiment("returns after 0 to 4 adaptation steps", returns),
     "bounds": Experiment("gap after one step beside its bounds", bounds),
@@ -94,7 +101,37 @@ EXPERIMENTS = {
         "return after one adaptation over one-time episodes", navigation.episodes, SAMPLED, 50
     ),
     "cheetah_tuning": Experiment(
-        "8 configurations of every method on HalfCheetah direction", locomotion.tuning, {}, 30
+        "8 configurations of every method on HalfCheetah direction", locomotion.tuning, ROBOTS, 30
+    ),
+    "cheetah_direction": Experiment(
+        "training and adaptation on HalfCheetah direction",
+        locomotion.comparison("cheetah/direction", tuple(locomotion.ARMS)),
+        ROBOTS,
+        40,
+    ),
+    "cheetah_velocity": Experiment(
+        "training and adaptation on HalfCheetah velocity",
+        locomotion.comparison("cheetah/velocity", tuple(locomotion.ARMS)),
+        ROBOTS,
+        40,
+    ),
+    "ant_direction": Experiment(
+        "training and adaptation on Ant direction, fast integrator",
+        locomotion.comparison("ant/direction", locomotion.ANT_ARMS),
+        ROBOTS,
+        100,
+    ),
+    "ant_velocity": Experiment(
+        "training and adaptation on Ant velocity, fast integrator",
+        locomotion.comparison("ant/velocity", locomotion.ANT_ARMS),
+        ROBOTS,
+        100,
+    ),
+    "collections": Experiment(
+        "HalfCheetah direction: 40 episodes collected at once or in parts",
+        locomotion.collections,
+        ROBOTS,
+        40,
     ),
     "sampled_lakes": Experiment(
         "gap after one adaptation from K sampled episodes",
@@ -206,7 +243,7 @@ def _short(value: float | int | str) -> float | int | str:
 
 
 def _versions() -> dict[str, str]:
-    packages = ("torch", "numpy", "gymnasium")
+    packages = ("torch", "numpy", "gymnasium", "mujoco")
     return {"python": platform.python_version()} | {
         package: importlib.metadata.version(package) for package in packages
     }

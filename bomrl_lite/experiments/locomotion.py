@@ -5,17 +5,18 @@ same number of environment steps, and keeps the best for all families. Compariso
 speeds and headings of the test split. Returns are sums over an episode.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from bomrl_lite.experiments.navigation import later_alg
+from bomrl_lite.experiments.navigation import FACTORS, later_alg
 from bomrl_lite.experiments.setting import Row, Scale
 from bomrl_lite.sampled_config import SampledConfig
 from bomrl_lite.sampled_problem import SampledProblem, adapted_returns, make_problem
-from bomrl_lite.train_sampled import SampledState
+from bomrl_lite.train_sampled import SampledState, start_state
 
 Trained = Callable[[SampledConfig], tuple[SampledState, float]]
 """Configuration -> (state after training, its CPU-seconds): trained now, or found."""
@@ -41,6 +42,10 @@ ARMS: dict[str, dict[str, Any]] = {
 BO-MRL is recipe B, quadratic in the KL divergence: D1 and D2 are one to second order. BO-MRL D1 and
 D2 solve the problem with the divergence itself and take the dials of recipe B. With the linear
 surrogate D3 has a closed form, MAML's step with alpha = 1 / (2 lam): ProMP without its penalty."""
+
+
+ANT_ARMS = ("MAML-TRPO", "ProMP", "BO-MRL head", "BO-MRL")
+"""What is compared on the ant."""
 
 
 def _grid(**values: tuple[Any, ...]) -> list[dict[str, Any]]:
@@ -100,6 +105,122 @@ def tuning(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
             }
 
 
+def comparison(tasks: str, arms: tuple[str, ...]) -> Callable[..., Iterator[Row]]:
+    """Return the rows of a family: what training saw, and what the policies do with fresh tasks."""
+
+    def rows(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
+        for arm in arms:
+            config = _config(arm, seed, tasks, scale.iterations)
+            problem = make_problem(config)
+            try:
+                state, seconds = train(config)
+            except ArithmeticError as error:
+                yield _row(arm, seed, "failed", note=str(error).split(":")[0])
+                continue
+            yield from _training_rows(arm, seed, state, config, problem, seconds)
+            yield from _evaluation_rows(arm, seed, state, config, problem)
+            if arm == "BO-MRL":
+                # The untrained policy looks through the trained one's lens.
+                prior = replace(start_state(config, problem), moments=state.moments)
+                yield from _evaluation_rows("untrained", seed, prior, config, problem)
+
+    return rows
+
+
+def collections(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
+    """Yield returns after 40 episodes per task, collected at once or in up to 8 parts.
+
+    Every part is collected by the policy that the parts before it led to. The factor of later steps
+    is chosen for every method and number of parts, on other episodes.
+    """
+    for arm in ("MAML-TRPO", "ProMP", "BO-MRL head", "BO-MRL"):
+        config = _config(arm, seed, "cheetah/direction", scale.iterations)
+        state, _ = train(config)
+        problem = make_problem(config)
+        for parts in (1, 2, 4, 8):
+            budget: dict[str, Any] = {"num_steps": parts, "num_episodes": 40 // parts}
+            factor = best_factor(state, config, problem, **budget)
+            values = _returns(state, config, problem, factor=factor, stream=6, **budget)
+            yield {
+                "method": arm,
+                "seed": seed,
+                "collections": parts,
+                "factor": factor,
+                "episodes": 40,
+                "before": values[:, 0].mean().item(),
+                "return": values[:, -1].mean().item(),
+            }
+
+
+def _training_rows(
+    arm: str,
+    seed: int,
+    state: SampledState,
+    config: SampledConfig,
+    problem: SampledProblem,
+    seconds: float,
+) -> Iterator[Row]:
+    """Yield what each iteration's own episodes returned, over steps of the environment."""
+    horizon = config.horizon or problem.tasks.horizon
+    steps = 2 * config.num_tasks * config.num_episodes * horizon
+    for row in state.history:
+        done = row["iteration"] + 1
+        yield _row(
+            arm,
+            seed,
+            "training",
+            iteration=int(done),
+            steps=int(done * steps),
+            seconds=seconds * done / config.iterations,
+            before=row["return_before"],
+            value=row["return_after"],
+        )
+
+
+def _evaluation_rows(
+    arm: str, seed: int, state: SampledState, config: SampledConfig, problem: SampledProblem
+) -> Iterator[Row]:
+    """Yield returns after 0 to 3 adaptations, and after one from 1 to 20 episodes."""
+    factor = best_factor(state, config, problem)
+    values = _returns(state, config, problem, num_steps=3, factor=factor).mean(0).tolist()
+    for step, value in enumerate(values):
+        of_step = {"adaptations": step, "factor": factor, "before": values[0], "value": value}
+        yield _row(arm, seed, "steps", episodes=20, **of_step)
+    for episodes in EPISODES:
+        values = _returns(state, config, problem, num_episodes=episodes, stream=4).mean(0).tolist()
+        of_count = {"episodes": episodes, "before": values[0], "value": values[1]}
+        yield _row(arm, seed, "episodes", adaptations=1, **of_count)
+
+
+def best_factor(
+    state: SampledState,
+    config: SampledConfig,
+    problem: SampledProblem,
+    *,
+    num_steps: int = 3,
+    num_episodes: int = 20,
+) -> float:
+    """Choose the factor of later steps by the last return, on tasks of the train split."""
+    if num_steps == 1:
+        return 1.0
+
+    def score(factor: float) -> float:
+        how: dict[str, Any] = {"num_steps": num_steps, "num_episodes": num_episodes}
+        how |= {"factor": factor, "split": "train", "stream": 5}
+        return _returns(state, config, problem, **how)[:, -1].mean().item()
+
+    return max(FACTORS, key=score)
+
+
+def _row(
+    arm: str, seed: int, kind: str, *, value: float = math.nan, note: str = "", **columns: Any
+) -> Row:
+    """Lay out one row of a family's table; what it does not have stays empty."""
+    names = ("iteration", "steps", "seconds", "adaptations", "episodes", "factor", "before")
+    start = {"method": arm, "seed": seed, "kind": kind, **dict.fromkeys(names, "")}
+    return {**start, **columns, "return": value, "note": note}
+
+
 def _config(arm: str, seed: int, tasks: str, iterations: int) -> SampledConfig:
     num_tasks, num_episodes = (4, 20) if "direction" in tasks else (10, 10)
     return SampledConfig(
@@ -109,6 +230,7 @@ def _config(arm: str, seed: int, tasks: str, iterations: int) -> SampledConfig:
         num_tasks=num_tasks,
         num_episodes=num_episodes,
         iterations=iterations,
+        integrator="fast" if tasks.startswith("ant") else "gym",
         diagnose_every=10000,
     )
 
