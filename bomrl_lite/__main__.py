@@ -149,6 +149,23 @@ def compare(
 
 
 @app.command
+def export(
+    run: Annotated[Path, tyro.conf.Positional], out: Annotated[Path, tyro.conf.Positional]
+) -> int:
+    """Write the policy of a sampled run as one small file, for ``train_sampled.load_policy``.
+
+    Example: python -m bomrl_lite export runs/promp promp.pt
+
+    Args:
+        run: folder that ``train`` wrote.
+        out: file.
+    """
+    sampled.save_policy(*sampled.load(run), out)
+    print(f"policy {out}, {out.stat().st_size / 1e3:.0f} kB")
+    return 0
+
+
+@app.command
 def run(
     profile: str = "class",
     seed: int = 0,

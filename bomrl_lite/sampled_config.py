@@ -40,26 +40,33 @@ ROBOT: dict[str, Any] = {"hidden": (64, 64), "log_std": -0.5, "head_scale": 0.1}
 """Dials of every method on robots, in place of :data:`BASE`. A policy that starts with small means
 starts with small torques, which cost little."""
 
+_CLIPPED: dict[str, Any] = {"epochs": 5, "clip": 0.3}
 ROBOT_METHODS: dict[str, dict[str, Any]] = {
-    "trpo_maml": {"step_size": 0.2, "max_kl": 0.1},
-    "promp": {"step_size": 0.1, "learning_rate": 1e-2},
-    "bomrl_head": {
-        "lam": 0.3,
-        "ridge": 1.0,
-        "learning_rate": 1e-2,
-        "epochs": 5,
-        "clip": 0.3,
-    },
+    "maml": {**_CLIPPED, "step_size": 0.1, "learning_rate": 2e-2},
+    "trpo_maml": {"step_size": 0.5, "max_kl": 0.1},
+    "promp": {"step_size": 0.1, "learning_rate": 2e-2},
+    "bomrl_head": {**_CLIPPED, "lam": 0.3, "ridge": 1.0, "learning_rate": 1e-2},
     "bomrl": {
-        "lam": 0.1,
-        "ridge": 30.0,
-        "learning_rate": 1e-2,
+        "lam": 0.05,
+        "ridge": 60.0,
+        "learning_rate": 2e-2,
         "distance_stride": 4,
+        "cg_iterations": 8,
+    },
+    "bomrl_solved": {
+        **_CLIPPED,
+        "lam": 0.05,
+        "ridge": 60.0,
+        "learning_rate": 2e-2,
+        "surrogate": "linear",
+        "parameters": "all",
+        "distance_stride": 4,
+        "inner_iterations": 3,
         "cg_iterations": 8,
     },
 }
 """Dials of a method on robots, in place of those in ``METHODS``: the best of eight on HalfCheetah
-direction (:mod:`bomrl_lite.experiments.locomotion`)."""
+direction (:mod:`bomrl_lite.experiments.locomotion`), those of ``bomrl`` for ``bomrl_solved``."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,9 @@ episodes, collected once; let the adapted policies act; update phi.
 """
 
 import dataclasses
+import io
 import math
+import pickle
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from bomrl_lite import run_folder
+from bomrl_lite.files import write_atomically
 from bomrl_lite.observations import Moments
 from bomrl_lite.one_time_data import SampleBatch
 from bomrl_lite.outer import OuterInfo, climb, trust_region_step
@@ -161,18 +164,57 @@ def load(out: Path) -> tuple[SampledConfig, SampledState]:
     """
     saved, tensors, history = run_folder.load(out)
     with run_folder.reading(out):
-        hidden = saved["hidden"] and tuple(saved["hidden"])
-        config = SampledConfig(**{**saved, "hidden": hidden})
+        config = _as_config(saved)
         state = start_state(config, make_problem(config))
     _restore(state, tensors, history, out)
     return config, state
 
 
+def save_policy(config: SampledConfig, state: SampledState, path: Path) -> None:
+    """Write what a trained policy needs to be used, in some tens of kilobytes.
+
+    Args:
+        config: the dials it was trained with.
+        state: its parameters, and the moments of what it saw.
+        path: file; its folder is made if there is none.
+    """
+    buffer = io.BytesIO()
+    kept = ("phi", "moments")
+    tensors = {name: value for name, value in _describe(state).items() if name in kept}
+    torch.save({"config": dataclasses.asdict(config), **tensors}, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_policy(path: Path) -> tuple[SampledConfig, Params, Moments | None]:
+    """Read a file of :func:`save_policy` back, executing no code of the file's.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a file of :func:`save_policy`.
+    """
+    data = path.read_bytes()
+    try:
+        saved = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+        moments = Moments(**saved["moments"]) if saved["moments"] else None
+        return _as_config(saved["config"]), saved["phi"], moments
+    except (LookupError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path} is not a policy of this course ({type(error).__name__}); write one with "
+            "python -m bomrl_lite export RUN FILE"
+        ) from error
+
+
+def _as_config(saved: dict[str, Any]) -> SampledConfig:
+    """Return the configuration; a file knows lists where it has tuples."""
+    hidden = saved["hidden"]
+    return SampledConfig(**{**saved, "hidden": hidden if hidden is None else tuple(hidden)})
+
+
 def _saved_state(config: SampledConfig, out: Path) -> SampledState:
     """Return the state in ``out`` if this configuration may go on from it."""
     there, state = load(out)
-    now = dataclasses.asdict(config)
-    run_folder.check_same(dataclasses.asdict(there), now, out, done=len(state.history))
+    # A dial that is given as the method has it is the same as one that is left out.
+    run_folder.check_same(there.dials(), config.dials(), out, done=len(state.history))
     return state
 
 

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from bomrl_lite import __main__ as cli
 from bomrl_lite.course import plots
+from bomrl_lite.train_sampled import load_policy
 
 
 def command(*arguments: object, **kind) -> subprocess.CompletedProcess[str]:
@@ -258,6 +260,7 @@ def test_mistakes_of_compare_are_told(runs, tmp_path):
         (["train", "--tasks", "frozen_lake/holes-4x4"], "train"),
         (["train", "--tasks", "frozen_lake/holes-4x4", "--num-episodes", "5"], "train-sampled"),
         (["train", "--num-episodes=5"], "train-sampled"),
+        (["train", "--tasks", "ant/velocity"], "train-sampled"),
         (["train"], "train"),
         (["train", "--out", "navigation/circle"], "train"),
         (["evaluate", "--tasks", "navigation/circle"], "evaluate"),
@@ -287,6 +290,24 @@ def test_a_sampled_run_is_trained_evaluated_and_its_folder_says_so(tmp_path, cap
     first = sum(mine[::3]) / 3
     line = next(line for line in shown.splitlines() if line.startswith("test    untrained"))
     assert float(line.split()[2]) == pytest.approx(first, abs=1e-4)
+
+
+def test_robots_are_trained_evaluated_and_exported(tmp_path, capsys, monkeypatch):
+    run, out = str(tmp_path / "run"), tmp_path / "policy.pt"
+    small = ["--num-tasks", "2", "--num-episodes", "2", "--horizon", "4", "--iterations", "1"]
+    for arguments in (
+        ["train", "--method", "bomrl_head", "--tasks", "cheetah/direction", *small, "--out", run],
+        ["evaluate", run, "--num-test-tasks", "2", "--num-steps", "1"],
+        ["export", run, str(out)],
+    ):
+        monkeypatch.setattr("sys.argv", ["bomrl_lite", *arguments])
+        assert cli.main() == 0
+    assert re.search(rf"policy {out}, \d+ kB", capsys.readouterr().out)
+    assert 20e3 < out.stat().st_size < 40e3
+    config, phi, moments = load_policy(out)
+    assert config.tasks == "cheetah/direction"
+    assert phi["body.0.weight"].shape == (64, 17)
+    assert moments.number == 2 * 2 * 2 * 4
 
 
 def test_a_wrong_sampled_dial_ends_in_one_line(capsys, monkeypatch):

@@ -66,6 +66,17 @@ def test_the_forward_pass_is_the_one_by_hand(kind, hidden):
     features = policy.features(params, x)
     expected = torch.cat([last, torch.ones(2, 4, 1, **DOUBLE)], -1)
     torch.testing.assert_close(features, expected, rtol=1e-12, atol=1e-12)
+    for mine, whole in zip(policy.of_features(params, features), pi, strict=True):
+        assert torch.equal(mine, whole)
+
+
+def test_a_small_head_starts_with_small_means():
+    large, small = (
+        gaussian_mlp(O, K, hidden=(5,), head_scale=scale, **DOUBLE).init(seeded())
+        for scale in (1.0, 0.1)
+    )
+    torch.testing.assert_close(small["head.weight"], large["head.weight"] / 10)
+    assert all(torch.equal(small[k], large[k]) for k in large if k != "head.weight")
 
 
 @KINDS

@@ -11,7 +11,15 @@ from bomrl_lite import sampled_problem, train
 from bomrl_lite.sampled_config import SampledConfig
 from bomrl_lite.sampled_objective import DIAGNOSED, Objective, _shuffled, solved
 from bomrl_lite.sampled_problem import adapted_returns, collect_all, make_problem
-from bomrl_lite.train_sampled import COLUMNS, load, meta_step, meta_train, start_state
+from bomrl_lite.train_sampled import (
+    COLUMNS,
+    load,
+    load_policy,
+    meta_step,
+    meta_train,
+    save_policy,
+    start_state,
+)
 
 SMALL = SampledConfig(
     method="maml",
@@ -306,3 +314,24 @@ def test_training_raises_the_return_after_adaptation():
     )
     after = [row["return_after"] for row in meta_train(config).history]
     assert sum(after[-3:]) / 3 - sum(after[:3]) / 3 >= 2
+
+
+def test_a_policy_file_holds_what_acting_needs(tmp_path):
+    config = with_(SMALL, tasks="cheetah/direction", method="bomrl_head", iterations=1)
+    state = meta_train(config)
+    save_policy(config, state, tmp_path / "new" / "policy.pt")
+    there, phi, moments = load_policy(tmp_path / "new" / "policy.pt")
+    assert there == config
+    assert all(torch.equal(phi[name], leaf) for name, leaf in state.phi.items())
+    assert all(map(torch.equal, moments, state.moments))
+    plain = meta_train(with_(SMALL, iterations=1))
+    save_policy(SMALL, plain, tmp_path / "plain.pt")
+    assert load_policy(tmp_path / "plain.pt")[2] is None
+
+
+def test_a_file_that_is_no_policy_is_refused(tmp_path):
+    (tmp_path / "policy.pt").write_bytes(b"PK nothing")
+    with pytest.raises(ValueError, match=r"policy\.pt is not a policy"):
+        load_policy(tmp_path / "policy.pt")
+    with pytest.raises(FileNotFoundError):
+        load_policy(tmp_path / "other.pt")

@@ -119,13 +119,13 @@ EXPERIMENTS = {
         "training and adaptation on Ant direction, fast integrator",
         locomotion.comparison("ant/direction", locomotion.ANT_ARMS),
         ROBOTS,
-        100,
+        60,
     ),
     "ant_velocity": Experiment(
         "training and adaptation on Ant velocity, fast integrator",
         locomotion.comparison("ant/velocity", locomotion.ANT_ARMS),
         ROBOTS,
-        100,
+        40,
     ),
     "collections": Experiment(
         "HalfCheetah direction: 40 episodes collected at once or in parts",

@@ -130,7 +130,7 @@ record("untrained_return_after", untrained[:, 1].mean().item(), "return")
 # | 03 universal adaptation | one algorithm that contains PPO, natural and plain policy gradient | here, with exercises |
 # | 04 implicit differentiation | the gradient of a solution without unrolling its solver | here, with exercises |
 # | 05 near-optimality | how far from every task's own optimum? | here, with exercises |
-# | 06 GPU locomotion | cheetahs and ants, on CPU and GPU | planned |
+# | 06 GPU locomotion | robots in batches, on CPU and GPU: adaptation at the speed of the physics | here, with exercises |
 # | 07 open questions | what nobody knows yet | planned |
 #
 # Each lesson ends with questions whose answers unfold, and has a set of exercises (folder `exercises/`, same number). An exercise checks your answer step by step and tells you *what* is wrong; if you are stuck, put `unsolved = "reference"` into its first cell and go on.
