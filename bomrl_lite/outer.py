@@ -80,6 +80,7 @@ def trust_region_step(
     divergence_gradient_of: GradientOf,
     value_of: Callable[[Params], tuple[Tensor, Tensor]],
     *,
+    value: Tensor | float,
     max_kl: float,
     cg_iterations: int = 6,
     damping: float = 1e-3,
@@ -99,6 +100,7 @@ def trust_region_step(
         divergence_gradient_of: of KL(phi); may look at a part of the episodes, since it only
             shapes the direction.
         value_of: phi -> (outer objective, KL(phi)), on all episodes.
+        value: of the outer objective at the present phi.
         max_kl: largest divergence, in nats.
         cg_iterations: products with H; the residual says how far that got.
         damping: added to H, relative to its size along the gradient.
@@ -121,7 +123,8 @@ def trust_region_step(
     shift = damping * float(dot(gradient, along)) / size**2
 
     def product(v: Params) -> Params:
-        return add_scaled(curvature_product(v), shift, v)
+        bent = along if v is gradient else curvature_product(v)  # where the solver begins
+        return add_scaled(bent, shift, v)
 
     direction, info = conjugate_gradient(
         product, gradient, tolerance=1e-3, max_iterations=cg_iterations
@@ -130,10 +133,9 @@ def trust_region_step(
     if not bent > 0:
         return OuterInfo(size, 0, 0.0, float(info.residual))
     length = (2 * max_kl / bent) ** 0.5
-    before, _ = value_of(phi)
     for _ in range(halvings + 1):
-        value, divergence = value_of(add_scaled(phi, length, direction))
-        if value > before and divergence <= max_kl:
+        there, divergence = value_of(add_scaled(phi, length, direction))
+        if there > value and divergence <= max_kl:
             for name, leaf in phi.items():
                 leaf.add_(length * direction[name])
             return OuterInfo(size, 1, float(divergence), float(info.residual))

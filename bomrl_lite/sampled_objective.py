@@ -96,6 +96,12 @@ class Objective:
 
         return vmap(one)(self.episodes.before, self.episodes.after, self.scores)
 
+    @property
+    def value_at_old(self) -> Tensor:
+        """The outer objective where the episodes were collected: all ratios are 1."""
+        after = self.episodes.after
+        return (after.weights * after.advantages).sum((-1, -2)).mean()
+
     def value(self, phi: Params) -> tuple[Tensor, Tensor]:
         """Return the outer objective and the divergence of the adapted policies."""
         policy, alg = self.problem.policy, self.problem.alg
@@ -169,7 +175,7 @@ def diagnose(
 def _shuffled(batch: SampleBatch, generator: torch.Generator) -> SampleBatch:
     """Deal the advantages of each task out anew, so that they say nothing; padding stays."""
     values, padding = batch.advantages.flatten(1), batch.weights.flatten(1) == 0
-    draws = torch.rand(values.shape, generator=generator).masked_fill(padding, 2.0)
+    draws = torch.rand(values.shape, generator=generator).to(values).masked_fill(padding, 2.0)
     places = torch.argsort(padding.to(torch.int8), dim=1, stable=True)
     mixed = torch.zeros_like(values).scatter(1, places, values.gather(1, draws.argsort(1)))
     return batch._replace(advantages=mixed.reshape(batch.advantages.shape))

@@ -226,6 +226,7 @@ def _update(state: SampledState, problem: SampledProblem, objective: Objective) 
             lambda phi: objective.gradient(phi)[0],
             objective.divergence_gradient,
             objective.value,
+            value=objective.value_at_old,
             max_kl=d["max_kl"],
         )
     return climb(

@@ -237,6 +237,21 @@ def gradients_of_methods(*methods: str):
         yield torch.cat([x.flatten() for x in objective.gradient(state.phi)[0].values()])
 
 
+@pytest.mark.parametrize("method", ["maml", "promp"])
+def test_where_the_episodes_were_collected_the_objective_is_the_mean_advantage(method):
+    config = dataclasses.replace(TINY, method=method, normalise=False, baseline=False)
+    problem = make_problem(config)
+    state = start_state(config, problem)
+    tasks = problem.tasks.sample(3, state.generator, "train")
+    objective = Objective(
+        problem, collect_all(state.phi, tasks, problem, state.generator), state.phi, 0.0
+    )
+    value, divergence = objective.value(state.phi)
+    assert abs(objective.value_at_old) > 1e-2
+    assert value.item() == pytest.approx(objective.value_at_old.item(), abs=1e-5)
+    assert divergence.item() == pytest.approx(0, abs=1e-6)
+
+
 def test_the_estimators_differ_in_what_they_keep():
     """On the same episodes no two of them agree; those that share the most are the nearest."""
     names = ("first_order_maml", "naive_maml", "maml", "loaded_dice_maml", "dice_maml", "e_maml")

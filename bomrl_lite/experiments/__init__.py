@@ -125,7 +125,7 @@ EXPERIMENTS = {
         "training and adaptation on Ant velocity, fast integrator",
         locomotion.comparison("ant/velocity", locomotion.ANT_ARMS),
         ROBOTS,
-        40,
+        20,
     ),
     "collections": Experiment(
         "HalfCheetah direction: 40 episodes collected at once or in parts",

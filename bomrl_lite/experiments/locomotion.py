@@ -42,7 +42,7 @@ surrogate D3 has a closed form, MAML's step with alpha = 1 / (2 lam); trained in
 is ProMP without its penalty."""
 
 
-ANT_ARMS = ("MAML-TRPO", "ProMP", "BO-MRL head", "BO-MRL")
+ANT_ARMS = ("ProMP", "BO-MRL head")
 """What is compared on the ant."""
 
 
@@ -117,7 +117,7 @@ def comparison(tasks: str, arms: tuple[str, ...]) -> Callable[..., Iterator[Row]
                 continue
             yield from _training_rows(arm, seed, state, config, problem, seconds)
             yield from _evaluation_rows(arm, seed, state, config, problem)
-            if arm == "BO-MRL":
+            if arm == "BO-MRL head":
                 # The untrained policy looks through the trained one's lens.
                 prior = replace(start_state(config, problem), moments=state.moments)
                 yield from _evaluation_rows("untrained", seed, prior, config, problem)
