@@ -32,7 +32,8 @@ def update_moments(
     moments: Moments, observations: Float[Tensor, "*M O"], mask: Float[Tensor, "*M"]
 ) -> Moments:
     """Add observations where the mask is 1 (Chan, Golub and LeVeque, 1983, eq. 1.5)."""
-    weights, values = mask.double().unsqueeze(-1), observations.double()
+    weights = mask.double().unsqueeze(-1)
+    values = torch.where(weights > 0, observations.double(), 0.0)  # nan may follow an end
     axes = tuple(range(values.ndim - 1))
     count = weights.sum()
     mean = (weights * values).sum(axes) / count.clamp(min=1)

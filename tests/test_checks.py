@@ -18,7 +18,7 @@ SETS = {
             f"bomrl_lite.course.checks.set{number}",
         )
     )
-    for number in ("01", "02", "03", "04", "05")
+    for number in ("01", "02", "03", "04", "05", "06")
 }
 """Number of the set -> its answers, its right answers in other forms, its checks."""
 

@@ -6,15 +6,17 @@ import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 
 from bomrl_lite.course.plots.experiments import FIGURES, draw
-from bomrl_lite.experiments import EXPERIMENTS, run
+from bomrl_lite.experiments import EXPERIMENTS, locomotion, run
 from bomrl_lite.experiments.navigation import GRIDS, TUNING_SEEDS
 from bomrl_lite.experiments.setting import Scale
-from bomrl_lite.sampled_config import SampledConfig
+from bomrl_lite.sampled_config import ROBOT_METHODS, SampledConfig
 from bomrl_lite.sampled_meta_gradients import METHODS
+from bomrl_lite.train_sampled import meta_train
 
 RESULTS = Path(__file__).parents[1] / "notebooks" / "results"
 TINY = Scale(seeds=1, iterations=2, num_tasks=2, num_test=2)
@@ -32,6 +34,8 @@ def rows_of(path):
 
 
 SEEDS = {"navigation": 10, "navigation_tuning": 2, "episodes": 3, "heterogeneity": 3}
+SEEDS |= {"cheetah_tuning": 1, "cheetah_velocity": 3, "collections": 3}
+SEEDS |= {"ant_direction": 1, "ant_velocity": 1}
 """Seeds of a stored table, where they are not five."""
 
 
@@ -42,7 +46,7 @@ def test_every_experiment_has_a_figure_and_a_stored_table_of_its_seeds():
         assert origin["command"].startswith(f"python -m bomrl_lite experiment {name} ")
         count = SEEDS.get(name, 5)
         assert origin["scale"]["seeds"] == count
-        seeds = TUNING_SEEDS if name == "navigation_tuning" else range(count)
+        seeds = {"navigation_tuning": TUNING_SEEDS, "cheetah_tuning": [100]}.get(name, range(count))
         found = {row["seed"] for row in rows_of(RESULTS / f"{name}.csv")}
         assert found == {str(seed) for seed in seeds}
 
@@ -65,6 +69,47 @@ def test_the_dials_of_every_method_are_the_best_that_tuning_found():
         best = GRIDS[method][int(mine.idxmax())]
         dials = SampledConfig(method=method).dials()
         assert {name: dials[name] for name in best} == best, method
+
+
+def test_on_robots_too_the_dials_are_the_best_of_eight():
+    frame = pd.read_csv(RESULTS / "cheetah_tuning.csv")
+    assert set(frame["method"]) == set(locomotion.GRIDS)
+    for arm, grid in locomotion.GRIDS.items():
+        mine = frame[frame["method"] == arm]
+        assert list(mine["dials"]) == [str(dials) for dials in grid]
+        assert len(grid) == 8
+        best = grid[int(mine.set_index("configuration")["return"].idxmax())]
+        dials = SampledConfig(**locomotion.ARMS[arm], tasks="cheetah/direction").dials()
+        assert {name: dials[name] for name in best} == best, arm
+    solved, quadratic = (ROBOT_METHODS[name] for name in ("bomrl_solved", "bomrl"))
+    assert all(solved[name] == quadratic[name] for name in ("lam", "ridge", "learning_rate"))
+
+
+def test_a_comparison_of_robots_has_rows_of_training_steps_and_episodes(monkeypatch):
+    def tiny(arm, seed, tasks, iterations):
+        small = {"num_tasks": 2, "num_episodes": 2, "horizon": 3, "iterations": iterations}
+        return SampledConfig(method="bomrl_head", tasks=tasks, seed=seed, **small)
+
+    monkeypatch.setattr(locomotion, "_config", tiny)
+    arms = ("ProMP", "BO-MRL head")
+    rows = list(
+        locomotion.comparison("cheetah/velocity", arms)(
+            0, Scale(seeds=1, iterations=2), lambda config: (meta_train(config), 8.0)
+        )
+    )
+    frame = pd.DataFrame(rows)
+    training = frame[(frame["kind"] == "training") & (frame["method"] == "ProMP")]
+    assert list(training["steps"]) == [2 * 2 * 2 * 3, 4 * 2 * 2 * 3]
+    assert list(training["seconds"]) == [4, 8]
+    assert set(frame[frame["kind"] == "steps"]["method"]) == {*arms, "untrained"}
+    steps = frame[(frame["kind"] == "steps") & (frame["method"] == "untrained")]
+    assert list(steps["adaptations"]) == [0, 1, 2, 3]
+    assert steps["before"].nunique() == 1
+    assert steps["before"].iloc[0] == steps["return"].iloc[0]
+    episodes = frame[(frame["kind"] == "episodes") & (frame["method"] == "ProMP")]
+    assert list(episodes["episodes"]) == [1, 2, 5, 10, 20]
+    assert np.isfinite(frame["return"]).all()
+    assert frame["note"].eq("").all()
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

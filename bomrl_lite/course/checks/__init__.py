@@ -59,6 +59,17 @@ from bomrl_lite.course.checks.set05 import (
     optimal_actions,
     rigorous_lambda,
 )
+from bomrl_lite.course.checks.set06 import CHECKS as CHECKS_06
+from bomrl_lite.course.checks.set06 import (
+    adapt_head,
+    deal,
+    mean_returns,
+    observe,
+    returns_at_budget,
+    speed_reward,
+    speed_up,
+    update_moments,
+)
 
 __all__ = [
     "CheckFailed",
@@ -66,8 +77,10 @@ __all__ = [
     "adapt",
     "adapt_d1",
     "adapt_d2",
+    "adapt_head",
     "adapt_repeatedly",
     "conjugate_gradient",
+    "deal",
     "dice_objective",
     "discounted_returns",
     "distance_to_optimum",
@@ -87,8 +100,10 @@ __all__ = [
     "lower_bound",
     "lvc_objective",
     "maml_gradient",
+    "mean_returns",
     "middle_policy",
     "natural_gradient_step",
+    "observe",
     "occupancy",
     "optimal_actions",
     "optimal_return",
@@ -98,15 +113,19 @@ __all__ = [
     "promp_objective",
     "q_gradient",
     "q_values",
+    "returns_at_budget",
     "rigorous_lambda",
     "simplex_solve",
+    "speed_reward",
+    "speed_up",
     "surrogate",
     "unrolled_hypergradient",
+    "update_moments",
     "use",
 ]
 
 
 def progress() -> None:
     """Print the state of every exercise in the sets that this notebook has met."""
-    every = (*CHECKS, *CHECKS_02, *CHECKS_03, *CHECKS_04, *CHECKS_05)
+    every = (*CHECKS, *CHECKS_02, *CHECKS_03, *CHECKS_04, *CHECKS_05, *CHECKS_06)
     print_progress({check.exercise: check.name for check in every})
