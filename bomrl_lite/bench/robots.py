@@ -18,7 +18,7 @@ from torch import Tensor
 from bomrl_lite.bench.figure import Figure, cpu_seconds, ratio_of
 from bomrl_lite.physics import resolve_backend
 from bomrl_lite.physics.mujoco_batch import MujocoBatch
-from bomrl_lite.physics.robots import ROBOTS, Integrator, load_model
+from bomrl_lite.physics.robots import MODELS, ROBOTS, Integrator, load_model
 from bomrl_lite.policies import gaussian_mlp
 from bomrl_lite.rollout import collect, repeat
 from bomrl_lite.sampled_config import SampledConfig
@@ -46,7 +46,10 @@ def against_gymnasium() -> Iterator[Figure]:
     torch.set_num_threads(os.cpu_count() or 1)
     try:
         simulator = _simulator(num)
-        theirs = gymnasium.make_vec("HalfCheetah-v5", num, vectorization_mode="sync")
+        model = str(MODELS / ROBOTS["half_cheetah"].file)
+        theirs = gymnasium.make_vec(
+            "HalfCheetah-v5", num, vectorization_mode="sync", xml_file=model
+        )
         theirs.reset(seed=0)
         moves = actions.numpy()
         ratios = []

@@ -1,6 +1,7 @@
 """Small displays for notebooks: the package's own source, beside the equation that it is."""
 
 import ast
+import base64
 import inspect
 import io
 import textwrap
@@ -10,7 +11,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import Image, Markdown, display
+from IPython.display import HTML, Image, Markdown, display
 from matplotlib.figure import Figure
 from numpy import ndarray
 
@@ -51,8 +52,10 @@ def stored_table(name: str) -> pd.DataFrame:
     return pd.read_csv(path, dtype={"seed": str})
 
 
-def show_clip(pictures: ndarray, fps: float, *, kilobytes: int = 60) -> Image:
+def show_clip(pictures: ndarray, fps: float, *, kilobytes: int = 60) -> HTML:
     """Return pictures as a clip that a notebook keeps, thinned out until it is small enough.
+
+    As a picture in HTML: a page made of the notebook would leave a bare WebP out.
 
     A committed notebook holds at most 300 kB, and a file in it takes 4/3 of its size. Every second
     picture is left out, at the same speed of motion, as often as it needs.
@@ -66,15 +69,17 @@ def show_clip(pictures: ndarray, fps: float, *, kilobytes: int = 60) -> Image:
     while len(data) > 1000 * kilobytes and len(pictures) > 1:
         pictures, fps = pictures[::2], fps / 2
         data = webp_clip(pictures, fps)
-    return Image(data=data, format="webp")
+    text = base64.b64encode(data).decode()
+    return HTML(f'<img alt="an animated clip" src="data:image/webp;base64,{text}">')
 
 
 def show_photograph(figure: Figure) -> Image:
-    """Return a figure that holds pictures of robots at a fifth of its usual size, and close it.
+    """Return a figure that holds pictures of robots at a fraction of its usual size, and close it.
 
-    WebP keeps shaded pictures well and small; lines and text alone are smaller as they are.
+    JPEG keeps shaded pictures well and small, and every page shows it; lines and text alone are
+    smaller as they are.
     """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="webp", pil_kwargs={"quality": 80})
+    figure.savefig(buffer, format="jpeg", dpi=figure.dpi, pil_kwargs={"quality": 80})
     plt.close(figure)
-    return Image(data=buffer.getvalue(), format="webp")
+    return Image(data=buffer.getvalue(), format="jpeg")

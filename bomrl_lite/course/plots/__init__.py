@@ -40,6 +40,14 @@ from bomrl_lite.course.plots.hypergradients import (
 from bomrl_lite.course.plots.lakes import draw_lake, draw_lakes
 from bomrl_lite.course.plots.locomotion import Clip, check_clips, draw_filmstrip
 from bomrl_lite.course.plots.pictures import bilevel_picture, meta_learning_picture
+from bomrl_lite.course.plots.robots import (
+    contact_sheet,
+    cost_per_step,
+    lead_table,
+    throughput,
+    time_bars,
+    yardsticks,
+)
 from bomrl_lite.course.plots.runs import draw_learning_curves, last_values, read_runs
 from bomrl_lite.course.plots.sampled import (
     METHOD_LABELS,
@@ -71,8 +79,10 @@ __all__ = [
     "bound_along_line",
     "check_clips",
     "condition_over_lam",
+    "contact_sheet",
     "convergence",
     "cost_of_inner_steps",
+    "cost_per_step",
     "dial_setting",
     "distance_balls",
     "draw_experiment",
@@ -92,6 +102,7 @@ __all__ = [
     "laboratory_figure",
     "ladder_errors",
     "last_values",
+    "lead_table",
     "meta_learning_picture",
     "paired_difference",
     "plt",
@@ -104,6 +115,9 @@ __all__ = [
     "returns_over_steps",
     "sampled_training_curves",
     "smoothing_caveat",
+    "throughput",
+    "time_bars",
     "training_curves",
     "use_style",
+    "yardsticks",
 ]

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from bomrl_lite.course.plots import sampled
 from bomrl_lite.course.plots.estimators import laboratory_figure, q_gradient_figure
+from bomrl_lite.course.plots.robots import ROBOT_FIGURES
 from bomrl_lite.course.plots.style import INK, LABELS, PRIORS, relabel
 
 INTERVAL = ("ci", 95)
@@ -185,6 +186,7 @@ FIGURES = {
     "heterogeneity": sampled.heterogeneity_figure,
     "sampled_lakes": sampled.sampled_lakes_figure,
     "inner_steps": sampled.inner_steps_figure,
+    **ROBOT_FIGURES,
 }
 """The figure of each experiment."""
 

@@ -1,0 +1,301 @@
+"""Figures of the robots: how fast they are simulated, where time goes, and what methods learnt.
+
+Lines are means over seeds, bands reach from the smallest to the largest, dots are single seeds.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
+from numpy.typing import NDArray
+
+from bomrl_lite.course.plots.sampled import paired_difference
+from bomrl_lite.course.plots.style import INK
+from bomrl_lite.tasks.locomotion import FAMILIES
+
+ARM_COLOURS = {
+    "untrained": "#949494",
+    "MAML-TRPO": "#0173b2",
+    "ProMP": "#029e73",
+    "BO-MRL head": "#de8f05",
+    "BO-MRL": "#d55e00",
+    "BO-MRL D1": "#cc78bc",
+    "BO-MRL D2": "#ca9161",
+    "BO-MRL D3": "#56b4e9",
+}
+"""One colour per method, the same in every figure of robots."""
+BASELINES = ("ProMP", "MAML-TRPO")
+"""Whom the table of leads compares with."""
+PIECES = {
+    "physics": "#0173b2",
+    "rewards and observations": "#56b4e9",
+    "policy, lens, recording": "#de8f05",
+    "advantages": "#cc78bc",
+    "adaptation": "#029e73",
+    "hypergradient and update": "#d55e00",
+}
+"""Parts of a meta-iteration, in the order of their bars."""
+GOALS = 2000
+"""Goals that the yardsticks are means over."""
+
+
+def contact_sheet(pictures: Mapping[str, NDArray[np.uint8]], *, columns: int = 4) -> Figure:
+    """Draw named pictures [H, W, 3] in rows.
+
+    Args:
+        pictures: by their titles.
+        columns: pictures per row.
+    """
+    rows = -(-len(pictures) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(1.8 * columns, 1.6 * rows), squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, (title, picture) in zip(axes.flat, pictures.items(), strict=False):
+        ax.imshow(picture)
+        ax.set_title(title, fontsize=9)
+    return figure
+
+
+def cost_per_step(frame: pd.DataFrame) -> Figure:
+    """Draw the processor time of one step of the environment over the number of robots.
+
+    Args:
+        frame: columns robots, who, microseconds.
+    """
+    figure, ax = plt.subplots(figsize=(5.8, 2.8))
+    dials = {"hue": "who", "style": "who", "markers": True, "dashes": False}
+    sns.lineplot(frame, x="robots", y="microseconds", ax=ax, **dials)
+    ax.set(xscale="log", yscale="log", xlabel="robots at once, N")
+    ax.set_ylabel("CPU-microseconds per step")
+    counts = sorted(set(frame["robots"]))
+    ax.set_xticks(counts, [str(count) for count in counts])
+    _plain_numbers(ax)
+    return figure
+
+
+def throughput(frame: pd.DataFrame) -> Figure:
+    """Draw steps of the environment per second of the clock over the number of robots.
+
+    Args:
+        frame: columns robots, backend, rate.
+    """
+    figure, ax = plt.subplots(figsize=(5.6, 2.8))
+    dials = {"hue": "backend", "style": "backend", "markers": True, "dashes": False}
+    sns.lineplot(frame, x="robots", y="rate", ax=ax, **dials)
+    ax.set(xscale="log", yscale="log", xlabel="robots at once, N", ylabel="steps per second")
+    counts = sorted(set(frame["robots"]))
+    ax.set_xticks(counts, [str(count) for count in counts])
+    _plain_numbers(ax)
+    return figure
+
+
+def time_bars(seconds: pd.DataFrame) -> Figure:
+    """Draw where the time of a meta-iteration goes, as multiples of its physics.
+
+    Args:
+        seconds: CPU-seconds, one row per method, one column per key of :data:`PIECES`.
+    """
+    figure, ax = plt.subplots(figsize=(8, 0.5 * len(seconds) + 1.2))
+    shares = seconds.div(seconds["physics"], axis=0)[list(PIECES)]
+    left = np.zeros(len(shares))
+    for piece, colour in PIECES.items():
+        width = np.asarray(shares[piece], dtype=float)
+        ax.barh(list(shares.index), width, left=left, color=colour, label=piece)
+        left = left + width
+    for row, total in enumerate(left):
+        ax.text(total + 0.01, row, f"{total:.2f}", va="center", fontsize=9, color=INK)
+    ax.axvline(1, color=INK, lw=1, ls=":")
+    ax.invert_yaxis()
+    ax.set(xlabel="processor time, in units of the physics of the same steps")
+    ax.set_xlim(0, 1.08 * left.max())
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def yardsticks(family: str, horizon: int | None = None) -> dict[str, float]:
+    """Return what standing still and the best constant speed along x earn on the test goals.
+
+    Mean over goals, without the cost of actions and without the time it takes to get there.
+
+    Args:
+        family: key of :data:`bomrl_lite.tasks.locomotion.FAMILIES` whose goals are speeds or
+            directions.
+        horizon: T; None takes the family's own.
+    """
+    chosen = FAMILIES[family]
+    goals = chosen.sample(GOALS, torch.Generator().manual_seed(0), "test")
+    at_rest = torch.zeros(GOALS, 1, chosen.action_size)
+
+    def score(speed: float) -> float:
+        velocity = torch.zeros(GOALS, 1, 2)
+        velocity[..., 0] = speed
+        return (horizon or chosen.horizon) * chosen.reward(velocity, at_rest, goals).mean().item()
+
+    speeds = torch.linspace(0, 3, 61).tolist()
+    return {"standing still": score(0.0), "best constant speed": max(map(score, speeds))}
+
+
+def family_figure(frame: pd.DataFrame, *, family: str) -> Figure:
+    """Draw training over steps and CPU-seconds, and returns over adaptations and episodes.
+
+    Args:
+        frame: the table of a family, see :mod:`bomrl_lite.experiments.locomotion`.
+        family: whose yardsticks to draw.
+    """
+    figure, axes = plt.subplots(2, 2, figsize=(8.0, 4.9), sharey="row")
+    (over_steps, over_time), (adapted, counted) = axes
+    arms = _arms(frame)
+    training, steps, episodes = (
+        _rows(frame, kind=kind) for kind in ("training", "steps", "episodes")
+    )
+    _training_panel(over_steps, training.assign(x=training["steps"] / 1e6), arms)
+    over_steps.set(xlabel="million steps of the environment")
+    over_steps.set_ylabel("return after 1 adaptation\n(training goals)")
+    _training_panel(over_time, training.assign(x=training["seconds"]), arms)
+    over_time.set(xlabel="CPU-seconds of training")
+    untrained = _rows(steps, method="untrained", adaptations=1)["return"].to_numpy()
+    if len(untrained):
+        for ax in (over_steps, over_time):
+            ax.axhline(float(untrained.mean()), color=ARM_COLOURS["untrained"], lw=1.5, ls="--")
+    _dots(adapted, steps.assign(x=steps["adaptations"]), arms, spread=0.035)
+    adapted.set(xlabel="adaptations", ylabel="return, test goals")
+    adapted.set_xticks(sorted(set(steps["adaptations"].astype(int))))
+    _dots(counted, episodes.assign(x=np.log2(episodes["episodes"])), arms, spread=0.045)
+    counted.set(xlabel="episodes for 1 adaptation")
+    counts = sorted(set(episodes["episodes"].astype(int)))
+    counted.set_xticks(np.log2(counts), [str(count) for count in counts])
+    levels = yardsticks(family)
+    for ax in axes.flat:
+        _draw_levels(ax, levels, named=ax in (over_time, counted))
+    _legend(figure, frame, arms)
+    return figure
+
+
+def collections_figure(frame: pd.DataFrame) -> Figure:
+    """Draw returns over how many parts the same 40 episodes were collected in; 0 is before them."""
+    figure, ax = plt.subplots(figsize=(6.6, 3.2))
+    parts = sorted(set(frame["collections"]))
+    after = frame.assign(x=[parts.index(count) + 1 for count in frame["collections"]])
+    before = _rows(frame, collections=parts[0])
+    before = before.assign(x=0, **{"return": before["before"]})
+    _dots(ax, pd.concat([before, after]), _arms(frame), spread=0.04)
+    ax.set(xlabel="collections that share 40 episodes per task", ylabel="return, test goals")
+    ax.set_xticks(range(len(parts) + 1), ["none", *map(str, parts)])
+    _legend(figure, frame, _arms(frame))
+    return figure
+
+
+def robot_tuning_figure(frame: pd.DataFrame) -> Figure:
+    """Draw the return of all eight configurations of every method, and how many diverged."""
+    arms = _arms(frame)
+    figure, ax = plt.subplots(figsize=(6.6, 0.34 * len(arms) + 1.0))
+    for row, arm in enumerate(arms):
+        mine = _rows(frame, method=arm)["return"].to_numpy(dtype=float)
+        ax.plot(mine, np.full(len(mine), row), "o", ms=5, alpha=0.8, color=ARM_COLOURS[arm])
+        if lost := int(np.isnan(mine).sum()):
+            note = f"  {lost} diverged"
+            ax.text(1, row, note, transform=ax.get_yaxis_transform(), va="center", fontsize=8)
+    ax.set_yticks(range(len(arms)), arms, fontsize=9)
+    ax.invert_yaxis()
+    ax.set(xlabel="return after 1 adaptation, tuning seed")
+    return figure
+
+
+def lead_table(frame: pd.DataFrame, baselines: tuple[str, ...] = BASELINES) -> pd.DataFrame:
+    """Return the leads of every form of BO-MRL over baselines, paired by seed.
+
+    Args:
+        frame: the table of a family.
+        baselines: methods in it.
+
+    Returns:
+        Columns lead of, over, adaptations, mean, error (its standard error), wins, seeds.
+    """
+    steps = _rows(frame, kind="steps")
+    trained = set(steps["method"])
+    rows = []
+    for arm in (arm for arm in _arms(steps) if arm.startswith("BO-MRL")):
+        for baseline in (name for name in baselines if name in trained):
+            for count in (1, 3):
+                lead = paired_difference(_rows(steps, adaptations=count), arm, baseline)
+                rows.append({"lead of": arm, "over": baseline, "adaptations": count, **lead})
+    return pd.DataFrame(rows)
+
+
+ROBOT_FIGURES = {
+    "cheetah_tuning": robot_tuning_figure,
+    "cheetah_direction": partial(family_figure, family="cheetah/direction"),
+    "cheetah_velocity": partial(family_figure, family="cheetah/velocity"),
+    "ant_direction": partial(family_figure, family="ant/direction"),
+    "ant_velocity": partial(family_figure, family="ant/velocity"),
+    "collections": collections_figure,
+}
+"""The figure of each experiment on robots."""
+
+
+def _plain_numbers(ax: Axes) -> None:
+    """Write 20, 50, 100 at a logarithmic axis, not powers of ten alone."""
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:,.0f}")
+    ax.minorticks_off()
+    ax.legend(title="", fontsize=9)
+
+
+def _arms(frame: pd.DataFrame) -> list[str]:
+    """Return the methods of a table in the order of their colours."""
+    there = set(frame["method"])
+    return [arm for arm in ARM_COLOURS if arm in there]
+
+
+def _rows(frame: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """Return the rows whose columns have these values."""
+    for column, value in values.items():
+        frame = pd.DataFrame(frame[frame[column] == value])
+    return frame
+
+
+def _training_panel(ax: Axes, rows: pd.DataFrame, arms: list[str]) -> None:
+    """Draw mean and range over seeds; x too is a mean, for seeds differ in their seconds."""
+    keep = {"x": ("x", "mean")} | {name: ("return", name) for name in ("mean", "min", "max")}
+    for arm in arms:
+        line = _rows(rows, method=arm).groupby("iteration").agg(**keep)
+        ax.plot(line["x"], line["mean"], color=ARM_COLOURS[arm], lw=1.4)
+        band = (line["x"], line["min"], line["max"])
+        ax.fill_between(*band, color=ARM_COLOURS[arm], alpha=0.12, lw=0)
+
+
+def _dots(ax: Axes, rows: pd.DataFrame, arms: list[str], *, spread: float) -> None:
+    """Draw a line of means and a dot per seed, methods side by side."""
+    for number, arm in enumerate(arms):
+        mine = _rows(rows, method=arm)
+        aside = spread * (number - (len(arms) - 1) / 2)
+        means = mine.groupby("x", as_index=False).agg({"return": "mean"})
+        ax.plot(means["x"] + aside, means["return"], color=ARM_COLOURS[arm], lw=1.4)
+        ax.plot(mine["x"] + aside, mine["return"], "o", ms=3, alpha=0.7, color=ARM_COLOURS[arm])
+
+
+def _draw_levels(ax: Axes, levels: dict[str, float], *, named: bool) -> None:
+    """Draw what needs no learning; one line where the two yardsticks are one."""
+    if np.ptp(list(levels.values())) < 1e-3:
+        levels = {"standing still": levels["standing still"]}
+    for name, level in levels.items():
+        ax.axhline(level, color=INK, lw=0.9, ls=":")
+        if named:
+            place = {"transform": ax.get_yaxis_transform(), "va": "bottom"}
+            ax.text(0.01, level, name, fontsize=7, color=INK, **place)
+
+
+def _legend(figure: Figure, frame: pd.DataFrame, arms: list[str]) -> None:
+    """Name the methods once, with the number of seeds on which training failed."""
+    handles = [Line2D([], [], color=ARM_COLOURS[arm], marker="o", ms=4) for arm in arms]
+    failed = list(_rows(frame, kind="failed")["method"]) if "kind" in frame else []
+    names = [f"{arm}\n({failed.count(arm)} failed)" if arm in failed else arm for arm in arms]
+    figure.legend(handles, names, loc="outside right center", fontsize=8)
