@@ -62,7 +62,7 @@ from bomrl_lite.tasks.locomotion import (
 from bomrl_lite.train_sampled import meta_step, meta_train, start_state
 
 plots.use_style()
-plots.plt.rcParams["figure.dpi"] = 64  # the figures share a notebook of 300 kB
+plots.plt.rcParams["figure.dpi"] = 58  # the figures share a notebook of 300 kB
 torch.set_num_threads(1)
 sizes = {
     "smoke": {
@@ -491,7 +491,7 @@ films = [
     frames(model, clip.qpos[:: max(1, len(clip.qpos) // 20)], width=140, height=100, goal=clip.goal)
     for clip in clips[2:]
 ]
-show_clip(np.concatenate(films, axis=2), fps=4, kilobytes=16)
+show_clip(np.concatenate(films, axis=2), fps=4, kilobytes=12)
 
 # %% [markdown]
 # *After adaptation: the same meta-policy, one step later, told by rewards alone to run backwards (left) and forwards (right). After so short a training it may still trip over its own feet.*
@@ -502,7 +502,7 @@ show_clip(np.concatenate(films, axis=2), fps=4, kilobytes=16)
 
 # %%
 fig = plots.draw_experiment("cheetah_tuning", stored_table("cheetah_tuning"))
-fig.set_dpi(58)
+fig.set_dpi(54)
 
 # %% [markdown]
 # *Each dot is a configuration. Within one method dials decide more than most methods differ; hence "equal tuning".*
@@ -511,14 +511,14 @@ fig.set_dpi(58)
 
 # %%
 fig = plots.draw_experiment("cheetah_direction", stored_table("cheetah_direction"))
-fig.set_dpi(58)
+fig.set_dpi(54)
 
 # %% [markdown]
 # *HalfCheetah direction. Top: training; dashed: the untrained policy after one adaptation. Bottom: test goals; left, each adaptation reads 20 fresh episodes, and later ones take steps that differ by a factor that each method chose on training goals. Lines are means over seeds, bands reach from the smallest to the largest, dots are seeds. Dotted: standing still. A direction has no third value to hold out: both splits share the two.*
 
 # %%
 fig = plots.draw_experiment("cheetah_velocity", stored_table("cheetah_velocity"))
-fig.set_dpi(58)
+fig.set_dpi(54)
 
 # %% [markdown]
 # *HalfCheetah velocity, $v^*\in[0,2]$ m/s, speeds that training never saw.*
@@ -591,7 +591,7 @@ fig.set_dpi(54)
 # %%
 parts = stored_table("collections")
 fig = plots.draw_experiment("collections", parts)
-fig.set_dpi(58)
+fig.set_dpi(54)
 best = parts.groupby(["method", "collections"], sort=False)["return"].mean().unstack()
 best.round(1)
 
