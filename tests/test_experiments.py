@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from bomrl_lite.course.plots.experiments import FIGURES, draw
 from bomrl_lite.experiments import EXPERIMENTS, locomotion, run
@@ -16,7 +17,8 @@ from bomrl_lite.experiments.navigation import GRIDS, TUNING_SEEDS
 from bomrl_lite.experiments.setting import Scale
 from bomrl_lite.sampled_config import ROBOT_METHODS, SampledConfig
 from bomrl_lite.sampled_meta_gradients import METHODS
-from bomrl_lite.train_sampled import meta_train
+from bomrl_lite.sampled_problem import adapted_returns, make_problem
+from bomrl_lite.train_sampled import load_policy, meta_train
 
 RESULTS = Path(__file__).parents[1] / "notebooks" / "results"
 TINY = Scale(seeds=1, iterations=2, num_tasks=2, num_test=2)
@@ -140,3 +142,16 @@ def test_an_unknown_experiment_lists_the_known():
         run("retrns", scale=TINY, out=Path(), runs=Path())
     with pytest.raises(ValueError, match=r"no figure is called 'retrns'; known are returns,"):
         draw("retrns", RESULTS / "returns.csv")
+
+
+@pytest.mark.parametrize("path", sorted((RESULTS / "policies").glob("*.pt")), ids=lambda p: p.stem)
+def test_stored_policies_are_those_of_seed_0_and_adapt(path):
+    config, phi, moments = load_policy(path)
+    assert config.seed == 0
+    assert path.stem == f"{config.tasks.replace('/', '_')}_{config.method}"
+    problem = make_problem(config)
+    generator = torch.Generator().manual_seed(0)
+    tasks = problem.tasks.sample(4, generator, "test")
+    returns = adapted_returns(phi, tasks, problem, generator, moments=moments, test_episodes=5)
+    gain = (returns[:, 1] - returns[:, 0]).mean()
+    assert gain > (80 if "direction" in config.tasks else 5)
