@@ -93,11 +93,6 @@ class Robots(LocomotionSimulator):
         self._before = self.physics.qpos.clone()
         self.give(tasks)
 
-    @property
-    def step_seconds(self) -> float:
-        """Seconds of one step of the environment."""
-        return self.step_seconds
-
     def spaces(self) -> tuple[Any, Any]:
         """Return the spaces of one robot's observations and actions."""
         low, high = np.asarray(self.model.actuator_ctrlrange, dtype=np.float32).T
