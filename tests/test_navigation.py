@@ -23,7 +23,7 @@ def wander(size):
     """A policy that heads for a corner of its own, often faster than the point can."""
 
     def distribution(params, observations):
-        mean = params["bias"] - observations
+        mean = params["bias"] - observations[..., :size]
         return Gaussian(mean, torch.full_like(mean, -0.5))
 
     return Policy(lambda g: {"bias": torch.randn(size, generator=g)}, distribution)

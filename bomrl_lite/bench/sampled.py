@@ -169,7 +169,10 @@ def _recipes(batch: SampleBatch) -> Iterator[tuple[str, SampledAlg, float]]:
     actions = batch.actions.flatten(0, 1)
     data_of = partial(frozen_samples, batch=batch, policy=policy)
     exact = {"tolerance": 1e-13, "max_iterations": 100}
-    quadratic = {"distribution": lambda p: policy.distribution(p, observations), "ridge": 1.0}
+    quadratic = {
+        "distribution": lambda p, stride: policy.distribution(p, observations[::stride]),
+        "ridge": 1.0,
+    }
     quadratic |= {"policy": seen, "data_of": data_of, **exact}
     solved = {"policy": seen, "data_of": data_of, "lam": 1.0, "max_iterations": 30}
 
