@@ -188,7 +188,8 @@ def _recipes(batch: SampleBatch) -> Iterator[tuple[str, SampledAlg, float]]:
     for key, base in (("D1", d1), ("D2", d2), ("D3", d3)):
         alg = partial(solved_adaptation, distance=ridged(base), names=policy.head, **solved)
         yield f"C: head, ratio, {key} and ridge", alg, 1e-8
-    alg = partial(solved_adaptation, distance=ridged(d1), dense=False, cg_iterations=120, **solved)
+    few = {**solved, "max_iterations": 12}  # Newton from phi needs no more, and each is dear
+    alg = partial(solved_adaptation, distance=ridged(d1), dense=False, cg_iterations=120, **few)
     yield "all, ratio, D1 and ridge", alg, 1e-6
     yield "MAML (LVC)", partial(
         gradient_adaptation, data_of=data_of, policy=seen, step_size=0.5
