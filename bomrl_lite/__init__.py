@@ -4,6 +4,12 @@ Names in the order of the data flow: tasks, exact quantities, policies, one-time
 hypergradients, meta-gradients, training, evaluation, theory.
 """
 
+import os
+
+# torch asks for large pages of memory where the system offers them: with small ones a quarter of an
+# update of all parameters goes into page faults. Read at torch's first allocation.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
 from bomrl_lite.adaptation import (
     adapt,
     adapt_to_task,

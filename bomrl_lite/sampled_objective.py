@@ -22,7 +22,7 @@ from bomrl_lite.sampled_meta_gradients import (
     worst,
 )
 from bomrl_lite.sampled_problem import Batches, Collected, SampledProblem
-from bomrl_lite.types import Params
+from bomrl_lite.types import ActionDistribution, Params
 
 SOLVED = 2e-2
 """Relative stationarity and residual up to which a task's hypergradient takes part in an update."""
@@ -69,7 +69,7 @@ class Objective:
             for name, leaf in gradients.items()
         }
         if self.kl_penalty > 0:
-            away = grad(self._divergence_before)(phi)
+            away = grad(self._divergence_before)(phi, self._acted)
             mean = add_scaled(mean, -self.kl_penalty, away)
 
         def moved() -> Tensor:
@@ -136,11 +136,18 @@ class Objective:
         alg = self.problem.alg
         return before, after, vmap(lambda b: adapted(self.old, b, alg=alg))(before)
 
-    def _divergence_before(self, phi: Params) -> Tensor:
-        policy = self.problem.policy
-        return vmap(lambda b: mean_divergence(self.old, phi, b, policy=policy))(
-            self.episodes.before[0]
-        ).mean()
+    @cached_property
+    def _acted(self) -> ActionDistribution:
+        """pi_old(. | s) at the first episodes, [N, M, ...]: the same for every phi."""
+        seen = self.episodes.before[0].observations.flatten(1, 2)
+        return vmap(partial(self.problem.policy.distribution, self.old))(seen)
+
+    def _divergence_before(self, phi: Params, acted: ActionDistribution) -> Tensor:
+        def one(batch: SampleBatch, there: ActionDistribution) -> Tensor:
+            here = self.problem.policy.distribution(phi, batch.observations.flatten(0, 1))
+            return batch.weights.flatten() @ there.kl(here)
+
+        return vmap(one)(self.episodes.before[0], acted).mean()
 
 
 DIAGNOSED = ("shuffled_distance", "norm_direct", "norm_curvature", "norm_q", "norm_nu")
