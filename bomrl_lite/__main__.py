@@ -1,9 +1,6 @@
 """The command line: ``python -m bomrl_lite --help``."""
 
-import csv
-import io
 import itertools
-import json
 import shutil
 import sys
 import time
@@ -14,15 +11,13 @@ from typing import Annotated
 
 import tyro
 
+from bomrl_lite import run_evaluation
 from bomrl_lite import train_sampled as sampled
-from bomrl_lite.evaluate import gap_rows
-from bomrl_lite.files import write_atomically
+from bomrl_lite.files import csv_text, write_atomically
 from bomrl_lite.run_folder import Progress, Row
 from bomrl_lite.sampled_config import SampledConfig
-from bomrl_lite.sampled_problem import adapted_returns
-from bomrl_lite.sampled_problem import make_problem as make_sampled_problem
 from bomrl_lite.tasks import locomotion, navigation
-from bomrl_lite.train import MetaConfig, load, make_problem, meta_train, seeded, start_state
+from bomrl_lite.train import MetaConfig, meta_train
 
 app = tyro.extras.SubcommandApp()
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,26 +91,9 @@ def evaluate(
         num_steps: adaptations, each on data of the policy before it.
         num_episodes: of a sampled run: episodes per adaptation; left out, as in training.
     """
-    if is_sampled(run):
-        rows = evaluate_sampled(run, num_test_tasks, num_steps, num_episodes)
-        write_atomically(run / "evaluation.csv", _csv(rows).encode())
-        print(_step_table(rows, num_steps, "return", "mean return after k adaptations"))
-        return 0
-    config, state = load(run)
-    problem = make_problem(config)
-    exact = {"policy": problem.policy, "gamma": problem.distribution.gamma}
-    held_out = problem.distribution.sample(num_test_tasks, seeded(config.seed, stream=2), "test")
-    priors = {"untrained": start_state(config, problem).phi, config.method: state.phi}
-    rows = []
-    for split, tasks in (("train", problem.tasks), ("test", held_out)):
-        for prior, phi in priors.items():
-            labels = {"split": split, "prior": prior}
-            rows += gap_rows(
-                phi, tasks, problem.adaptation, num_steps=num_steps, labels=labels, **exact
-            )
-    write_atomically(run / "evaluation.csv", _csv(rows).encode())
-    title = "mean gap to each task's optimum after k adaptations"
-    print(_step_table(rows, num_steps, "gap", title))
+    rows = run_evaluation.evaluate_run(run, num_test_tasks, num_steps, num_episodes)
+    write_atomically(run / "evaluation.csv", csv_text(rows[0], rows).encode())
+    print(run_evaluation.as_table(rows))
     return 0
 
 
@@ -279,6 +257,7 @@ def progress_line(clock: Callable[[], float] = time.monotonic) -> Progress:
     start, here = clock(), itertools.count(1)
 
     def show(done: int, total: int, row: Row) -> None:
+        """Print one iteration: in a terminal each, in a file every tenth of the run."""
         left = (clock() - start) / next(here) * (total - done)
         if sys.stdout.isatty():
             width = shutil.get_terminal_size().columns - 1  # one more would break the line
@@ -311,65 +290,6 @@ def route(arguments: list[str]) -> list[str]:
     if sampling or any(name in {*navigation.FAMILIES, *locomotion.FAMILIES} for name in names):
         return ["train-sampled", *arguments[1:]]
     return arguments
-
-
-def is_sampled(run: Path) -> bool:
-    """Tell whether a run folder was written by the trainer on samples."""
-    path = run / "config.json"
-    return path.exists() and "num_episodes" in json.loads(path.read_text())
-
-
-def evaluate_sampled(
-    run: Path, num_test_tasks: int, num_steps: int, num_episodes: int | None
-) -> list[dict[str, float | int | str]]:
-    """Return one row per split, prior, task and number of adaptations of a sampled run."""
-    config, state = sampled.load(run)
-    problem = make_sampled_problem(config)
-    priors = {"untrained": sampled.start_state(config, problem).phi, config.method: state.phi}
-    rows = []
-    for split in ("train", "test"):
-        for prior, phi in priors.items():
-            generator = seeded(config.seed, stream=2)
-            tasks = problem.tasks.sample(num_test_tasks, generator, split)
-            episodes = num_episodes or config.num_episodes
-            returns = adapted_returns(
-                phi,
-                tasks,
-                problem,
-                generator,
-                num_steps=num_steps,
-                num_episodes=episodes,
-                moments=state.moments,
-            )
-            rows += [
-                {"split": split, "prior": prior, "task": task, "step": step, "return": value}
-                for task, values in enumerate(returns.tolist())
-                for step, value in enumerate(values)
-            ]
-    return rows
-
-
-def _csv(rows: list[dict[str, float | int | str]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _step_table(
-    rows: list[dict[str, float | int | str]], num_steps: int, column: str, title: str
-) -> str:
-    """Lay out the mean of a column per split, prior and number of adaptations."""
-    steps = range(num_steps + 1)
-    lines = [title]
-    lines.append(f"{'tasks':<8}{'prior':<20}" + "".join(f"{f'k = {k}':>9}" for k in steps))
-    for split, prior in dict.fromkeys((row["split"], row["prior"]) for row in rows):
-        mine = [row for row in rows if (row["split"], row["prior"]) == (split, prior)]
-        values = [[row[column] for row in mine if row["step"] == k] for k in steps]
-        cells = "".join(f"{sum(map(float, value)) / len(value):>9.4f}" for value in values)
-        lines.append(f"{split:<8}{prior:<20}{cells}")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from bomrl_lite.action_distributions import Categorical
 from bomrl_lite.linalg import add_scaled, dot
 from bomrl_lite.types import Params, TabularPolicy
 
@@ -45,9 +46,7 @@ def kl_divergence(
     0 log 0 counts as 0, so p may be deterministic; the value is infinite where q lacks an action
     that p takes.
     """
-    taken = log_p > -torch.inf
-    log_p = torch.where(taken, log_p, 0.0)
-    return torch.where(taken, log_p.exp() * (log_p - log_q), 0.0).sum(-1)
+    return Categorical(log_p).kl(Categorical(log_q))
 
 
 def reverse_kl_divergence(

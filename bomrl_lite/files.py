@@ -1,6 +1,9 @@
 """Writing files so that a kill at any moment leaves either the old file or the new one."""
 
+import csv
+import io
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 
@@ -13,3 +16,12 @@ def write_atomically(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(draft, path)
+
+
+def csv_text(columns: Iterable[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """Return rows, each with these columns, as the text of a CSV file."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, tuple(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -33,15 +33,8 @@ from numpy.typing import NDArray
 
 from bomrl_lite.physics import Backend
 from bomrl_lite.physics.robots import Integrator
-from bomrl_lite.tasks.locomotion import (
-    FAMILIES,
-    Bodies,
-    Directions,
-    LocomotionSimulator,
-    Speeds,
-    scaled,
-    start_states,
-)
+from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator, start_states
+from bomrl_lite.tasks.robot_goals import Bodies, Directions, Speeds, scaled
 from bomrl_lite.types import Split
 
 IDS = {
@@ -106,8 +99,9 @@ class Robots(LocomotionSimulator):
         """Fix the tasks of all later episodes.
 
         Args:
-            tasks: a record such as :class:`bomrl_lite.tasks.locomotion.Speeds` or a mapping such as
-                ``info["task"]``, of M tasks or of one for all; None draws anew for every episode.
+            tasks: a record such as :class:`bomrl_lite.tasks.robot_goals.Speeds` or a mapping such
+                as ``info["task"]``, of M tasks or of one for all; None draws anew for every
+                episode.
 
         Raises:
             ValueError: fields that these tasks do not have, or of another shape.

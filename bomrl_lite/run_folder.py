@@ -12,7 +12,6 @@ as a dictionary, and hands :func:`run_loop` a function that does one iteration::
 """
 
 import contextlib
-import csv
 import dataclasses
 import importlib
 import io
@@ -27,7 +26,7 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 
-from bomrl_lite.files import write_atomically
+from bomrl_lite.files import csv_text, write_atomically
 
 Row = dict[str, float]
 """One line of the history; every row of a run has the same columns."""
@@ -313,8 +312,5 @@ def _copy(tree: Any, name: str) -> Any:
 
 
 def _history_csv(history: list[Row], columns: tuple[str, ...], whole: tuple[str, ...]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, tuple(history[0]) if history else columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**row, **{name: int(row[name]) for name in whole}} for row in history)
-    return text.getvalue()
+    rows = [{**row, **{name: int(row[name]) for name in whole}} for row in history]
+    return csv_text(rows[0] if rows else columns, rows)

@@ -8,7 +8,6 @@ dependence on phi is kept), a score term for the collection of data (E-MAML), an
 :func:`sampled_meta_gradient`.
 """
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -19,6 +18,7 @@ from torch import Tensor
 from torch.func import grad
 
 from bomrl_lite.adaptation import surrogate_objective
+from bomrl_lite.dials import bind
 from bomrl_lite.distances import DISTANCES, add_distances, d3, over_every
 from bomrl_lite.linalg import add_scaled
 from bomrl_lite.natural_adaptation import natural_adaptation, region_adaptation
@@ -151,7 +151,7 @@ def make_alg(name: AlgName, policy: Policy, dials: dict[str, Any]) -> Alg:
             not have are left out.
     """
     causes = {"trace": dials["causal_trace"]}  # not the trace of the advantage estimate
-    rung = _bind(SAMPLE_FUNCTIONS[dials["data"]], {**dials, **causes, "policy": policy})
+    rung = bind(SAMPLE_FUNCTIONS[dials["data"]], {**dials, **causes, "policy": policy})
     names = policy.head if dials["parameters"] == "head" else ()
 
     def alg(phi: Params, batch: SampleBatch) -> Adapted:
@@ -168,7 +168,7 @@ def make_alg(name: AlgName, policy: Policy, dials: dict[str, Any]) -> Alg:
             ),
             "distribution": lambda p, stride: policy.distribution(p, observations[::stride]),
         }
-        return _bind(_ALGS[name], here)(phi, partial(rung, batch=batch))
+        return bind(_ALGS[name], here)(phi, partial(rung, batch=batch))
 
     return alg
 
@@ -221,12 +221,6 @@ _ALGS: dict[str, Callable[..., Adapted]] = {
     "region": region_adaptation,
     "solved": _solved,
 }
-
-
-def _bind(function: Callable[..., Any], dials: dict[str, Any]) -> Callable[..., Any]:
-    """Give a function those of the dials that it has."""
-    names = inspect.signature(function).parameters
-    return partial(function, **{name: dial for name, dial in dials.items() if name in names})
 
 
 def _mean_log_prob(phi: Params, batch: SampleBatch, policy: Policy) -> Tensor:

@@ -4,17 +4,17 @@ A run is kept in its folder as :mod:`bomrl_lite.run_folder` describes.
 """
 
 import dataclasses
-import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 import torch
 from torch.func import vmap
 
 from bomrl_lite import run_folder
+from bomrl_lite.dials import bind
 from bomrl_lite.distances import DISTANCES
 from bomrl_lite.hypergradient import TOLERANCE, is_solved, require_solved
 from bomrl_lite.linalg import norm
@@ -150,15 +150,9 @@ def make_problem(config: MetaConfig) -> Problem:
         "data": DATA_FUNCTIONS[config.data],
         "tolerance": TOLERANCE if config.unsolved == "raise" else math.inf,
     }
-    meta_gradient = _bind(META_GRADIENTS[config.method], dials)
-    adaptation = _bind(ADAPTATIONS[config.method], dials)
+    meta_gradient = bind(META_GRADIENTS[config.method], dials)
+    adaptation = bind(ADAPTATIONS[config.method], dials)
     return Problem(distribution, tasks, policy, meta_gradient, adaptation)
-
-
-def _bind(function: Callable[..., Any], dials: dict[str, Any]) -> Callable[..., Any]:
-    """Give a method those of the dials that it has."""
-    names = inspect.signature(function).parameters
-    return partial(function, **{name: dial for name, dial in dials.items() if name in names})
 
 
 def seeded(seed: int, *, stream: int) -> torch.Generator:

@@ -1,66 +1,15 @@
 """Answers to exercise set 01: the solutions of the source, and wrong ones made from them."""
 
-from functools import cache
-from pathlib import Path
-from typing import NamedTuple
+from exercise_answers import Mutant, Solutions
 
-import jupytext
-import torch
-
-SOURCE = Path(__file__).parents[1] / "exercises" / "src" / "01_maml_baseline.py"
-
-
-def read_solutions() -> dict[str, str]:
-    """Return the code of every exercise cell, by the function's name."""
-    cells = jupytext.read(SOURCE, fmt="py:percent").cells
-    code = [cell.source for cell in cells if "exercise" in cell.metadata.get("tags", ())]
-    return {text.partition("def ")[2].partition("(")[0]: text for text in code}
-
-
-def read_policy_return() -> str:
-    """Return the code of the function that the notebook gives to learners."""
-    cells = jupytext.read(SOURCE, fmt="py:percent").cells
-    (text,) = [c.source for c in cells if c.source.startswith("def policy_return")]
-    return text.partition("\n\n\n")[0]
-
-
-SOLUTIONS, POLICY_RETURN = read_solutions(), read_policy_return()
-
-
-@cache
-def all_solutions() -> dict:
-    """Run every solution once and return the names that they define."""
-    namespace: dict = {"torch": torch}
-    for code in (*SOLUTIONS.values(), POLICY_RETURN):
-        exec(code, namespace)
-    return namespace
-
-
-def solve(name: str, old: str = "", new: str = ""):
-    """Return the solution ``name`` with ``old`` replaced by ``new``; the others stay right."""
-    assert old in SOLUTIONS[name], f"{name} does not hold {old!r}"
-    if not old:
-        return all_solutions()[name]
-    exec(SOLUTIONS[name].replace(old, new), own := {**all_solutions()})
-    return own[name]
-
-
-class Mutant(NamedTuple):
-    """A change to a solution, the step that must catch it, and a part of the cause to be named."""
-
-    name: str
-    old: str
-    new: str
-    step: str
-    cause: str | None = None
-
+SOLUTIONS = Solutions("01_maml_baseline", given=("policy_return",))
+solve = SOLUTIONS.solve
 
 Q, NU, PG, STEP = "q_values", "occupancy", "policy_gradient", "adapt"
 MAML, FIRST, BEST, GAP = "maml_gradient", "first_order_gradient", "optimal_return", "optimality_gap"
 LAST_Q = "task.reward + gamma * task.transition @ values"
 SOLVE = "torch.linalg.solve(eye - gamma * moves.T, (1 - gamma) * task.start)"
 THEOREM = "nu[:, None] * probs * advantage / (1 - gamma)"
-LOOK_AHEAD = "(task.reward + gamma * task.transition @ values).max(-1).values"
 
 BOTH_ORDERS = """
     first = policy_gradient(adapt(phi, task, gamma, step_size), task, gamma)
@@ -117,10 +66,12 @@ MUTANTS = (
     Mutant(Q, LAST_Q, f"({LAST_Q}).detach().numpy()", "type", "stay in torch"),
     Mutant(Q, LAST_Q, f"{LAST_Q} + 1e-6 * torch.rand(1).double()", "repeatable", "randomness"),
     Mutant(Q, ", paid)", ", paid).detach()", "differentiable", ".detach()"),
+    Mutant(Q, "gamma * moves, paid", "gamma * moves.detach(), paid", "differentiable"),
     Mutant(Q, "@ values", "@ values * torch.nan", "by hand", "nan"),
     Mutant(Q, "@ values", "@ valuse", "runs"),
     Mutant(NU, "(1 - gamma) * task.start", "task.start", "sums to 1", "(1 - gamma) is missing"),
     Mutant(NU, "(1 - gamma) *", "(1 - gamma) ** 2 *", "sums to 1", "too many"),
+    Mutant(NU, "moves.T", "(moves - moves.detach() + 2 * moves.detach()).T / 2", "differentiable"),
     Mutant(NU, "moves.T", "moves", "sums to 1", "not transposed"),
     Mutant(NU, f"return {SOLVE}", f"return moves.T @ {SOLVE}", "by hand", "time is off by one"),
     Mutant(NU, f"return {SOLVE}", f"return gamma * {SOLVE}", "sums to 1", "discount is off by one"),

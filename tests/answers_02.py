@@ -1,43 +1,9 @@
 """Answers to exercise set 02: the solutions of the source, and wrong ones made from them."""
 
-from functools import cache
-from pathlib import Path
+from exercise_answers import Mutant, Solutions
 
-import jupytext
-import torch
-from answers_01 import Mutant
-
-SOURCE = Path(__file__).parents[1] / "exercises" / "src" / "02_credit_assignment.py"
-
-
-@cache
-def _code() -> dict[str, str]:
-    """Return the code of every exercise cell by its function's name."""
-    cells = jupytext.read(SOURCE, fmt="py:percent").cells
-    exercises = [c.source for c in cells if "exercise" in c.metadata.get("tags", ())]
-    return {text.partition("def ")[2].partition("(")[0]: text for text in exercises}
-
-
-SOLUTIONS = _code()
-
-
-@cache
-def all_solutions() -> dict:
-    """Run every solution once and return the names that they define."""
-    namespace: dict = {"torch": torch}
-    for code in SOLUTIONS.values():
-        exec(code, namespace)
-    return namespace
-
-
-def solve(name: str, old: str = "", new: str = ""):
-    """Return the solution ``name`` with ``old`` replaced by ``new``; the others stay right."""
-    assert old in SOLUTIONS[name], f"{name} does not hold {old!r}"
-    if not old:
-        return all_solutions()[name]
-    exec(SOLUTIONS[name].replace(old, new), own := {**all_solutions()})
-    return own[name]
-
+SOLUTIONS = Solutions("02_credit_assignment")
+solve = SOLUTIONS.solve
 
 RETURNS, GAE = "discounted_returns", "generalised_advantages"
 LVC, DICE, Q, SPLIT = "lvc_objective", "dice_objective", "q_gradient", "hessian_split"
@@ -65,7 +31,6 @@ MEAN_LOGS = "log_probs.flatten(1).mean(-1)"
 WORTH = "return weights @ (box * after)"
 GAIN = "torch.minimum(ratio * advantages, clipped * advantages)"
 KL = "(old_prior.exp() * (old_prior - prior)).sum(-1)"
-PROMP_LAST = "return gain.mean() - penalty * divergence.mean()"
 
 MUTANTS = (
     Mutant(RETURNS, TAIL, "0 * final_values", "by hand", "nothing follows a cut"),

@@ -1,47 +1,11 @@
 """Answers to exercise set 03: the solutions of the source, and wrong ones made from them."""
 
-from functools import cache
-from pathlib import Path
-
-import jupytext
-import torch
-from answers_01 import Mutant
+from exercise_answers import Mutant, Solutions
 
 import bomrl_lite as bl
 
-SOURCE = Path(__file__).parents[1] / "exercises" / "src" / "03_universal_adaptation.py"
-
-
-@cache
-def _code() -> tuple[dict[str, str], str]:
-    """Return the code of every exercise cell by its function's name, and the functions given."""
-    cells = jupytext.read(SOURCE, fmt="py:percent").cells
-    exercises = [c.source for c in cells if "exercise" in c.metadata.get("tags", ())]
-    (given,) = [c.source for c in cells if c.source.startswith("def collect")]
-    named = {text.partition("def ")[2].partition("(")[0]: text for text in exercises}
-    return named, "\n\n\n".join(given.split("\n\n\n")[:2])
-
-
-SOLUTIONS, GIVEN = _code()
-
-
-@cache
-def all_solutions() -> dict:
-    """Run every solution once and return the names that they define."""
-    namespace: dict = {"torch": torch, "bl": bl}
-    for code in (GIVEN, *SOLUTIONS.values()):
-        exec(code, namespace)
-    return namespace
-
-
-def solve(name: str, old: str = "", new: str = ""):
-    """Return the solution ``name`` with ``old`` replaced by ``new``; the others stay right."""
-    assert old in SOLUTIONS[name], f"{name} does not hold {old!r}"
-    if not old:
-        return all_solutions()[name]
-    exec(SOLUTIONS[name].replace(old, new), own := {**all_solutions()})
-    return own[name]
-
+SOLUTIONS = Solutions("03_universal_adaptation", given=("collect", "policy_return"), bl=bl)
+solve = SOLUTIONS.solve
 
 L, KL, D2, D1 = "surrogate", "kl_distance", "adapt_d2", "adapt_d1"
 NPG, BOUND, MANY = "natural_gradient_step", "lower_bound", "adapt_repeatedly"

@@ -1,46 +1,16 @@
 """Answers to exercise set 04: the solutions of the source, and wrong ones made from them."""
 
-from functools import cache
-from pathlib import Path
-
-import jupytext
-import torch
-from answers_01 import Mutant
+from exercise_answers import Mutant, Solutions
 
 from bomrl_lite.mdp import expected_return, occupancy, q_values
 
-SOURCE = Path(__file__).parents[1] / "exercises" / "src" / "04_implicit_differentiation.py"
-
-
-@cache
-def _code() -> dict[str, str]:
-    """Return the code of every exercise cell by its function's name."""
-    cells = jupytext.read(SOURCE, fmt="py:percent").cells
-    exercises = [c.source for c in cells if "exercise" in c.metadata.get("tags", ())]
-    return {text.partition("def ")[2].partition("(")[0]: text for text in exercises}
-
-
-SOLUTIONS = _code()
-
-
-@cache
-def all_solutions() -> dict:
-    """Run every solution once and return the names that they define."""
-    namespace: dict = {"torch": torch, "q_values": q_values, "expected_return": expected_return}
-    namespace["occupancy"] = occupancy
-    for code in SOLUTIONS.values():
-        exec(code, namespace)
-    return namespace
-
-
-def solve(name: str, old: str = "", new: str = ""):
-    """Return the solution ``name`` with ``old`` replaced by ``new``; the others stay right."""
-    assert old in SOLUTIONS[name], f"{name} does not hold {old!r}"
-    if not old:
-        return all_solutions()[name]
-    exec(SOLUTIONS[name].replace(old, new), own := {**all_solutions()})
-    return own[name]
-
+SOLUTIONS = Solutions(
+    "04_implicit_differentiation",
+    expected_return=expected_return,
+    occupancy=occupancy,
+    q_values=q_values,
+)
+solve = SOLUTIONS.solve
 
 IFT, CG, VJP, W = "implicit_derivative", "conjugate_gradient", "implicit_vjp", "simplex_solve"
 FULL, FROZEN, D1 = "hypergradient", "frozen_hypergradient", "hypergradient_d1"
@@ -54,7 +24,6 @@ THETA = "theta = logits + q_values(logits.softmax(-1), task, gamma) / lam"
 TILT = "q_values(logits.softmax(-1), task, gamma) / lam"
 LAST = "return torch.func.grad(return_after)(phi)"
 GRAD_J = "torch.func.grad(lambda t: expected_return(t.softmax(-1), task, gamma))(theta)"
-SLOPE = "slope = q_values(probs, task, gamma) + lam * probs / adapted_probs"
 STEP = "theta = theta + step_size * torch.func.grad(objective)(theta, p)"
 VALUE = "return torch.func.grad(value)(phi)"
 

@@ -1,44 +1,11 @@
 """Answers to exercise set 05: the solutions of the source, and wrong ones made from them."""
 
-from functools import cache
-from pathlib import Path
-
-import jupytext
-import torch
-from answers_01 import Mutant
+from exercise_answers import Mutant, Solutions
 
 import bomrl_lite as bl
 
-SOURCE = Path(__file__).parents[1] / "exercises" / "src" / "05_near_optimality.py"
-
-
-def read_solutions() -> dict[str, str]:
-    """Return the code of every exercise cell, by the function's name."""
-    cells = jupytext.read(SOURCE, fmt="py:percent").cells
-    code = [cell.source for cell in cells if "exercise" in cell.metadata.get("tags", ())]
-    return {text.partition("def ")[2].partition("(")[0]: text for text in code}
-
-
-SOLUTIONS = read_solutions()
-
-
-@cache
-def all_solutions() -> dict:
-    """Run every solution once and return the names that they define."""
-    namespace: dict = {"torch": torch, "bl": bl}
-    for code in SOLUTIONS.values():
-        exec(code, namespace)
-    return namespace
-
-
-def solve(name: str, old: str = "", new: str = ""):
-    """Return the solution ``name`` with ``old`` replaced by ``new``; the others stay right."""
-    assert old in SOLUTIONS[name], f"{name} does not hold {old!r}"
-    if not old:
-        return all_solutions()[name]
-    exec(SOLUTIONS[name].replace(old, new), own := {**all_solutions()})
-    return own[name]
-
+SOLUTIONS = Solutions("05_near_optimality", bl=bl)
+solve = SOLUTIONS.solve
 
 BEST, FAR, MIDDLE = "optimal_actions", "distance_to_optimum", "middle_policy"
 GAIN, WEIGHT, BOUND, FIT = "gain_by_state", "rigorous_lambda", "gap_bound", "fit_rate"

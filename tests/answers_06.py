@@ -1,42 +1,9 @@
 """Answers to exercise set 06: the solutions of the source, and wrong ones made from them."""
 
-from functools import cache
-from pathlib import Path
+from exercise_answers import Mutant, Solutions
 
-import jupytext
-import torch
-from answers_01 import Mutant
-
-SOURCE = Path(__file__).parents[1] / "exercises" / "src" / "06_gpu_locomotion.py"
-
-
-def read_solutions() -> dict[str, str]:
-    """Return the code of every exercise cell, by the function's name."""
-    cells = jupytext.read(SOURCE, fmt="py:percent").cells
-    code = [cell.source for cell in cells if "exercise" in cell.metadata.get("tags", ())]
-    return {text.partition("def ")[2].partition("(")[0]: text for text in code}
-
-
-SOLUTIONS = read_solutions()
-
-
-@cache
-def all_solutions() -> dict:
-    """Run every solution once and return the names that they define."""
-    namespace: dict = {"torch": torch}
-    for code in SOLUTIONS.values():
-        exec(code, namespace)
-    return namespace
-
-
-def solve(name: str, old: str = "", new: str = ""):
-    """Return the solution ``name`` with ``old`` replaced by ``new``; the others stay right."""
-    assert old in SOLUTIONS[name], f"{name} does not hold {old!r}"
-    if not old:
-        return all_solutions()[name]
-    exec(SOLUTIONS[name].replace(old, new), own := {**all_solutions()})
-    return own[name]
-
+SOLUTIONS = Solutions("06_gpu_locomotion")
+solve = SOLUTIONS.solve
 
 PAY, SEE, DEAL, MEAN = "speed_reward", "observe", "deal", "mean_returns"
 MOMENTS, HEAD, AMDAHL, BUDGET = "update_moments", "adapt_head", "speed_up", "returns_at_budget"
@@ -54,7 +21,6 @@ NAIVE = "seen.square().sum(0) + squares + n * mean.square() - total * joined.squ
 STEP = "weights + torch.linalg.solve(spread + ridge * eye, pushed).mT / lam"
 SPREAD = "features.mT @ features / num_samples"
 RATIO = "seconds.sum() / (seconds / factors).sum(-1)"
-COUNT = "(horizon * episodes.cumsum(-1) <= budget).sum(-1)"
 PICKED = "returns.gather(-1, affordable[:, None])[:, 0]"
 
 MUTANTS = (
@@ -231,6 +197,13 @@ MUTANTS = (
     Mutant(HEAD, "ridge * eye", "ridge * lam * eye", "by hand", "once more"),
     Mutant(HEAD, "advantages[..., None] * ", "", "by hand", "advantages are missing"),
     Mutant(HEAD, "actions - features @ weights.mT", "actions", "random values", "noise a - W h"),
+    Mutant(
+        HEAD,
+        "actions - features @ weights.mT",
+        "features @ weights.mT - actions",
+        "by hand",
+        "a - W h is negated",
+    ),
     Mutant(
         HEAD,
         "torch.linalg.solve(spread + ridge * eye, pushed)",

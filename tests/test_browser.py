@@ -24,13 +24,40 @@ pytestmark = [
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "course"
 
+PLAYER = """# %%
+import torch
+from bomrl_lite.course import plots, widgets
+from bomrl_lite.physics.goal_marks import Direction
+
+
+def clip(task, stage, way, speed):
+    qpos, rewards = torch.zeros(22, 9), torch.full((21,), way * speed)
+    qpos[:, 0] = 0.05 * speed * torch.arange(22)
+    return plots.Clip(task, stage, "half_cheetah", qpos, rewards, Direction(way))
+
+
+# %%
+widgets.rollout_player([
+    clip("run forwards", "before adaptation", 1, 0.5),
+    clip("run forwards", "after 1 adaptation", 1, 2.0),
+    clip("run backwards", "before adaptation", -1, 0.5),
+    clip("run backwards", "after 1 adaptation", -1, -3.0),
+])
+"""
+"""21 steps of 0.05 s; the reward of a step is the speed in the task's direction."""
+
+
+BYTES = "async image => String(new Uint8Array(await (await fetch(image.src)).arrayBuffer()))"
+
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """Serve a folder of notebooks in JupyterLab, with no setting of this user's."""
     home = tmp_path_factory.mktemp("lab")
-    _write_notebook("notebooks/src/01_maml_baseline.py", home / "lesson.ipynb")
-    _write_notebook("notebooks/src/03_universal_adaptation.py", home / "lesson03.ipynb")
+    sources = ROOT / "notebooks" / "src"
+    _write_notebook((sources / "01_maml_baseline.py").read_text(), home / "lesson.ipynb")
+    _write_notebook((sources / "03_universal_adaptation.py").read_text(), home / "lesson03.ipynb")
+    _write_notebook(PLAYER, home / "player.ipynb")
     shutil.copy(ROOT / "exercises" / "01_maml_baseline.ipynb", home / "exercise.ipynb")
     folders = {
         name: str(home / name)
@@ -116,6 +143,54 @@ def test_the_price_of_lesson_03_moves_policies_over_the_simplex(lab, browser, tm
     page.close()
 
 
+def test_the_player_of_lesson_06_follows_keys_menus_and_its_play_button(lab, browser, tmp_path):
+    """All of it by keyboard; numbers by hand, pictures told apart byte by byte."""
+    from playwright.sync_api import expect
+
+    page = _open_and_run(browser, lab, "player.ipynb")
+    line = page.get_by_text("return so far")
+    image, pictures = page.locator(".widget-image"), []
+
+    def see(text: str) -> None:
+        expect(line).to_have_text(text, timeout=30_000)
+        pictures.append(image.evaluate(BYTES))
+
+    line.wait_for(timeout=180_000)
+    see("0.00 s: return so far +0.0, last reward +0.00, speed +0.0 m/s")
+    page.locator(".noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    see("0.10 s: return so far +1.0, last reward +0.50, speed +0.5 m/s")
+    page.get_by_label("task").focus()
+    for key in ("Space", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    see("0.10 s: return so far -1.0, last reward -0.50, speed +0.5 m/s")
+    page.get_by_role("button", name="after 1 adaptation").press("Space")
+    see("0.10 s: return so far +6.0, last reward +3.00, speed -3.0 m/s")
+    play = page.locator(".widget-play button").first
+    play.press("Space")
+    end = "1.05 s: return so far +63.0, last reward +3.00, speed -3.0 m/s"
+    see(end)  # although two steps a picture do not meet it
+    expect(page.locator(".noUi-handle")).to_have_attribute("aria-valuetext", "21")
+    assert len(set(pictures)) == 5
+    play.press("Space")
+    expect(line).not_to_have_text(end)  # it starts anew
+    expect(line).to_have_text(end, timeout=30_000)
+    for key in ("Home", "ArrowRight", "ArrowRight"):
+        page.locator(".noUi-handle").press(key)
+    page.get_by_role("button", name="before adaptation").press("Enter")
+    page.get_by_label("task").select_option("run forwards")
+    see("0.10 s: return so far +1.0, last reward +0.50, speed +0.5 m/s")
+    assert pictures[-1] == pictures[1]
+    page.locator(".noUi-handle").press("End")
+    see("1.05 s: return so far +10.5, last reward +0.50, speed +0.5 m/s")
+    page.set_viewport_size({"width": 800, "height": 1000})
+    for text in (line, *page.locator(".widget-toggle-button").all()):
+        assert text.evaluate("text => text.scrollWidth <= text.clientWidth")  # nothing is cut
+    page.screenshot(path=tmp_path / "player.png")
+    page.close()
+
+
 def test_an_unsolved_exercise_says_so_in_one_line(lab, browser, tmp_path):
     page = _open_and_run(browser, lab, "exercise.ipynb")
     message = page.get_by_text("[exercise 1.1] not solved yet")
@@ -129,16 +204,20 @@ def _open_and_run(browser, address: str, notebook: str):
     page = browser.new_page(viewport={"width": 1200, "height": 1000})
     page.goto(f"{address}/lab/tree/{notebook}?reset&token={TOKEN}")
     page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
-    # JupyterLab asks for a kernel although the notebook names one.
-    with contextlib.suppress(Exception):
-        page.locator(".jp-Dialog .jp-mod-accept").click(timeout=5_000)
+    # JupyterLab may ask for a kernel although the notebook names one.
+    asked = page.locator(".jp-Dialog .jp-mod-accept")
+    ready = page.locator(".jp-StatusBar-TextItem", has_text="| Idle")
+    asked.or_(ready).first.wait_for(timeout=60_000)
+    if asked.is_visible():
+        asked.click()
+        ready.wait_for(timeout=60_000)
     page.locator(".lm-MenuBar-itemLabel:text-is('Run')").click()
     page.locator("text=Run All Cells").first.click()
     return page
 
 
-def _write_notebook(source: str, target: Path) -> None:
-    text = (ROOT / source).read_text().replace('profile = "class"', 'profile = "smoke"')
+def _write_notebook(text: str, target: Path) -> None:
+    text = text.replace('profile = "class"', 'profile = "smoke"')
     notebook = jupytext.reads(text, fmt="py:percent")
     notebook.metadata["kernelspec"] = {
         "name": "python3",

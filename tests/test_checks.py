@@ -1,13 +1,16 @@
 """The checks of all exercise sets, both ways: wrong answers named, right ones accepted."""
 
 import importlib
+import itertools
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 
 from bomrl_lite.course import checks
 from bomrl_lite.course.checks import CheckFailed
+from bomrl_lite.course.checks._engine import EXPLAINED
 
 SETS = {
     number: tuple(
@@ -34,6 +37,13 @@ FORMS = [
     for name, forms in variants.VARIANTS.items()
     for form in forms
 ]
+CHECKS = [check for _, _, module in SETS.values() for check in module.CHECKS]
+COMPARED = [case for case in SOLUTIONS if case[1] is not checks.middle_policy]
+"""Checks that compare answers; 5.3 judges a policy by its mean distance."""
+
+TOLD_APART_BY_HAND = checks.returns_at_budget
+"""Two of its slips give the same answers but in the case by hand: costs that are not added up, and
+the last return."""
 
 
 def identity(value):
@@ -64,9 +74,65 @@ def test_a_right_answer_in_another_form_passes(name, form):
     assert getattr(checks, name)(form) is form
 
 
-@pytest.mark.parametrize(("answers", "check", "number"), SOLUTIONS, ids=identity)
-def test_the_package_passes_its_own_check(answers, check, number):
+@pytest.mark.parametrize("check", CHECKS, ids=identity)
+def test_the_package_passes_its_own_check(check):
     assert check(check.reference) is check.reference
+
+
+@pytest.mark.parametrize(("answers", "check", "number"), COMPARED, ids=identity)
+def test_the_solution_equals_the_package(answers, check, number):
+    solution = answers.solve(check.name)
+    for question in check.make_questions():
+        ours, theirs = (
+            check.gauge(answer.numpy())
+            for answer in (solution(*question.args), check.reference(*question.args))
+        )
+        assert ours.shape == theirs.shape
+        assert np.abs(ours - theirs).max() <= 1e-12 * max(1.0, np.abs(theirs).max())
+
+
+@pytest.mark.parametrize(("answers", "check", "number"), COMPARED, ids=identity)
+def test_the_case_done_by_hand_agrees_with_the_package(answers, check, number):
+    """The literal solutions were found on paper; the package only confirms them."""
+    by_hand, *others = check.make_questions()
+    assert by_hand.by_hand
+    assert not any(question.by_hand for question in others)
+    got = check.gauge(check.reference(*by_hand.args).numpy())
+    np.testing.assert_allclose(got, by_hand.expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=identity)
+def test_no_known_slip_looks_like_a_right_answer(check):
+    """On each instance that decides about a cause, the slip's answer must be really wrong."""
+    by_hand, *asked = check.make_questions()[:EXPLAINED]
+    for question in asked:
+        slips = question.slips()
+        assert slips.keys() == by_hand.slips().keys()
+        for cause, wrong in slips.items():
+            assert differs(wrong, question.expected, by=1e-4), cause
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=identity)
+def test_no_two_slips_look_alike(check):
+    """A cause may be named only if no other one explains the answers as well."""
+    first = 0 if check is TOLD_APART_BY_HAND else 1
+    every = [question.slips() for question in check.make_questions()[first:EXPLAINED]]
+    for one, other in itertools.combinations(every[0], 2):
+        assert any(differs(slips[one], slips[other], by=1e-6) for slips in every), (one, other)
+
+
+def differs(one, other, *, by):
+    return np.shape(one) != np.shape(other) or np.abs(one - other).max() > by
+
+
+@pytest.mark.parametrize("number", SETS)
+def test_comparisons_cannot_be_bought(number, monkeypatch):
+    for module, name in ((torch, "allclose"), (torch, "equal"), (np, "allclose"), (np, "isclose")):
+        monkeypatch.setattr(module, name, lambda *_, **__: True)
+    answers, _, _ = SETS[number]
+    mutant = answers.MUTANTS[0]
+    with pytest.raises(CheckFailed):
+        getattr(checks, mutant.name)(answers.solve(mutant.name, mutant.old, mutant.new))
 
 
 @pytest.mark.parametrize("number", SETS)
@@ -74,6 +140,6 @@ def test_every_check_meets_enough_wrong_and_right_answers(number):
     answers, variants, module = SETS[number]
     wrong = Counter(mutant.name for mutant in answers.MUTANTS)
     names = {check.name for check in module.CHECKS}
-    assert names == set(wrong) == set(variants.VARIANTS) == set(answers.SOLUTIONS)
+    assert names == set(wrong) == set(variants.VARIANTS) == set(answers.SOLUTIONS.code)
     assert min(wrong.values()) >= 4
     assert min(map(len, variants.VARIANTS.values())) >= 2

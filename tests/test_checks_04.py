@@ -1,4 +1,4 @@
-"""What is special about the checks of exercise set 04: their oracles, slips and refusals."""
+"""What is special about the checks of exercise set 04: their oracles and refusals."""
 
 import numpy as np
 import pytest
@@ -9,51 +9,6 @@ from bomrl_lite.course import checks
 from bomrl_lite.course.checks import CheckFailed
 from bomrl_lite.course.checks import _oracles04 as bilevel
 from bomrl_lite.course.checks import _questions04 as questions
-from bomrl_lite.course.checks._engine import EXPLAINED
-from bomrl_lite.course.checks.set04 import CHECKS
-
-NAMES = [check.name for check in CHECKS]
-
-
-def check_of(name):
-    return getattr(checks, name)
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_the_solution_equals_the_package(check):
-    solution = solve(check.name)
-    for question in check.make_questions():
-        ours, theirs = solution(*question.args), check.reference(*question.args)
-        # conjugate gradients stop at a residual of 1e-12
-        assert (ours - theirs).abs().max() <= 1e-11 * max(1.0, theirs.abs().max())
-
-
-def test_every_check_can_be_found_by_its_name():
-    assert [check_of(name) for name in NAMES] == list(CHECKS)
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_the_case_done_by_hand_agrees_with_the_package(check):
-    """The literal solutions were found on paper; the package only confirms them."""
-    by_hand, *others = check.make_questions()
-    assert by_hand.by_hand
-    assert not any(question.by_hand for question in others)
-    got = check.reference(*by_hand.args)
-    np.testing.assert_allclose(got, by_hand.expected, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_no_known_slip_looks_like_a_right_answer(check):
-    """On each instance that decides about a cause, the slip's answer must be really wrong."""
-    instances = check.make_questions()[1:EXPLAINED]
-    assert set(check.make_questions()[0].slips()) == set(instances[0].slips())
-    for cause in instances[0].slips():
-        apart = [
-            np.shape(q.slips()[cause]) != q.expected.shape
-            or np.abs(q.slips()[cause] - q.expected).max() > 1e-4
-            for q in instances
-        ]
-        assert all(apart), cause
 
 
 def test_the_climb_reaches_the_argmax_and_torch_sees_the_same_landscape():

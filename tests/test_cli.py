@@ -10,6 +10,7 @@ import pytest
 
 from bomrl_lite import __main__ as cli
 from bomrl_lite.course import plots
+from bomrl_lite.run_evaluation import is_sampled
 from bomrl_lite.train_sampled import load_policy
 
 
@@ -277,7 +278,7 @@ def test_a_sampled_run_is_trained_evaluated_and_its_folder_says_so(tmp_path, cap
     monkeypatch.setattr("sys.argv", ["bomrl_lite", "train", *dials, "--out", str(run)])
     assert cli.main() == 0
     assert "2/2" in capsys.readouterr().out
-    assert cli.is_sampled(run)
+    assert is_sampled(run)
     ask = ["--num-test-tasks", "3", "--num-steps", "2", "--num-episodes", "1"]
     monkeypatch.setattr("sys.argv", ["bomrl_lite", "evaluate", str(run), *ask])
     assert cli.main() == 0

@@ -190,14 +190,17 @@ def test_samples_are_weighed_by_their_weights():
     assert abs(d2_from_samples(before, after, weights) - np.average(parts, weights=[3, 1])) < 1e-14
 
 
+@pytest.mark.parametrize("stride", [2, 3])
 @pytest.mark.parametrize("distance", [d1, d2])
-def test_a_distance_over_every_second_state_is_an_average_over_these_alone(distance):
+def test_a_distance_over_every_so_many_states_is_an_average_over_these_alone(distance, stride):
     x, y = random_logits(0), random_logits(1)
     p, q = softmax_by_hand("tabular", x), softmax_by_hand("tabular", y)
     terms = kl_by_loops(p, q) if distance is d1 else kl_by_loops(q, p)
-    expected = (0.4 * terms[0] + 0.25 * terms[2] + 0.2 * terms[4]) / (0.4 + 0.25 + 0.2)
-    policy = tabular_softmax(3, 3)
-    rows = policy._replace(log_probs=lambda params: params["logits"][::2].log_softmax(-1))
-    thinned = over_every(2, distance, rows)
+    used = [s for s in range(5) if s % stride == 0]
+    expected = np.average(terms[used], weights=WEIGHTS.numpy()[used])
+    part = tabular_softmax(len(used), 3)._replace(
+        log_probs=lambda params: params["logits"][::stride].log_softmax(-1)
+    )
+    thinned = over_every(stride, distance, part)
     got = thinned({"logits": x}, {"logits": y}, policy=TABULAR[0], state_weights=WEIGHTS)
     assert got.item() == pytest.approx(expected, rel=1e-12)

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -12,13 +14,13 @@ import pytest
 import torch
 
 from bomrl_lite.course.plots.experiments import FIGURES, draw
-from bomrl_lite.experiments import EXPERIMENTS, locomotion, run
+from bomrl_lite.experiments import EXPERIMENTS, locomotion, run, sampled
 from bomrl_lite.experiments.navigation import GRIDS, TUNING_SEEDS
 from bomrl_lite.experiments.setting import Scale
 from bomrl_lite.sampled_config import ROBOT_METHODS, SampledConfig
 from bomrl_lite.sampled_meta_gradients import METHODS
-from bomrl_lite.sampled_problem import adapted_returns, make_problem
-from bomrl_lite.train_sampled import load_policy, meta_train
+from bomrl_lite.sampled_problem import adapted_returns, collect_all, make_problem
+from bomrl_lite.train_sampled import load_policy, meta_train, start_state
 
 RESULTS = Path(__file__).parents[1] / "notebooks" / "results"
 TINY = Scale(seeds=1, iterations=2, num_tasks=2, num_test=2)
@@ -37,8 +39,10 @@ def rows_of(path):
 
 SEEDS = {"navigation": 10, "navigation_tuning": 2, "episodes": 3, "heterogeneity": 3}
 SEEDS |= {"cheetah_tuning": 1, "cheetah_velocity": 3, "collections": 3}
-SEEDS |= {"ant_direction": 1, "ant_velocity": 1}
-"""Seeds of a stored table, where they are not five."""
+SEEDS |= {"ant_tuning": 1, "ant_direction": 1, "ant_velocity": 1}
+"""How many seeds a stored table has, where they are not five."""
+TUNED = {"navigation_tuning": TUNING_SEEDS, "cheetah_tuning": [100], "ant_tuning": [100]}
+"""The seeds of a stored table, where they do not begin at 0."""
 
 
 def test_every_experiment_has_a_figure_and_a_stored_table_of_its_seeds():
@@ -48,7 +52,7 @@ def test_every_experiment_has_a_figure_and_a_stored_table_of_its_seeds():
         assert origin["command"].startswith(f"python -m bomrl_lite experiment {name} ")
         count = SEEDS.get(name, 5)
         assert origin["scale"]["seeds"] == count
-        seeds = {"navigation_tuning": TUNING_SEEDS, "cheetah_tuning": [100]}.get(name, range(count))
+        seeds = TUNED.get(name, range(count))
         found = {row["seed"] for row in rows_of(RESULTS / f"{name}.csv")}
         assert found == {str(seed) for seed in seeds}
 
@@ -87,6 +91,19 @@ def test_on_robots_too_the_dials_are_the_best_of_eight():
     assert all(solved[name] == quadratic[name] for name in ("lam", "ridge", "learning_rate"))
 
 
+def test_the_dials_of_the_ant_are_the_best_of_four():
+    frame = pd.read_csv(RESULTS / "ant_tuning.csv")
+    assert set(frame["method"]) == set(locomotion.ANT_GRIDS) == set(locomotion.ANT_ARMS)
+    for arm, grid in locomotion.ANT_GRIDS.items():
+        mine = frame[frame["method"] == arm]
+        assert list(mine["dials"]) == [str(dials) for dials in grid]
+        assert len(grid) == 4
+        best = grid[int(mine.set_index("configuration")["return"].idxmax())]
+        for name in ("ant_velocity", "ant_direction"):
+            origin = json.loads((RESULTS / f"{name}.json").read_text())
+            assert origin["dials"]["ant"]["dials"] == best == locomotion.ANT, arm
+
+
 def test_a_comparison_of_robots_has_rows_of_training_steps_and_episodes(monkeypatch):
     def tiny(arm, seed, tasks, iterations):
         small = {"num_tasks": 2, "num_episodes": 2, "horizon": 3, "iterations": iterations}
@@ -112,6 +129,142 @@ def test_a_comparison_of_robots_has_rows_of_training_steps_and_episodes(monkeypa
     assert list(episodes["episodes"]) == [1, 2, 5, 10, 20]
     assert np.isfinite(frame["return"]).all()
     assert frame["note"].eq("").all()
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """In place of simulation: note what is asked for; the last return is best at factor 0.3.
+
+    The return after one adaptation is the number of episodes it read, and best at factor 0.03.
+    """
+    noted = []
+
+    def returns(phi, tasks, problem, generator, *, num_steps, num_episodes, algs, moments, **how):
+        factor = algs[-1] if num_steps > 1 else None
+        assert algs == (problem.alg, *[factor] * (num_steps - 1))
+        split, count = tasks
+        noted.append(
+            {
+                "phi": phi, "split": split, "tasks": count, "seed": generator.initial_seed(),
+                "steps": num_steps, "episodes": num_episodes, "factor": factor, "moments": moments,
+            }
+        )  # fmt: skip
+        values = torch.arange(num_steps + 1.0).repeat(2, 1)
+        values[:, 1] = num_episodes + (100 if factor == 0.03 else 0)
+        values[:, -1] += 50 if factor == 0.3 else 0
+        return values
+
+    def make(config):
+        problem = make_problem(config)
+        sample = lambda count, generator, split: (split, count)  # noqa: E731
+        return problem._replace(tasks=problem.tasks._replace(sample=sample))
+
+    monkeypatch.setattr(sampled, "adapted_returns", returns)
+    monkeypatch.setattr(sampled, "later_alg", lambda config, problem, factor: factor)
+    for module in (sampled, locomotion):
+        monkeypatch.setattr(module, "make_problem", make)
+    return noted
+
+
+def trained(config):
+    """A state that is easily told from an untrained one, in 8 seconds."""
+    if config.method == "trpo_maml":
+        raise ArithmeticError("nothing was solved: use more of it")
+    before = start_state(config, make_problem(config))
+    history = [
+        {"iteration": float(i), "return_before": -1.0 - i, "return_after": 5.0 + i}
+        for i in range(config.iterations)
+    ]
+    return replace(before, phi={"trained": torch.ones(1)}, moments="seen", history=history), 8.0
+
+
+def test_a_comparison_chooses_on_train_tasks_and_measures_on_test_tasks(calls):
+    arms = ("MAML-TRPO", "BO-MRL D1", "BO-MRL head")
+    rows = locomotion.comparison("cheetah/velocity", arms)(3, Scale(iterations=2), trained)
+    frame = pd.DataFrame(list(rows))
+    assert list(frame["method"].unique()) == ["MAML-TRPO", "BO-MRL head", "untrained"]
+    (failed,) = frame[frame["kind"] == "failed"].to_dict("records")
+    assert (failed["method"], failed["note"]) == ("MAML-TRPO", "nothing was solved")
+    training = frame[frame["kind"] == "training"]
+    assert list(training["steps"]) == [2 * 10 * 10 * 100, 2 * 2 * 10 * 10 * 100]
+    assert list(training["seconds"]) == [4, 8]
+    assert list(training["before"]) == [-1, -2]
+    assert list(training["return"]) == [5, 6]
+    for arm in ("BO-MRL head", "untrained"):
+        mine = frame[frame["method"] == arm]
+        steps, episodes = (mine[mine["kind"] == kind] for kind in ("steps", "episodes"))
+        assert list(steps["return"]) == [0, 20, 2, 53]
+        assert set(steps["factor"]) == {0.3}
+        assert list(episodes["return"]) == [1, 2, 5, 10, 20]  # the episodes that were read
+    chosen = [call for call in calls if call["split"] == "train"]
+    measured = [call for call in calls if call["split"] == "test"]
+    assert [call["factor"] for call in chosen] == [1, 0.3, 0.1, 0.03] * 2
+    assert [call["steps"] for call in measured] == [3, 1, 1, 1, 1, 1] * 2
+    assert not {call["seed"] for call in chosen} & {call["seed"] for call in measured}
+    assert {call["seed"] // 16 for call in calls} == {3}
+    assert {call["tasks"] for call in calls} == {10}
+
+
+def test_the_untrained_policy_looks_through_the_lens_of_the_trained_one(calls):
+    list(locomotion.comparison("cheetah/velocity", ("BO-MRL head",))(2, Scale(), trained))
+    half = len(calls) // 2
+    assert all(set(call["phi"]) == {"trained"} for call in calls[:half])
+    assert {call["moments"] for call in calls} == {"seen"}
+    config = SampledConfig(method="bomrl_head", tasks="cheetah/velocity", seed=2)
+    start = make_problem(config).policy.init(torch.Generator().manual_seed(2))
+    for call in calls[half:]:
+        assert all(torch.equal(call["phi"][name], leaf) for name, leaf in start.items())
+
+
+def test_collections_share_forty_episodes_and_report_the_last_return(calls, monkeypatch):
+    monkeypatch.setitem(locomotion.ARMS, "MAML-TRPO", {"method": "maml"})  # one that trains
+    rows = list(locomotion.collections(1, Scale(iterations=1), trained))
+    budgets = [(1, 40), (2, 20), (4, 10), (8, 5)]
+    measured = [call for call in calls if call["split"] == "test"]
+    assert [(call["steps"], call["episodes"]) for call in measured] == budgets * 3
+    assert [call["factor"] for call in measured] == [None, 0.3, 0.3, 0.3] * 3
+    chosen = [call for call in calls if call["split"] == "train"]
+    assert [(call["steps"], call["episodes"]) for call in chosen[::4]] == budgets[1:] * 3
+    assert not {call["seed"] for call in chosen} & {call["seed"] for call in measured}
+    assert [row["factor"] for row in rows] == [1, 0.3, 0.3, 0.3] * 3
+    assert [row["return"] for row in rows] == [40, 52, 54, 58] * 3
+    assert {row["before"] for row in rows} == {0}
+
+
+def test_tuning_trains_each_configuration_and_judges_it_on_train_tasks(calls):
+    seen = []
+
+    def train(config):
+        seen.append(config.dials()["step_size"])
+        return trained(config)
+
+    grids = {"maml": [{"step_size": x} for x in (0.1, 0.2)], "trpo_maml": [{"step_size": 0.4}]}
+
+    def config_of(method):
+        return SampledConfig(method=method, tasks="navigation/circle", seed=7)
+
+    rows = list(sampled.tuning_rows(grids, config_of, train, num_episodes=6))
+    assert seen == [0.1, 0.2, 0.4]
+    assert [row["configuration"] for row in rows] == [0, 1, 0]
+    assert [row["return"] for row in rows] == pytest.approx([6, 6, math.nan], nan_ok=True)
+    assert [row["note"] for row in rows] == ["", "", "nothing was solved"]
+    assert [(call["split"], call["seed"] // 16) for call in calls] == [("train", 7)] * 2
+
+
+@pytest.mark.parametrize("method", ["maml", "bomrl", "bomrl_head", "bomrl_trust_region"])
+def test_a_later_step_is_as_much_shorter_as_its_factor(method):
+    config = SampledConfig(method=method, num_tasks=1, num_episodes=5, horizon=10, hidden=(4,))
+    problem, generator = make_problem(config), torch.Generator().manual_seed(0)
+    phi = problem.policy.init(generator)
+    tasks = problem.tasks.sample(1, generator, "train")
+    (batch,) = collect_all(phi, tasks, problem, generator).before
+    batch = type(batch)(*(field[0] for field in batch))
+    whole, part = (
+        torch.cat([(alg(phi, batch).theta[name] - leaf).flatten() for name, leaf in phi.items()])
+        for alg in (problem.alg, sampled.later_alg(config, problem, 0.3))
+    )
+    assert whole.norm() > 1e-3
+    torch.testing.assert_close(part, 0.3 * whole, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -12,7 +12,8 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from bomrl_lite.action_distributions import Gaussian
 from bomrl_lite.gymnasium_envs import IDS, LocomotionEnv, LocomotionVectorEnv
 from bomrl_lite.rollout import collect
-from bomrl_lite.tasks.locomotion import FAMILIES, Directions, Speeds
+from bomrl_lite.tasks.locomotion import FAMILIES
+from bomrl_lite.tasks.robot_goals import Directions, Speeds
 from bomrl_lite.types import Policy
 from bomrl_lite.vector_env import VectorEnvSimulator
 

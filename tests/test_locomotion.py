@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from bomrl_lite.tasks import make_sampled_tasks
-from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator, Speeds
+from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
+from bomrl_lite.tasks.robot_goals import Speeds
 
 GYM = {
     "half_cheetah": ("HalfCheetah-v5", {}, 0.1),

@@ -53,6 +53,22 @@ def test_the_lens_takes_mean_and_deviation_off_and_cuts_at_five():
     assert lens(far)[0, :2].tolist() == [CLIP, -CLIP]
 
 
+def test_moments_of_nothing_stay_zero_and_what_comes_later_counts():
+    late = RNG.normal(size=(4, 3))
+    moments = fed([np.full((2, 3), np.nan), late], [np.zeros(2), np.ones(4)])
+    assert fed([np.full((2, 3), np.nan)], [np.zeros(2)]).mean.tolist() == [0, 0, 0]
+    np.testing.assert_allclose(moments.mean, late.mean(0), rtol=1e-13)
+
+
+def test_the_lens_shows_what_never_changes_as_zero_and_small_spreads_at_full_size():
+    rows = np.stack([np.full(50, 0.25), 1e-5 * RNG.normal(size=50), RNG.normal(size=50)], axis=1)
+    lens = lens_of(fed([rows]))
+    seen = lens(torch.tensor(rows, dtype=torch.float32)).numpy()
+    assert (seen[:, 0] == 0).all()
+    np.testing.assert_allclose(seen[:, 1:].std(0), 1, rtol=2e-3)
+    assert lens(torch.tensor([[0.251, 0.0, 0.0]]))[0, 0] == CLIP
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_before_two_observations_the_lens_only_cuts(count):
     lens = lens_of(fed([RNG.normal(size=(count, 3))]))
@@ -77,6 +93,16 @@ class Counting:
         return torch.full((1, 2, 3), 10.0 + self.time)
 
 
+class Passing(Counting):
+    """The first episode ends at time 2, the second is cut at 3; later steps say nothing of it."""
+
+    def step(self, actions, generator):
+        shown, rewards, over, _ = super().step(actions, generator)
+        ended, cut = torch.zeros_like(over), torch.zeros_like(over)
+        ended[0, 0], cut[0, 1] = self.time == 2, self.time == 3
+        return shown, rewards, ended, cut
+
+
 def play(simulator, steps):
     shown = [simulator.reset(torch.Generator())]
     for _ in range(steps):
@@ -99,3 +125,10 @@ def test_a_simulator_keeps_its_lens_and_gathers_what_it_showed_until_episodes_en
     shown = play(simulator, 1)
     assert shown[0][0, 0, 0].item() == pytest.approx(0, abs=1e-6)
     assert simulator.moments.number == len(rows) + 4
+
+
+def test_an_episode_that_ended_or_was_cut_does_not_come_back():
+    simulator = NormalisedSimulator(Passing(), fed([]))
+    play(simulator, 5)
+    assert simulator.moments.number == 5
+    assert simulator.moments.mean[0].item() == pytest.approx(np.mean([10, 10, 11, 11, 12]))

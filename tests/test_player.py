@@ -122,12 +122,36 @@ def test_the_player_follows_its_controls():
     assert slider.value == 4
     seen.add(image.value)
     task.value, stage.value = "run", "after"  # that episode has 2 steps
-    assert (slider.max, slider.value, play.max) == (2, 2, 2)
+    assert (slider.max, slider.value) == (2, 2)
     assert line.value.startswith("0.10 s: return so far +7.0, last reward +4.00, speed +5.0")
     seen.add(image.value)
     assert len(seen) == 5
     assert pixels(image.value).shape == (48, 64, 3)
     assert play.interval * 1e-3 == pytest.approx(play.step * STEP)  # plays at true speed
+
+
+@pytest.mark.parametrize(("length", "shown"), [(3, [0, 2, 3]), (4, [0, 2, 4])])
+def test_play_reaches_the_last_step_and_starts_anew_there(length, shown):
+    """The button takes steps while they fit below its maximum; pressed there, it starts anew."""
+    view = widgets.rollout_player([clip(x=range(length + 1), rewards=[1.0] * length)], **SIZE)
+    play, slider = view.children[2].children
+    seen = [slider.value]
+    while play.value + play.step <= play.max:
+        play.value += play.step
+        seen.append(slider.value)
+    assert seen == shown
+    assert play.value == play.max
+    slider.value = 1
+    assert play.value == 1  # goes on from where it was dragged to
+
+
+def test_a_step_stays_where_it_was_when_a_longer_episode_is_chosen():
+    late = clip(stage="after", x=range(8), rewards=[1.0] * 7)
+    view = widgets.rollout_player([clip(), late], **SIZE)
+    stage, (play, slider) = view.children[1], view.children[2].children
+    slider.value = 4
+    stage.value = "after"
+    assert (slider.value, play.value) == (4, 4)
 
 
 def test_the_player_says_what_speed_is_asked():

@@ -18,6 +18,8 @@ from bomrl_lite.sampled_adaptation import (
     head_adaptation,
     solved_adaptation,
 )
+from bomrl_lite.sampled_config import BASE
+from bomrl_lite.sampled_meta_gradients import make_alg
 
 HEAD = ("head.weight", "head.bias")
 EXACT = {"tolerance": 1e-14, "max_iterations": 60}
@@ -127,6 +129,41 @@ def test_a_fisher_matrix_from_every_third_sample_has_its_own_exact_gradient(alg,
     assert apart < 1e-11
     assert error < 1e-8
     assert info.residual < 1e-12
+
+
+class Thinned(SampledOracle):
+    """Its distance is averaged over samples 0, 3, 6, ... alone."""
+
+    def objective(self, phi, rung, names, **dials):
+        value, free = super().objective(phi, rung, names, **dials)
+        weights, seen = self.data(phi, rung)[0].flatten(), self.before.observations.flatten(0, 1)
+        used = torch.where(torch.arange(len(weights)) % 3 == 0, weights, 0.0)
+        more = weights - used / used.sum()
+
+        def thinned(x):
+            pair = self.distribution(phi, seen), self.distribution(phi + x, seen)
+            return value(x) + more @ torch.distributions.kl_divergence(*pair)
+
+        return thinned, free
+
+
+@pytest.mark.parametrize("name", ["natural", "solved"])
+def test_a_bound_alg_averages_its_distance_over_every_third_sample(name):
+    dials = {"lam": 3.0, "ridge": 0.5}
+    if name == "solved":
+        oracle = Thinned()
+        reference = oracle.solver("full", surrogate="ratio", distance="d1", **dials)
+    else:
+        oracle = gaussian()
+        reference = partial(oracle.natural, rung="full", distance_stride=3, **dials)
+    more = {"gamma": GAMMA, "causal_trace": TRACE, "data": "full", "distance_stride": 3}
+    more |= {"distance": "d1", "surrogate": "ratio", "parameters": "all", "tolerance": 1e-14}
+    more |= {"inner_iterations": 7, "cg_iterations": 40}
+    alg = make_alg(name, Bound(oracle, "full").policy, {**BASE, **dials, **more})
+    theta, pull = alg(oracle.params(oracle.phi), oracle.before)
+    assert (oracle.flat(theta) - reference(oracle.phi)).norm() < 1e-9
+    pulled, _ = pull(oracle.params(grad(oracle.outer)(oracle.flat(theta))))
+    assert oracle.error(pulled, oracle.along(lambda p: oracle.outer(reference(p)))) < 1e-8
 
 
 @pytest.mark.parametrize("rung", RUNGS)

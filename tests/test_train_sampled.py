@@ -4,8 +4,11 @@ import csv
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
+from torch.distributions import Normal, kl_divergence
+from torch.func import grad
 
 from bomrl_lite import sampled_problem, train
 from bomrl_lite.sampled_config import SampledConfig
@@ -118,6 +121,62 @@ def test_a_run_killed_between_two_checkpoints_is_continued_bit_for_bit(tmp_path)
 def test_the_penalty_doubles_and_halves_to_keep_its_target(target, expected):
     config = with_(SMALL, method="promp", kl_penalty=0.1, kl_target=target, iterations=2)
     assert meta_train(config).kl_penalty == pytest.approx(expected)
+
+
+def uneven_episodes(**dials):
+    """Episodes that weigh unequally, after two adaptation steps; and what collected them."""
+    config = with_(SMALL, num_steps=2, horizon=20, num_episodes=8, **dials)
+    problem, generator = make_problem(config), torch.Generator().manual_seed(1)
+    phi = problem.policy.init(generator)
+    tasks = problem.tasks.sample(3, generator, "train")
+    episodes = collect_all(phi, tasks, problem, generator)
+
+    def uneven(batch):
+        weights = torch.rand(batch.weights.shape, generator=generator) ** 3
+        return batch._replace(weights=weights / weights.sum((1, 2), keepdim=True))
+
+    before = tuple(uneven(batch) for batch in episodes.before)
+    return problem, episodes._replace(before=before, after=uneven(episodes.after)), phi
+
+
+def test_the_penalty_is_the_mean_divergence_of_the_first_policy_from_the_one_that_acted():
+    """KL(pi_old || pi_phi) of torch.distributions, at the first step's episodes, by a loop."""
+    problem, episodes, old = uneven_episodes(method="promp")
+    generator = torch.Generator().manual_seed(2)
+    phi = {k: x + 0.3 * torch.randn(x.shape, generator=generator) for k, x in old.items()}
+    first = episodes.before[0]
+
+    def penalty(p):
+        value = 0.0
+        for n in range(3):
+            there, here = (problem.policy.distribution(q, first.observations[n]) for q in (old, p))
+            pair = (Normal(pi.mean, pi.log_std.exp(), validate_args=False) for pi in (there, here))
+            value = value + (first.weights[n] * kl_divergence(*pair).sum(-1)).sum() / 3
+        return value
+
+    free, bound = (Objective(problem, episodes, old, k).gradient(phi)[0] for k in (0.0, 50.0))
+    for name, slope in grad(penalty)(phi).items():
+        torch.testing.assert_close(free[name] - bound[name], 50 * slope, rtol=1e-3, atol=1e-4)
+
+
+def test_the_value_where_the_episodes_were_collected_is_their_weighted_mean_advantage():
+    problem, episodes, old = uneven_episodes(method="trpo_maml")
+    after = episodes.after
+    by_hand = [
+        np.average(after.advantages[n], weights=after.weights[n], axis=None) for n in range(3)
+    ]
+    value = Objective(problem, episodes, old, 0.0).value_at_old
+    assert value.item() == pytest.approx(np.mean(by_hand), rel=1e-5)
+    assert abs(np.mean(by_hand)) > 1e-3
+
+
+def test_the_divergence_of_adapted_policies_is_flat_where_nothing_has_moved():
+    problem, episodes, old = uneven_episodes(method="trpo_maml")
+    objective = Objective(problem, episodes, old, 0.0)
+    away = {name: leaf + 0.1 for name, leaf in old.items()}
+    flat, steep = (objective.divergence_gradient(phi) for phi in (old, away))
+    assert max(leaf.abs().max() for leaf in flat.values()) < 1e-5
+    assert max(leaf.abs().max() for leaf in steep.values()) > 1e-2
 
 
 def test_a_penalty_holds_phi_back():
@@ -324,13 +383,39 @@ def test_a_policy_file_holds_what_acting_needs(tmp_path):
     assert there == config
     assert all(torch.equal(phi[name], leaf) for name, leaf in state.phi.items())
     assert all(map(torch.equal, moments, state.moments))
+    kept = torch.load(tmp_path / "new" / "policy.pt", weights_only=True)
+    assert set(kept) == {"config", "phi", "moments"}
     plain = meta_train(with_(SMALL, iterations=1))
     save_policy(SMALL, plain, tmp_path / "plain.pt")
     assert load_policy(tmp_path / "plain.pt")[2] is None
 
 
-def test_a_file_that_is_no_policy_is_refused(tmp_path):
-    (tmp_path / "policy.pt").write_bytes(b"PK nothing")
+class Trap:
+    """Its file asks to run code when it is read."""
+
+    def __reduce__(self):
+        return exec, ("raise AssertionError('code of the file ran')",)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"PK nothing",
+        b"PK\x03\x04 cut short",
+        b"nothing",
+        [1, 2],
+        {"phi": {}},
+        {"config": {"hidden": None, "method": "maml", "colour": 1}, "phi": {}, "moments": {}},
+        {"config": {"hidden": None}, "phi": {}, "moments": {"number": 1.0}},
+        Trap(),
+    ],
+    ids=["text", "cut", "other", "list", "parts", "dial", "moments", "code"],
+)
+def test_a_file_that_is_no_policy_is_refused(tmp_path, content):
+    if isinstance(content, bytes):
+        (tmp_path / "policy.pt").write_bytes(content)
+    else:
+        torch.save(content, tmp_path / "policy.pt")
     with pytest.raises(ValueError, match=r"policy\.pt is not a policy"):
         load_policy(tmp_path / "policy.pt")
     with pytest.raises(FileNotFoundError):

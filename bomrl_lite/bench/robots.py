@@ -23,7 +23,8 @@ from bomrl_lite.policies import gaussian_mlp
 from bomrl_lite.rollout import collect, repeat
 from bomrl_lite.sampled_config import SampledConfig
 from bomrl_lite.sampled_problem import adapted_returns, make_problem
-from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator, sample_signs
+from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
+from bomrl_lite.tasks.robot_goals import sample_signs
 from bomrl_lite.train_sampled import meta_step, meta_train, start_state
 
 STEPS = 100

@@ -8,10 +8,8 @@ configuration, the seeds and the versions that made it. Meta-trainings are kept 
 """
 
 import concurrent.futures
-import csv
 import hashlib
 import importlib.metadata
-import io
 import json
 import platform
 import time
@@ -36,7 +34,7 @@ from bomrl_lite.experiments import (
 from bomrl_lite.experiments.gaps import GRIDS, PUBLISHED, bounds, returns, sensitivity, variance
 from bomrl_lite.experiments.hypergradients import condition, consistency
 from bomrl_lite.experiments.setting import MATCHED, Row, Scale
-from bomrl_lite.files import write_atomically
+from bomrl_lite.files import csv_text, write_atomically
 from bomrl_lite.sampled_config import ROBOT, ROBOT_METHODS, SampledConfig
 from bomrl_lite.sampled_meta_gradients import METHODS
 from bomrl_lite.train import MetaConfig, meta_train
@@ -70,6 +68,7 @@ SAMPLED: dict[str, Any] = {
 
 ROBOTS: dict[str, Any] = {
     "grids": locomotion.GRIDS,
+    "ant": {"grids": locomotion.ANT_GRIDS, "dials": locomotion.ANT},
     "arms": locomotion.ARMS,
     "dials": ROBOT,
     "methods": ROBOT_METHODS,
@@ -101,7 +100,10 @@ EXPERIMENTS = {
         "return after one adaptation over one-time episodes", navigation.episodes, SAMPLED, 50
     ),
     "cheetah_tuning": Experiment(
-        "8 configurations of every method on HalfCheetah direction", locomotion.tuning, ROBOTS, 30
+        "8 configurations of every method on HalfCheetah direction",
+        locomotion.tuning("cheetah/direction", locomotion.GRIDS),
+        ROBOTS,
+        30,
     ),
     "cheetah_direction": Experiment(
         "training and adaptation on HalfCheetah direction",
@@ -115,17 +117,23 @@ EXPERIMENTS = {
         ROBOTS,
         40,
     ),
+    "ant_tuning": Experiment(
+        "4 configurations of two methods on Ant velocity",
+        locomotion.tuning("ant/velocity", locomotion.ANT_GRIDS),
+        ROBOTS,
+        40,
+    ),
     "ant_direction": Experiment(
         "training and adaptation on Ant direction, fast integrator",
         locomotion.comparison("ant/direction", locomotion.ANT_ARMS),
         ROBOTS,
-        60,
+        150,
     ),
     "ant_velocity": Experiment(
         "training and adaptation on Ant velocity, fast integrator",
         locomotion.comparison("ant/velocity", locomotion.ANT_ARMS),
         ROBOTS,
-        20,
+        150,
     ),
     "collections": Experiment(
         "HalfCheetah direction: 40 episodes collected at once or in parts",
@@ -186,11 +194,8 @@ def run(
         for seed, (mine, seconds) in enumerate(results):
             rows += mine
             progress(f"{name}: seed {seed + 1} of {scale.seeds} done, {seconds:.0f} CPU-seconds")
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: _short(v) for k, v in row.items()} for row in rows)
-    write_atomically(out / f"{name}.csv", text.getvalue().encode())
+    text = csv_text(rows[0], ({k: _short(v) for k, v in row.items()} for row in rows))
+    write_atomically(out / f"{name}.csv", text.encode())
     origin = {
         "experiment": EXPERIMENTS[name].summary,
         "command": f"python -m bomrl_lite experiment {name} --seeds {scale.seeds} "

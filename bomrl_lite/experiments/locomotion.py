@@ -1,8 +1,9 @@
 r"""Methods on robots: tuned alike on HalfCheetah direction, then compared on fresh seeds.
 
 Tuning: every method gets the eight configurations of its row in :data:`GRIDS` on one seed, with the
-same number of environment steps, and keeps the best for all families. Comparison: other seeds;
-speeds and headings of the test split. Returns are sums over an episode.
+same number of environment steps, and keeps the best for all families. The ant, which learns nothing
+with those, gets four more of how to explore and climb on Ant velocity: :data:`ANT_GRIDS`.
+Comparison: other seeds; speeds and headings of the test split. Returns are sums over an episode.
 """
 
 import math
@@ -10,20 +11,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-import torch
-
-from bomrl_lite.experiments.navigation import FACTORS, later_alg
+from bomrl_lite.experiments.sampled import (
+    SampledTrained,
+    best_factor,
+    combinations,
+    fresh_returns,
+    reason,
+    tuning_rows,
+)
 from bomrl_lite.experiments.setting import Row, Scale
-from bomrl_lite.sampled_config import SampledConfig
-from bomrl_lite.sampled_problem import SampledProblem, adapted_returns, make_problem
+from bomrl_lite.sampled_config import ROBOT_METHODS, SampledConfig
+from bomrl_lite.sampled_problem import SampledProblem, make_problem
 from bomrl_lite.train_sampled import SampledState, start_state
 
-Trained = Callable[[SampledConfig], tuple[SampledState, float]]
-"""Configuration -> (state after training, its CPU-seconds): trained now, or found."""
-
 TUNING_SEED = 100
-TUNING_ITERATIONS = 30
 EPISODES = (1, 2, 5, 10, 20)
+CHOICE = {"test_episodes": 10, "stream": 5}
+"""How returns are measured when the factor of later steps is chosen."""
 
 ARMS: dict[str, dict[str, Any]] = {
     "MAML-TRPO": {"method": "trpo_maml"},
@@ -48,74 +52,61 @@ ANT_ARMS = ("ProMP", "BO-MRL head")
 """What is compared on the ant."""
 
 
-def _grid(**values: tuple[Any, ...]) -> list[dict[str, Any]]:
-    (first, xs), (second, ys) = values.items()
-    return [
-        {
-            **({first: x} if first != "lam_ridge" else dict(zip(("lam", "ridge"), x, strict=True))),
-            second: y,
-        }
-        for x in xs
-        for y in ys
-    ]
-
-
-_STEPS = _grid(step_size=(0.05, 0.1, 0.2, 0.5), learning_rate=(1e-2, 2e-2))
+_STEPS = combinations(step_size=(0.05, 0.1, 0.2, 0.5), learning_rate=(1e-2, 2e-2))
 GRIDS: dict[str, list[dict[str, Any]]] = {
-    "MAML-TRPO": _grid(step_size=(0.1, 0.2, 0.5, 1.0), max_kl=(3e-2, 1e-1)),
+    "MAML-TRPO": combinations(step_size=(0.1, 0.2, 0.5, 1.0), max_kl=(3e-2, 1e-1)),
     "ProMP": _STEPS,
     "BO-MRL D3": _STEPS,
-    "BO-MRL head": _grid(
-        lam_ridge=((0.1, 1.0), (0.1, 3.0), (0.3, 0.3), (0.3, 1.0)), learning_rate=(1e-2, 2e-2)
-    ),
-    "BO-MRL": _grid(
-        lam_ridge=((0.05, 60.0), (0.1, 30.0), (0.1, 100.0), (0.2, 15.0)),
-        learning_rate=(1e-2, 2e-2),
-    ),
+    "BO-MRL head": [
+        {"lam": lam, "ridge": ridge, "learning_rate": rate}
+        for lam, ridge in ((0.1, 1.0), (0.1, 3.0), (0.3, 0.3), (0.3, 1.0))
+        for rate in (1e-2, 2e-2)
+    ],
+    "BO-MRL": [
+        {"lam": lam, "ridge": ridge, "learning_rate": rate}
+        for lam, ridge in ((0.05, 60.0), (0.1, 30.0), (0.1, 100.0), (0.2, 15.0))
+        for rate in (1e-2, 2e-2)
+    ],
 }
 """Eight configurations per method; the winners are ``ROBOT_METHODS``."""
 
 
-def tuning(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
-    """Yield one row per method and configuration."""
-    for arm, grid in GRIDS.items():
-        for index, dials in enumerate(grid):
-            config = _config(arm, TUNING_SEED + seed, "cheetah/direction", TUNING_ITERATIONS)
-            config = replace(config, **dials)
-            labels = {"method": arm, "configuration": index, "dials": str(dials)}
-            try:
-                state, seconds = train(config)
-            except ArithmeticError as error:
-                note = str(error).split(":")[0]
-                yield {
-                    **labels,
-                    "seed": config.seed,
-                    "return": float("nan"),
-                    "seconds": 0.0,
-                    "note": note,
-                }
-                continue
-            value = _returns(state, config, make_problem(config), split="train", stream=3)
-            yield {
-                **labels,
-                "seed": config.seed,
-                "return": value[:, 1].mean().item(),
-                "seconds": seconds,
-                "note": "",
-            }
+ANT: dict[str, Any] = {"log_std": -1.0, "epochs": 10, "learning_rate": 5e-3}
+"""Dials on the ant, in place of the cheetah's."""
+ANT_GRIDS: dict[str, list[dict[str, Any]]] = {
+    arm: [
+        {"log_std": log_std, "epochs": epochs, "learning_rate": rate}
+        for log_std in (-0.5, -1.0)
+        for epochs, rate in ((5, ROBOT_METHODS[ARMS[arm]["method"]]["learning_rate"]), (10, 5e-3))
+    ]
+    for arm in ANT_ARMS
+}
+"""Four configurations per method; the winner of each is ``ANT``."""
+
+
+def tuning(tasks: str, grids: dict[str, list[dict[str, Any]]]) -> Callable[..., Iterator[Row]]:
+    """Return the rows of a tuning: one per method and configuration, of one seed."""
+
+    def rows(seed: int, scale: Scale, train: SampledTrained) -> Iterator[Row]:
+        def config_of(arm: str) -> SampledConfig:
+            return _config(arm, TUNING_SEED + seed, tasks, scale.iterations)
+
+        yield from tuning_rows(grids, config_of, train, num_episodes=20)
+
+    return rows
 
 
 def comparison(tasks: str, arms: tuple[str, ...]) -> Callable[..., Iterator[Row]]:
     """Return the rows of a family: what training saw, and what the policies do with fresh tasks."""
 
-    def rows(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
+    def rows(seed: int, scale: Scale, train: SampledTrained) -> Iterator[Row]:
         for arm in (arm for arm in arms if seed < 3 or arm not in SLOW):
             config = _config(arm, seed, tasks, scale.iterations)
             problem = make_problem(config)
             try:
                 state, seconds = train(config)
             except ArithmeticError as error:
-                yield _row(arm, seed, "failed", note=str(error).split(":")[0])
+                yield _row(arm, seed, "failed", note=reason(error))
                 continue
             yield from _training_rows(arm, seed, state, config, problem, seconds)
             yield from _evaluation_rows(arm, seed, state, config, problem)
@@ -127,7 +118,7 @@ def comparison(tasks: str, arms: tuple[str, ...]) -> Callable[..., Iterator[Row]
     return rows
 
 
-def collections(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
+def collections(seed: int, scale: Scale, train: SampledTrained) -> Iterator[Row]:
     """Yield returns after 40 episodes per task, collected at once or in up to 8 parts.
 
     Every part is collected by the policy that the parts before it led to. The factor of later steps
@@ -139,8 +130,8 @@ def collections(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
         problem = make_problem(config)
         for parts in (1, 2, 4, 8):
             budget: dict[str, Any] = {"num_steps": parts, "num_episodes": 40 // parts}
-            factor = best_factor(state, config, problem, **budget)
-            values = _returns(state, config, problem, factor=factor, stream=6, **budget)
+            factor = best_factor(state, config, problem, **budget, **CHOICE)
+            values = fresh_returns(state, config, problem, factor=factor, stream=6, **budget)
             yield {
                 "method": arm,
                 "seed": seed,
@@ -181,35 +172,17 @@ def _evaluation_rows(
     arm: str, seed: int, state: SampledState, config: SampledConfig, problem: SampledProblem
 ) -> Iterator[Row]:
     """Yield returns after 0 to 3 adaptations, and after one from 1 to 20 episodes."""
-    factor = best_factor(state, config, problem)
-    values = _returns(state, config, problem, num_steps=3, factor=factor).mean(0).tolist()
+    factor = best_factor(state, config, problem, num_episodes=20, **CHOICE)
+    three: dict[str, Any] = {"num_steps": 3, "num_episodes": 20, "factor": factor}
+    values = fresh_returns(state, config, problem, **three).mean(0).tolist()
     for step, value in enumerate(values):
         of_step = {"adaptations": step, "factor": factor, "before": values[0], "value": value}
         yield _row(arm, seed, "steps", episodes=20, **of_step)
     for episodes in EPISODES:
-        values = _returns(state, config, problem, num_episodes=episodes, stream=4).mean(0).tolist()
+        values = fresh_returns(state, config, problem, num_episodes=episodes, stream=4)
+        values = values.mean(0).tolist()
         of_count = {"episodes": episodes, "before": values[0], "value": values[1]}
         yield _row(arm, seed, "episodes", adaptations=1, **of_count)
-
-
-def best_factor(
-    state: SampledState,
-    config: SampledConfig,
-    problem: SampledProblem,
-    *,
-    num_steps: int = 3,
-    num_episodes: int = 20,
-) -> float:
-    """Choose the factor of later steps by the last return, on tasks of the train split."""
-    if num_steps == 1:
-        return 1.0
-
-    def score(factor: float) -> float:
-        how: dict[str, Any] = {"num_steps": num_steps, "num_episodes": num_episodes}
-        how |= {"factor": factor, "split": "train", "stream": 5, "test_episodes": 10}
-        return _returns(state, config, problem, **how)[:, -1].mean().item()
-
-    return max(FACTORS, key=score)
 
 
 def _row(
@@ -223,43 +196,14 @@ def _row(
 
 def _config(arm: str, seed: int, tasks: str, iterations: int) -> SampledConfig:
     num_tasks, num_episodes = (4, 20) if "direction" in tasks else (10, 10)
+    ant = {"integrator": "fast", **ANT} if tasks.startswith("ant") else {}
     return SampledConfig(
         **ARMS[arm],
+        **ant,
         tasks=tasks,
         seed=seed,
         num_tasks=num_tasks,
         num_episodes=num_episodes,
         iterations=iterations,
-        integrator="fast" if tasks.startswith("ant") else "gym",
         diagnose_every=10000,
-    )
-
-
-def _returns(
-    state: SampledState,
-    config: SampledConfig,
-    problem: SampledProblem,
-    *,
-    num_steps: int = 1,
-    factor: float = 1.0,
-    num_episodes: int = 20,
-    test_episodes: int = 20,
-    split: str = "test",
-    stream: int = 2,
-) -> torch.Tensor:
-    """Return the returns on fresh tasks; all methods of a seed meet the same."""
-    generator = torch.Generator().manual_seed(config.seed * 16 + stream)
-    count = config.num_tasks
-    tasks = problem.tasks.sample(count, generator, split)  # pyright: ignore[reportArgumentType]
-    later = later_alg(config, problem, factor)
-    return adapted_returns(
-        state.phi,
-        tasks,
-        problem,
-        generator,
-        num_steps=num_steps,
-        num_episodes=num_episodes,
-        test_episodes=test_episodes,
-        algs=(problem.alg, *(later for _ in range(num_steps - 1))),
-        moments=state.moments,
     )

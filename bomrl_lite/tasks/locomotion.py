@@ -1,7 +1,7 @@
 r"""Robots that run: the task families of BO-MRL (2410.09728) and ProMP (1810.06784).
 
-A task is a speed, a direction, or a body. The robot cannot observe it; only rewards tell. v is the
-velocity over one step of the environment, in m/s, a the action as the policy drew it:
+A task is a speed, a direction, or a body (:mod:`bomrl_lite.tasks.robot_goals`). v is the velocity
+over one step of the environment, in m/s, a the action as the policy drew it:
 
     cheetah/velocity    -|v - v*| - .05 |a|^2,  v* in [0, 2]           Finn et al., 1703.03400
     cheetah/direction    d v - .05 |a|^2,  d = -1 or +1                Finn et al., 1703.03400
@@ -33,35 +33,8 @@ from torch import Tensor
 from bomrl_lite.physics import Backend, Physics, make_physics, resolve_backend
 from bomrl_lite.physics.robots import ROBOTS, Integrator, load_model
 from bomrl_lite.rollout import check_counts
+from bomrl_lite.tasks import robot_goals as goals
 from bomrl_lite.types import SampledTasks, Split
-
-HELD_OUT_SHARE = 5
-"""One cell of goals in this many belongs to the test split."""
-CELLS = 20
-"""Cells of a range of goals."""
-
-
-class Speeds(NamedTuple):
-    """How fast to run."""
-
-    speed: Float[Tensor, "*N"]
-    """v* in m/s."""
-
-
-class Directions(NamedTuple):
-    """Where to run."""
-
-    direction: Float[Tensor, "*N D"]
-    """d, a unit vector: D = 1 along the x axis, 2 in the plane."""
-
-
-class Bodies(NamedTuple):
-    """What to run with: factors of the model's own values."""
-
-    body_mass: Float[Tensor, "*N bodies"]
-    body_inertia: Float[Tensor, "*N bodies 3"]
-    dof_damping: Float[Tensor, "*N joints"]
-    geom_friction: Float[Tensor, "*N geoms 3"]
 
 
 class Family(NamedTuple):
@@ -117,8 +90,8 @@ class LocomotionSimulator:
         self.physics = _borrow(self, (family.name, integrator, num, resolve_backend(backend)))
         device = self.physics.qpos.device
         self._tasks = type(tasks)(*(field.to(device) for field in tasks))
-        if isinstance(tasks, Bodies):
-            self.physics.set_parameters(scaled(self.model, tasks, num_episodes))
+        if isinstance(tasks, goals.Bodies):
+            self.physics.set_parameters(goals.scaled(self.model, tasks, num_episodes))
         self._start = torch.as_tensor(self.model.qpos0, dtype=torch.float64)
         self.step_seconds = self._robot.frame_skip * self.physics.timestep
         self._taken = 0
@@ -185,119 +158,6 @@ def start_states(
     return start + robot.position_noise * shift, robot.velocity_noise * speed
 
 
-def speed_reward(
-    velocity: Tensor, action: Tensor, tasks: Speeds, *, effort: float, bonus: float = 0.0
-) -> Tensor:
-    """Return -|v - v*| + bonus - effort |a|^2."""
-    missed = (velocity[..., 0] - tasks.speed.unsqueeze(-1)).abs()
-    return bonus - missed - effort * action.square().sum(-1)
-
-
-def direction_reward(
-    velocity: Tensor,
-    action: Tensor,
-    tasks: Directions,
-    *,
-    effort: float,
-    bonus: float = 0.0,
-    pay: float = 1.0,
-) -> Tensor:
-    """Return pay <d, v> + bonus - effort |a|^2."""
-    size = tasks.direction.shape[-1]
-    along = (velocity[..., :size] * tasks.direction.unsqueeze(-2)).sum(-1)
-    return pay * along + bonus - effort * action.square().sum(-1)
-
-
-def forward_reward(
-    velocity: Tensor, action: Tensor, tasks: Bodies, *, effort: float, bonus: float
-) -> Tensor:
-    """Return v + bonus - effort |a|^2, whatever the body."""
-    del tasks
-    return velocity[..., 0] + bonus - effort * action.square().sum(-1)
-
-
-def sample_speeds(
-    num_tasks: int, generator: torch.Generator, split: Split = "train", *, top: float
-) -> Speeds:
-    """Draw speeds in [0, top] m/s, one from each of N equal shares of the split's cells.
-
-    The range is cut into 20 cells, every fifth of which is held out for the test split. One speed
-    is uniform over the split; together they cover it more evenly than independent draws.
-
-    Args:
-        num_tasks: N >= 1.
-        generator: where the randomness comes from.
-        split: train or test.
-        top: of the range, in m/s.
-    """
-    return Speeds((top * _held_out_uniform(num_tasks, generator, split)).float())
-
-
-def sample_signs(num_tasks: int, generator: torch.Generator, split: Split = "train") -> Directions:
-    """Draw directions -1 and +1, as many of each as an even N allows; both splits share the two."""
-    _check(num_tasks, split)
-    first = torch.randint(2, (1,), generator=generator)
-    signs = 1.0 - 2.0 * ((first + torch.arange(num_tasks)) % 2)
-    return Directions(signs.unsqueeze(-1))
-
-
-def sample_headings(
-    num_tasks: int, generator: torch.Generator, split: Split = "train"
-) -> Directions:
-    """Draw directions in the plane; every fifth of 20 sectors is held out for the test split."""
-    angle = 2 * math.pi * _held_out_uniform(num_tasks, generator, split)
-    return Directions(torch.stack([angle.cos(), angle.sin()], -1).float())
-
-
-def sample_bodies(
-    num_tasks: int, generator: torch.Generator, split: Split = "train", *, robot: str
-) -> Bodies:
-    """Draw factors 1.5^u of masses, inertias and frictions and 1.3^u of dampings, u in [-3, 3].
-
-    Every entry has a u of its own (rand_param_envs, which 1810.06784 uses). The u of the trunk's
-    mass tells the splits apart: every fifth of 20 cells of its range is held out.
-    """
-    model = load_model(robot)
-    trunk = 6 * _held_out_uniform(num_tasks, generator, split) - 3
-
-    def exponents(*shape: int) -> Tensor:
-        kind = {"generator": generator, "dtype": torch.float64}
-        return 6 * torch.rand(num_tasks, *shape, **kind) - 3
-
-    mass = exponents(model.nbody)
-    mass[:, model.body("torso").id] = trunk
-    inertia, damping = exponents(model.nbody, 3), exponents(model.nv)
-    friction = exponents(model.ngeom, 3)
-    return Bodies(1.5**mass, 1.5**inertia, 1.3**damping, 1.5**friction)
-
-
-def _held_out_uniform(num_tasks: int, generator: torch.Generator, split: Split) -> Tensor:
-    """Draw N numbers in [0, 1), stratified over the cells of the split, in random order."""
-    _check(num_tasks, split)
-    cells = torch.arange(CELLS)
-    held_out = cells % HELD_OUT_SHARE == HELD_OUT_SHARE // 2
-    mine = cells[held_out if split == "test" else ~held_out]
-    kind = {"generator": generator, "dtype": torch.float64}
-    share = (torch.arange(num_tasks) + torch.rand(num_tasks, **kind)) / num_tasks * len(mine)
-    share = share[torch.randperm(num_tasks, generator=generator)]
-    cell = share.floor().long().clamp(max=len(mine) - 1)  # rounding can reach the end
-    return (mine[cell] + (share - cell).clamp(max=1 - 1e-9)) / CELLS
-
-
-def _check(num_tasks: int, split: str) -> None:
-    check_counts(num_tasks=num_tasks)
-    if split not in ("train", "test"):
-        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
-
-
-def scaled(model: Any, bodies: Bodies, num_episodes: int) -> dict[str, Tensor]:
-    """Multiply the model's values by a task's factors, for every episode of the task."""
-    return {
-        name: (torch.as_tensor(getattr(model, name)) * factors).repeat_interleave(num_episodes, 0)
-        for name, factors in bodies._asdict().items()
-    }
-
-
 _IDLE: dict[tuple[Any, ...], list[Physics]] = {}
 """Simulations whose simulator is gone: to make some anew costs much on a GPU."""
 
@@ -356,6 +216,8 @@ _HOPPER = {"robot": "hopper", "position": _along_x, "hidden": 1, "observation_si
 _HOPPER |= {"action_size": 3, "healthy": _hopper_stands, "clip_velocities": 10.0}
 _HUMANOID = {"robot": "humanoid", "position": _centre_of_mass, "hidden": 2, "action_size": 17}
 _HUMANOID |= {"observation_size": 45, "healthy": _humanoid_stands}
+# .25 (displacement) / timestep in the source: the displacement of 5 physics steps
+_HUMANOID_PAY = 0.25 * ROBOTS["humanoid"].frame_skip
 
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -363,63 +225,57 @@ FAMILIES: dict[str, Family] = {
         Family(
             "cheetah/velocity",
             "a half cheetah, at a speed in [0, 2] m/s",
-            sample=partial(sample_speeds, top=2.0),
-            reward=partial(speed_reward, effort=0.05),
+            sample=partial(goals.sample_speeds, top=2.0),
+            reward=partial(goals.speed_reward, effort=0.05),
             **_CHEETAH,
         ),
         Family(
             "cheetah/direction",
             "a half cheetah, forwards or backwards; both splits share the two",
-            sample=sample_signs,
-            reward=partial(direction_reward, effort=0.05),
+            sample=goals.sample_signs,
+            reward=partial(goals.direction_reward, effort=0.05),
             **_CHEETAH,
         ),
         Family(
             "ant/velocity",
             "an ant, at a speed in [0, 3] m/s",
-            sample=partial(sample_speeds, top=3.0),
-            reward=partial(speed_reward, effort=0.005, bonus=1.05),
+            sample=partial(goals.sample_speeds, top=3.0),
+            reward=partial(goals.speed_reward, effort=0.005, bonus=1.05),
             **_ANT,
         ),
         Family(
             "ant/direction",
             "an ant, forwards or backwards; both splits share the two",
-            sample=sample_signs,
-            reward=partial(direction_reward, effort=0.005, bonus=1.05),
+            sample=goals.sample_signs,
+            reward=partial(goals.direction_reward, effort=0.005, bonus=1.05),
             **_ANT,
         ),
         Family(
             "walker/direction",
             "a walker, forwards or backwards; both splits share the two",
-            sample=sample_signs,
-            reward=partial(direction_reward, effort=1e-3, bonus=1.0),
+            sample=goals.sample_signs,
+            reward=partial(goals.direction_reward, effort=1e-3, bonus=1.0),
             **_WALKER,
         ),
         Family(
             "hopper/parameters",
             "a hopper with masses, inertias, dampings and frictions of its own",
-            sample=partial(sample_bodies, robot="hopper"),
-            reward=partial(forward_reward, effort=1e-3, bonus=1.0),
+            sample=partial(goals.sample_bodies, robot="hopper"),
+            reward=partial(goals.forward_reward, effort=1e-3, bonus=1.0),
             **_HOPPER,
         ),
         Family(
             "walker/parameters",
             "a walker with masses, inertias, dampings and frictions of its own",
-            sample=partial(sample_bodies, robot="walker"),
-            reward=partial(forward_reward, effort=1e-3, bonus=1.0),
+            sample=partial(goals.sample_bodies, robot="walker"),
+            reward=partial(goals.forward_reward, effort=1e-3, bonus=1.0),
             **_WALKER,
         ),
         Family(
             "humanoid/direction",
             "a humanoid, in a direction of the plane",
-            sample=sample_headings,
-            reward=partial(
-                direction_reward,
-                effort=0.1,
-                bonus=5.0,
-                # .25 (displacement) / timestep in the source: the displacement of 5 physics steps
-                pay=0.25 * ROBOTS["humanoid"].frame_skip,
-            ),
+            sample=goals.sample_headings,
+            reward=partial(goals.direction_reward, effort=0.1, bonus=5.0, pay=_HUMANOID_PAY),
             **_HUMANOID,
         ),
     )

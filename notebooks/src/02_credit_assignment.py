@@ -42,8 +42,8 @@ from bomrl_lite.policies import over_states
 from bomrl_lite.returns import dice_objective, discounted_returns, magic_box
 from bomrl_lite.rollout import collect, repeat
 from bomrl_lite.sampled_adaptation import gradient_adaptation
+from bomrl_lite.sampled_config import SampledConfig
 from bomrl_lite.sampled_meta_gradients import METHODS, ratio_objective
-from bomrl_lite.sampled_problem import SampledConfig
 from bomrl_lite.sampled_problem import make_problem as make_sampled_problem
 from bomrl_lite.tasks import make_sampled_tasks
 from bomrl_lite.train_sampled import meta_train

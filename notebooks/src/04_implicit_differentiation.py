@@ -48,7 +48,7 @@ from bomrl_lite.memory import peak_bytes
 from bomrl_lite.natural_adaptation import natural_adaptation
 from bomrl_lite.policywise import condition_numbers, policywise_curvature, simplex_solve
 from bomrl_lite.sampled_adaptation import head_adaptation
-from bomrl_lite.sampled_problem import SampledConfig
+from bomrl_lite.sampled_config import SampledConfig
 from bomrl_lite.solvers import ascend
 from bomrl_lite.train import seeded
 from bomrl_lite.train_sampled import meta_train

@@ -52,13 +52,8 @@ from bomrl_lite.policies import gaussian_mlp
 from bomrl_lite.rollout import collect, repeat
 from bomrl_lite.sampled_config import SampledConfig
 from bomrl_lite.sampled_problem import SampledProblem, adapted_returns, make_problem
-from bomrl_lite.tasks.locomotion import (
-    FAMILIES,
-    Directions,
-    LocomotionSimulator,
-    direction_reward,
-    speed_reward,
-)
+from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
+from bomrl_lite.tasks.robot_goals import Directions, direction_reward, speed_reward
 from bomrl_lite.train_sampled import meta_step, meta_train, start_state
 
 plots.use_style()

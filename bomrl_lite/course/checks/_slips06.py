@@ -3,8 +3,6 @@
 These are mistakes on purpose.
 """
 
-from typing import Any
-
 import numpy as np
 
 from bomrl_lite.course.checks import _oracles06 as oracles
@@ -28,21 +26,19 @@ POISON = (
 
 def speed_reward(fleet: Fleet) -> Slips:
     """Return what mistakes about the reward lead to."""
-    velocity = (fleet.after - fleet.before) / fleet.step_seconds
-    speeds, squares = fleet.speeds[:, None], fleet.actions**2
-    missed, effort = np.abs(velocity - speeds), squares.sum(-1)
+    dt, speeds, squares = fleet.step_seconds, fleet.speeds[:, None], fleet.actions**2
+    v = (fleet.after - fleet.before) / dt
+    missed, effort = np.abs(v - speeds), squares.sum(-1)
+    cost = 0.05 * effort
     wrong: dict[str, np.ndarray] = {}
     if fleet.before.shape[0] == fleet.before.shape[1]:
-        across = -np.abs(velocity - fleet.speeds) - 0.05 * effort
-        wrong["every episode has a goal: " + BROADCAST] = across
+        wrong["every episode has a goal: " + BROADCAST] = -np.abs(v - fleet.speeds) - cost
     return wrong | {
         "step_seconds is missing: v is a distance divided by a time": (
-            -np.abs(velocity * fleet.step_seconds - speeds) - 0.05 * effort
+            -np.abs(v * dt - speeds) - cost
         ),
-        "the distance is multiplied by step_seconds: divide": (
-            -np.abs(velocity * fleet.step_seconds**2 - speeds) - 0.05 * effort
-        ),
-        "v has the wrong sign: after minus before": -np.abs(-velocity - speeds) - 0.05 * effort,
+        "the distance is multiplied by step_seconds: divide": -np.abs(v * dt**2 - speeds) - cost,
+        "v has the wrong sign: after minus before": -np.abs(-v - speeds) - cost,
         "the effort is averaged over joints: it is summed": -missed - 0.05 * squares.mean(-1),
         "|a| stands where |a|^2 belongs": -missed - 0.05 * np.sqrt(effort),
         "absolute actions are summed: they are squared": (
@@ -51,13 +47,11 @@ def speed_reward(fleet: Fleet) -> Slips:
         "the factor 0.05 of the effort is missing": -missed - effort,
         "the factor of the effort is 0.05": -missed - 0.5 * effort,
         "the effort is missing": -missed,
-        "effort is paid for: it costs": -missed + 0.05 * effort,
-        "the sign of |v - v*| is reversed": missed - 0.05 * effort,
-        "|v - v*| is squared": -(missed**2) - 0.05 * effort,
-        "the absolute value is missing: too slow is as wrong as too fast": (
-            velocity - speeds - 0.05 * effort
-        ),
-        "the goal is missing: that pays for standing still": -np.abs(velocity) - 0.05 * effort,
+        "effort is paid for: it costs": -missed + cost,
+        "the sign of |v - v*| is reversed": missed - cost,
+        "|v - v*| is squared": -(missed**2) - cost,
+        "the absolute value is missing: too slow is as wrong as too fast": v - speeds - cost,
+        "the goal is missing: that pays for standing still": -np.abs(v) - cost,
     }
 
 
@@ -65,7 +59,6 @@ def observe(case: tuple[np.ndarray, np.ndarray, int]) -> Slips:
     """Return what mistakes about observations lead to."""
     qpos, qvel, num_tasks = case
     seen = np.concatenate([qpos[:, 1:], qvel], -1)
-    shape = (num_tasks, -1, seen.shape[-1])
 
     def rows(*columns: np.ndarray) -> np.ndarray:
         each = np.concatenate(columns, -1)
@@ -80,7 +73,7 @@ def observe(case: tuple[np.ndarray, np.ndarray, int]) -> Slips:
         "the LAST position is left out: x is the first": rows(qpos[:, :-1], qvel),
         "velocities come first: positions do": rows(qvel, qpos[:, 1:]),
         "simulations are read episode by episode: they are numbered task by task": by_episode,
-        "tasks and episodes have changed places": seen.reshape(shape).swapaxes(0, 1),
+        "tasks and episodes have changed places": rows(seen).swapaxes(0, 1),
         "the simulations are not split into tasks and episodes": seen,
         "velocities are missing": rows(qpos[:, 1:]),
     }
@@ -112,6 +105,7 @@ def mean_returns(case: tuple[np.ndarray, np.ndarray]) -> Slips:
     ends = np.cumsum(over, -1)
     going = (ends - over == 0).astype(float)
     right, lengths = (going * paid).sum(-1), going.sum(-1)
+    late = np.concatenate([np.zeros_like(over[..., :1]), over[..., :-1]], -1)
     return {
         "all steps count, also those after the end": paid.sum(-1).mean(-1),
         "the reward of the step that ends an episode is missing: over tells what is after it": (
@@ -121,7 +115,7 @@ def mean_returns(case: tuple[np.ndarray, np.ndarray]) -> Slips:
             ((1 - over) * paid).sum(-1).mean(-1)
         ),
         "over is only shifted by one step: an episode that is over stays over": (
-            ((1 - _shifted(over)) * paid).sum(-1).mean(-1)
+            ((1 - late) * paid).sum(-1).mean(-1)
         ),
         "that is what comes AFTER the end": ((1 - going) * paid).sum(-1).mean(-1),
         "steps are averaged: a return is a sum": (right / lengths).mean(-1),
@@ -141,104 +135,109 @@ def update_moments(portion: Portion) -> Slips:
     right = oracles.joined(portion)
     before = oracles.moments_of(portion.earlier)
     now = oracles.moments_of(portion.observations[portion.mask > 0])
-    count, apart = right[0], now[1] - before[1]
     everything = portion.observations.reshape(-1, right.shape[1])
-    unmasked = oracles.moments_of(np.concatenate([portion.earlier, everything]))
-    inside = before[2] + now[2]
-
-    def answer(mean: Any = right[1], squares: Any = right[2], count: Any = count) -> np.ndarray:
-        return np.array([count, mean, squares])
-
-    return {
-        "the mask is ignored": unmasked,
+    wrong = {
+        "the mask is ignored": oracles.moments_of(np.concatenate([portion.earlier, everything])),
         "what was seen before is forgotten": now,
         "nothing new has arrived: those are the old moments": before,
-        "the shift between the two means is missing in the squares": answer(squares=inside),
-        "that shift is not squared": answer(squares=inside + before[0] * now[0] / count * apart),
-        "the shift is weighted with n instead of n n' / n''": (
-            answer(squares=inside + before[0] * apart**2)
-        ),
-        "the shift is weighted with n' instead of n n' / n''": (
-            answer(squares=inside + now[0] * apart**2)
-        ),
-        "the shift lacks the count n': n n' / n''": (
-            answer(squares=inside + before[0] / count * apart**2)
-        ),
-        "means are averaged: the larger portion counts more": answer((before[1] + now[1]) / 2),
-        "the new mean moves the whole way: its share is n' / n''": answer(now[1]),
-        "the share of the new mean is n' / n'', not n / n''": (
-            answer(before[1] + before[0] / count * apart)
-        ),
-        "the mean is off by a sign: delta is new minus old": (
-            answer(before[1] - now[0] / count * apart)
-        ),
-        "row S holds variances: keep the sum of squared deviations": answer(
-            squares=right[2] / count
-        ),
-        "row S holds standard deviations: keep the sum of squared deviations": (
-            answer(squares=np.sqrt(right[2] / count))
-        ),
+    }
+    counts = {
+        "the count is that of the new portion alone": now[0],
+        "the count grows by 1: it counts observations": before[0] + 1,
+    }
+    rows = counts, _wrong_means(before, now), _wrong_squares(before, now, right)
+    for row, slips in enumerate(rows):
+        for cause, values in slips.items():
+            wrong[cause] = np.array([*right[:row], values, *right[row + 1 :]])
+    return wrong
+
+
+def _wrong_means(before: np.ndarray, now: np.ndarray) -> Slips:
+    count, apart = before[0] + now[0], now[1] - before[1]
+    return {
+        "means are averaged: the larger portion counts more": (before[1] + now[1]) / 2,
+        "the new mean moves the whole way: its share is n' / n''": now[1],
+        "the share of the new mean is n' / n'', not n / n''": before[1] + before[0] / count * apart,
+        "the mean is off by a sign: delta is new minus old": before[1] - now[0] / count * apart,
+        "the mean is a sum: divide by the count": before[0] * before[1] + now[0] * now[1],
+    }
+
+
+def _wrong_squares(before: np.ndarray, now: np.ndarray, right: np.ndarray) -> Slips:
+    count, variance = right[0], right[2] / right[0]
+    apart, inside = now[1] - before[1], before[2] + now[2]
+    return {
+        "the shift between the two means is missing in the squares": inside,
+        "that shift is not squared": inside + before[0] * now[0] / count * apart,
+        "the shift is weighted with n instead of n n' / n''": inside + before[0] * apart**2,
+        "the shift is weighted with n' instead of n n' / n''": inside + now[0] * apart**2,
+        "the shift lacks the count n': n n' / n''": inside + before[0] / count * apart**2,
+        "row S holds variances: keep the sum of squared deviations": variance,
+        "row S holds standard deviations: keep the sum of squared deviations": np.sqrt(variance),
         "row S holds sums of o^2: deviations from the mean are squared": (
-            answer(squares=right[2] + count * right[1] ** 2)
+            right[2] + count * right[1] ** 2
         ),
-        "the mean is a sum: divide by the count": answer(mean=right[1] * count),
-        "the count is that of the new portion alone": answer(count=now[0]),
-        "the count grows by 1: it counts observations": answer(count=before[0] + 1),
     }
 
 
 def adapt_head(samples: Samples) -> Slips:
     """Return what mistakes about the closed form lead to."""
-    start, h, lam, ridge = samples.weights, samples.features, samples.lam, samples.ridge
-    better, num = samples.advantages[..., None], samples.features.shape[1]
-    noise = samples.actions - h @ start.swapaxes(-1, -2)
-    eye, turned = np.eye(h.shape[-1]), h.swapaxes(-1, -2)
-    spread, pushed = turned @ h / num, turned @ (better * noise) / num
-
-    def moved(matrix: np.ndarray, right: np.ndarray, scale: float = 1 / lam) -> np.ndarray:
-        matrix = np.broadcast_to(matrix, (len(right), *matrix.shape[-2:]))
-        return start + scale * np.linalg.solve(matrix, right).swapaxes(-1, -2)
-
-    ridged = spread + ridge * eye
-    change = moved(ridged, pushed) - start
-    return {
+    start, lam = samples.weights, samples.lam
+    spread, pushed = _normal_equations(samples)
+    ridged = spread + samples.ridge * np.eye(spread.shape[-1])
+    change = np.linalg.solve(ridged, pushed).mT / lam
+    systems = {
+        cause: start + np.linalg.solve(*system).mT / lam
+        for cause, system in _wrong_systems(samples).items()
+    }
+    return systems | {
         "that is the change alone: add it to the weights": change,
-        "the change is subtracted: the objective is climbed": start - change,
+        "the change or the noise a - W h is negated: the objective is climbed": start - change,
         "1 / lam is missing": start + lam * change,
         "the change is multiplied by lam: a larger distance weight means a smaller step": (
             start + lam**2 * change
         ),
-        "the ridge is missing": moved(spread, pushed),
-        "ridge fills the whole matrix: it belongs on the diagonal, times the identity": moved(
-            spread + ridge, pushed
-        ),
-        "the ridge is divided by lam too: lam multiplies the divergence and the ridge alike": (
-            moved(spread + ridge / lam * eye, pushed)
-        ),
-        "the ridge is multiplied by lam once more": moved(spread + lam * ridge * eye, pushed),
-        "the advantages are missing": moved(ridged, turned @ noise / num),
-        "actions stand where the noise a - W h belongs": (
-            moved(ridged, turned @ (better * samples.actions) / num)
-        ),
-        "the noise has the wrong sign: a - W h": start - change,
-        "the solve is missing: that is a plain gradient step": (
-            start + pushed.swapaxes(-1, -2) / lam
-        ),
-        "the right-hand side is a sum: both are averages over samples": moved(ridged, num * pushed),
-        "C is a sum over samples: both are averages": moved(num * spread + ridge * eye, pushed),
-        "both are sums over samples: then the ridge weighs too little": (
-            moved(num * spread + ridge * eye, num * pushed)
-        ),
-        "C is that of all tasks together: every task has its own": (
-            moved(spread.mean(0) + ridge * eye, pushed)
-        ),
-        "the data of all tasks are put together: every task adapts to its own": (
-            moved(spread.mean(0) + ridge * eye, pushed.mean(0)[None].repeat(len(start), 0))
-        ),
+        "the solve is missing: that is a plain gradient step": start + pushed.mT / lam,
         "the variance does not cancel: there is one in the surrogate and one in the divergence": (
             start + change / samples.sigma**2
         ),
     }
+
+
+def _wrong_systems(samples: Samples) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the pairs (matrix, right-hand side) that mistakes about either lead to."""
+    lam, num = samples.lam, samples.features.shape[1]
+    spread, pushed = _normal_equations(samples)
+    ridge = samples.ridge * np.eye(spread.shape[-1])
+    right, sums, pooled = spread + ridge, num * spread + ridge, spread.mean(0) + ridge
+    unweighted = samples._replace(advantages=np.ones_like(samples.advantages))
+    from_zero = samples._replace(weights=np.zeros_like(samples.weights))
+    return {
+        "the ridge is missing": (spread, pushed),
+        "ridge fills the whole matrix: it belongs on the diagonal, times the identity": (
+            (spread + samples.ridge, pushed)
+        ),
+        "the ridge is divided by lam too: lam multiplies the divergence and the ridge alike": (
+            (spread + ridge / lam, pushed)
+        ),
+        "the ridge is multiplied by lam once more": (spread + lam * ridge, pushed),
+        "the advantages are missing": (right, _normal_equations(unweighted)[1]),
+        "actions stand where the noise a - W h belongs": (right, _normal_equations(from_zero)[1]),
+        "the right-hand side is a sum: both are averages over samples": (right, num * pushed),
+        "C is a sum over samples: both are averages": (sums, pushed),
+        "both are sums over samples: then the ridge weighs too little": (sums, num * pushed),
+        "C is that of all tasks together: every task has its own": (pooled, pushed),
+        "the data of all tasks are put together: every task adapts to its own": (
+            (pooled, pushed.mean(0))
+        ),
+    }
+
+
+def _normal_equations(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+    """Return C without its ridge, [N, d, d], and the right-hand side, [N, d, K]."""
+    h, num = samples.features, samples.features.shape[1]
+    noise = samples.actions - h @ samples.weights.mT
+    return h.mT @ h / num, h.mT @ (samples.advantages[..., None] * noise) / num
 
 
 def speed_up(case: tuple[np.ndarray, np.ndarray]) -> Slips:
@@ -298,7 +297,3 @@ def returns_at_budget(protocols: Protocols) -> Slips:
         "that is how many adaptations are affordable: return what they reached": paid,
         "only the protocol that is best is returned: every protocol has its own": at(paid).max(),
     }
-
-
-def _shifted(over: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.zeros_like(over[..., :1]), over[..., :-1]], -1)

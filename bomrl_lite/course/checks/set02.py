@@ -4,153 +4,17 @@ Episodes are tables [B, T] of numbers, ``log_probs`` those of log pi_phi(a_t | s
 gradient; at padding they are 0.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor
 
 from bomrl_lite import returns as package
 from bomrl_lite.action_distributions import Categorical
-from bomrl_lite.course.checks import _cases02 as pool
 from bomrl_lite.course.checks import _questions02 as questions
 from bomrl_lite.course.checks import _slips02 as slips
-from bomrl_lite.course.checks._engine import (
-    Attempt,
-    Check,
-    Question,
-    Step,
-    Wrong,
-    error_of,
-    likely_cause,
-)
-from bomrl_lite.course.checks._steps import (
-    OPENING,
-    VALUES,
-    Pullback,
-    differentiable,
-    property_step,
-)
+from bomrl_lite.course.checks import _steps02 as steps
+from bomrl_lite.course.checks._engine import Check, Step
+from bomrl_lite.course.checks._steps import OPENING, VALUES, differentiable, property_step
 from bomrl_lite.types import Rollout
-
-# Properties and steps of their own.
-
-
-def _counts_padding(question: Question, answer: np.ndarray) -> str | None:
-    mask = question.args[1].numpy()
-    stray = np.argwhere((mask == 0) & (answer != 0))
-    if not len(stray):
-        return None
-    place = tuple(int(i) for i in stray[0])
-    return f"expected 0 at padding, got {answer[place]:.9g} at {list(place)}"
-
-
-def _beats_the_ratio(question: Question, answer: np.ndarray) -> str | None:
-    log_probs, old, advantages, prior, old_prior, _, penalty = question.args
-    plain = ((log_probs - old).exp() * advantages).mean()
-    paid = penalty * (old_prior.exp() * (old_prior - prior)).sum(-1).mean()
-    if answer <= (plain - paid).item() + 1e-9:
-        return None
-    return (
-        "clipping takes gains away and never adds any: expected at most the objective without it, "
-        f"{plain - paid:.9g}, got {float(answer):.9g}"
-    )
-
-
-def _ignores(name: str, change: Callable[..., tuple[Any, ...]], what: str, cause: str) -> Step:
-    """Make a step that changes what must not count, and looks whether the answer moves."""
-
-    def run(attempt: Attempt) -> None:
-        for question, answer in attempt.answers():
-            moved = attempt.call(*change(*question.args)).detach().numpy()
-            if error_of(moved, answer) > attempt.tolerance:
-                away = float(np.nanmax(np.abs(moved - answer)))
-                raise Wrong(
-                    f"{question.label}: {what} changed, and your answer moved by {away:.6g}",
-                    attempt.cause or cause,
-                )
-
-    return Step(name, run)
-
-
-def _other_padding(rewards: Tensor, mask: Tensor, *rest: Any) -> tuple[Any, ...]:
-    return torch.where(mask > 0, rewards, 7.0 - rewards), mask, *rest
-
-
-def _other_padding_of_both(
-    rewards: Tensor, mask: Tensor, terminated: Tensor, values: Tensor, *rest: Any
-) -> tuple[Any, ...]:
-    rewards, values = (torch.where(mask > 0, x, 7.0 - x) for x in (rewards, values))
-    return rewards, mask, terminated, values, *rest
-
-
-def _other_ends(rewards: Tensor, mask: Tensor, terminated: Tensor, *rest: Any) -> tuple[Any, ...]:
-    *middle, final_values, gamma = rest
-    return rewards, mask, terminated, *middle, final_values + 5 * terminated, gamma
-
-
-def _other_ends_of_values(*args: Any) -> tuple[Any, ...]:
-    *front, trace = args
-    return *_other_ends(*front), trace
-
-
-def _second_derivative(
-    name: str, make_pullbacks: Callable[[], Sequence[Pullback]], tolerance: float
-) -> Step:
-    """Make a step that differentiates through the function twice."""
-
-    def run(attempt: Attempt) -> None:
-        pullbacks = make_pullbacks()
-        bends = [_bend(attempt, pullback) for pullback in pullbacks]
-        for pullback, bend in zip(pullbacks, bends, strict=True):
-            question = pullback.question
-            error = error_of(bend, question.expected)
-            if not error <= tolerance:
-                i, j = np.unravel_index(np.argmax(np.abs(bend - question.expected)), bend.shape)
-                raise Wrong(
-                    f"second derivatives of your answer, {question.label}: expected "
-                    f"{question.expected[i, j]:.9g} at {[int(i), int(j)]}, got {bend[i, j]:.9g} "
-                    f"(error {error:.1e}, tolerance {tolerance:.0e})",
-                    likely_cause([p.question for p in pullbacks], bends),
-                )
-
-    return Step(name, run)
-
-
-def _bend(attempt: Attempt, pullback: Pullback) -> np.ndarray:
-    """Return the second derivatives of the answer in the leaf by torch's autograd, [n, n]."""
-    leaf = torch.tensor(pullback.leaf, requires_grad=True)
-    answer = attempt.call(*pullback.args(leaf))
-    (slope,) = torch.autograd.grad(answer, leaf, create_graph=True)
-    rows = []
-    for entry in slope.flatten():
-        row = None
-        if entry.requires_grad:
-            (row,) = torch.autograd.grad(entry, leaf, retain_graph=True, allow_unused=True)
-        rows.append(torch.zeros_like(leaf) if row is None else row)
-    return torch.stack(rows).flatten(1).numpy()
-
-
-def _every_path_of_q(attempt: Attempt) -> None:
-    for label, scored, weights, expected in questions.first_q_gradients():
-        answer = attempt.call(*pool.q_gradient_args(scored)).detach().numpy()
-        _compare(attempt, f"the average over {label}, at step 0", weights @ answer[:, 0], expected)
-
-
-def _every_path_of_terms(attempt: Attempt) -> None:
-    for label, scored, expected in questions.game_splits():
-        answer = attempt.call(*pool.split_args(scored)).detach().numpy()
-        for name, got, wanted in zip(("H1", "H2", "H12"), answer, expected, strict=True):
-            _compare(attempt, f"{name}, {label}", got, wanted)
-
-
-def _compare(attempt: Attempt, label: str, got: np.ndarray, expected: np.ndarray) -> None:
-    error = error_of(got, expected)
-    if not error <= 1e-8:
-        shown, theirs = (np.round(x, 6).tolist() for x in (expected, got))
-        raise Wrong(f"{label}: expected {shown}, got {theirs} (error {error:.1e})")
-
 
 # References: the package's functions in the exercises' signatures. They are never oracles.
 
@@ -235,11 +99,11 @@ discounted_returns = Check(
     questions.discounted_returns,
     (
         *OPENING,
-        property_step("0 at padding", _counts_padding),
-        _ignores("padding", _other_padding, "only rewards at padding", slips.PADDING),
-        _ignores(
+        property_step("0 at padding", steps.counts_padding),
+        steps.ignores("padding", steps.other_padding, "only rewards at padding", slips.PADDING),
+        steps.ignores(
             "termination",
-            _other_ends,
+            steps.other_ends,
             "only final_values of episodes that ended by themselves",
             slips.TAIL_AT_END,
         ),
@@ -254,13 +118,16 @@ generalised_advantages = Check(
     questions.generalised_advantages,
     (
         *OPENING,
-        property_step("0 at padding", _counts_padding),
-        _ignores(
-            "padding", _other_padding_of_both, "only rewards and values at padding", slips.PADDING
+        property_step("0 at padding", steps.counts_padding),
+        steps.ignores(
+            "padding",
+            steps.other_padding_of_both,
+            "only rewards and values at padding",
+            slips.PADDING,
         ),
-        _ignores(
+        steps.ignores(
             "termination",
-            _other_ends_of_values,
+            steps.other_ends_of_values,
             "only final_values of episodes that ended by themselves",
             slips.TAIL_AT_END,
         ),
@@ -277,7 +144,7 @@ lvc_objective = Check(
         *OPENING,
         *VALUES,
         differentiable(questions.lvc_gradients, 1e-8),
-        _second_derivative("second derivative", questions.lvc_hessians, 1e-7),
+        steps.second_derivative("second derivative", questions.lvc_hessians, 1e-7),
         differentiable(questions.lvc_paths, 1e-8)._replace(name="every path"),
     ),
 )
@@ -291,8 +158,8 @@ dice_objective = Check(
         *OPENING,
         *VALUES,
         differentiable(questions.dice_gradients, 1e-8),
-        _second_derivative("second derivative", questions.dice_hessians, 1e-7),
-        _second_derivative("every path", questions.dice_paths, 1e-7),
+        steps.second_derivative("second derivative", questions.dice_hessians, 1e-7),
+        steps.second_derivative("every path", questions.dice_paths, 1e-7),
     ),
 )
 
@@ -301,7 +168,7 @@ q_gradient = Check(
     "q_gradient",
     _q_gradient,
     questions.q_gradient,
-    (*OPENING, *VALUES, Step("every path", _every_path_of_q)),
+    (*OPENING, *VALUES, Step("every path", steps.every_path_of_q)),
 )
 
 hessian_split = Check(
@@ -309,7 +176,7 @@ hessian_split = Check(
     "hessian_split",
     _hessian_split,
     questions.hessian_split,
-    (*OPENING, *VALUES, Step("every path", _every_path_of_terms)),
+    (*OPENING, *VALUES, Step("every path", steps.every_path_of_terms)),
 )
 
 e_maml_objective = Check(
@@ -332,7 +199,7 @@ promp_objective = Check(
     questions.promp_objective,
     (
         *OPENING,
-        property_step("pessimistic", _beats_the_ratio),
+        property_step("pessimistic", steps.beats_the_ratio),
         *VALUES,
         differentiable(questions.promp_gradients, 1e-8),
     ),

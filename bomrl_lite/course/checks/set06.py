@@ -19,7 +19,7 @@ from bomrl_lite.observations import update_moments as package_moments
 from bomrl_lite.one_time_data import OneTimeData
 from bomrl_lite.returns import discounted_sums
 from bomrl_lite.sampled_adaptation import head_adaptation
-from bomrl_lite.tasks import locomotion
+from bomrl_lite.tasks import robot_goals
 from bomrl_lite.types import Params, Policy
 
 FAR_TOLERANCE = 1e-6
@@ -93,7 +93,7 @@ def _speed_reward(
     before: Tensor, after: Tensor, actions: Tensor, speeds: Tensor, step_seconds: float
 ) -> Tensor:
     velocity = ((after - before) / step_seconds).unsqueeze(-1)
-    return locomotion.speed_reward(velocity, actions, locomotion.Speeds(speeds), effort=0.05)
+    return robot_goals.speed_reward(velocity, actions, robot_goals.Speeds(speeds), effort=0.05)
 
 
 def _observe(qpos: Tensor, qvel: Tensor, num_tasks: int) -> Tensor:

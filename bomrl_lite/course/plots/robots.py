@@ -70,15 +70,7 @@ def cost_per_step(frame: pd.DataFrame) -> Figure:
     Args:
         frame: columns robots, who, microseconds.
     """
-    figure, ax = plt.subplots(figsize=(5.8, 2.8))
-    dials = {"hue": "who", "style": "who", "markers": True, "dashes": False}
-    sns.lineplot(frame, x="robots", y="microseconds", ax=ax, **dials)
-    ax.set(xscale="log", yscale="log", xlabel="robots at once, N")
-    ax.set_ylabel("CPU-microseconds per step")
-    counts = sorted(set(frame["robots"]))
-    ax.set_xticks(counts, [str(count) for count in counts])
-    _plain_numbers(ax)
-    return figure
+    return _over_robots(frame, "microseconds", "CPU-microseconds per step", by="who", width=5.8)
 
 
 def throughput(frame: pd.DataFrame) -> Figure:
@@ -87,14 +79,7 @@ def throughput(frame: pd.DataFrame) -> Figure:
     Args:
         frame: columns robots, backend, rate.
     """
-    figure, ax = plt.subplots(figsize=(5.6, 2.8))
-    dials = {"hue": "backend", "style": "backend", "markers": True, "dashes": False}
-    sns.lineplot(frame, x="robots", y="rate", ax=ax, **dials)
-    ax.set(xscale="log", yscale="log", xlabel="robots at once, N", ylabel="steps per second")
-    counts = sorted(set(frame["robots"]))
-    ax.set_xticks(counts, [str(count) for count in counts])
-    _plain_numbers(ax)
-    return figure
+    return _over_robots(frame, "rate", "steps per second", by="backend", width=5.6)
 
 
 def time_bars(seconds: pd.DataFrame) -> Figure:
@@ -194,7 +179,7 @@ def collections_figure(frame: pd.DataFrame) -> Figure:
 
 
 def robot_tuning_figure(frame: pd.DataFrame) -> Figure:
-    """Draw the return of all eight configurations of every method, and how many diverged."""
+    """Draw the return of all configurations of every method, and how many diverged."""
     arms = _arms(frame)
     figure, ax = plt.subplots(figsize=(6.6, 0.34 * len(arms) + 1.0))
     for row, arm in enumerate(arms):
@@ -234,6 +219,7 @@ ROBOT_FIGURES = {
     "cheetah_tuning": robot_tuning_figure,
     "cheetah_direction": partial(family_figure, family="cheetah/direction"),
     "cheetah_velocity": partial(family_figure, family="cheetah/velocity"),
+    "ant_tuning": robot_tuning_figure,
     "ant_direction": partial(family_figure, family="ant/direction"),
     "ant_velocity": partial(family_figure, family="ant/velocity"),
     "collections": collections_figure,
@@ -241,12 +227,19 @@ ROBOT_FIGURES = {
 """The figure of each experiment on robots."""
 
 
-def _plain_numbers(ax: Axes) -> None:
-    """Write 20, 50, 100 at a logarithmic axis, not powers of ten alone."""
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+def _over_robots(frame: pd.DataFrame, column: str, label: str, *, by: str, width: float) -> Figure:
+    """Draw a line for each value of ``by``, both axes logarithmic, their numbers plain."""
+    figure, ax = plt.subplots(figsize=(width, 2.8))
+    dials = {"hue": by, "style": by, "markers": True, "dashes": False}
+    sns.lineplot(frame, x="robots", y=column, ax=ax, **dials)
+    ax.set(xscale="log", yscale="log", xlabel="robots at once, N", ylabel=label)
+    counts = sorted(set(frame["robots"]))
+    ax.set_xticks(counts, [str(count) for count in counts])
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # 20, 50, 100, not powers of ten alone
     ax.yaxis.set_major_formatter("{x:,.0f}")
     ax.minorticks_off()
     ax.legend(title="", fontsize=9)
+    return figure
 
 
 def _arms(frame: pd.DataFrame) -> list[str]:

@@ -12,7 +12,8 @@ from bomrl_lite.course.plots.locomotion import Clip, check_clips, return_so_far
 from bomrl_lite.physics.goal_marks import Direction, Goal, Speed
 from bomrl_lite.physics.render import frames, png
 from bomrl_lite.physics.robots import ROBOTS, load_model
-from bomrl_lite.tasks.locomotion import Directions, LocomotionSimulator, Speeds
+from bomrl_lite.tasks.locomotion import LocomotionSimulator
+from bomrl_lite.tasks.robot_goals import Directions, Speeds
 
 PLAY_SECONDS = 0.1
 """Between two pictures of the play button: what a browser and a kernel keep up with."""
@@ -140,7 +141,8 @@ def rollout_player(
     slider = ipywidgets.IntSlider(description="step")
     play = ipywidgets.Play(interval=round(1000 * PLAY_SECONDS))
     layout = ipywidgets.Layout(align_self="flex-start", max_width="100%")
-    line, image = ipywidgets.Label(), ipywidgets.Image(format="png", layout=layout)
+    line = ipywidgets.HTML()  # wraps where the page is narrow; a label would be cut
+    image = ipywidgets.Image(format="png", layout=layout)
 
     def chosen() -> tuple[str, str]:
         return str(task.value), str(stage.value)
@@ -151,14 +153,24 @@ def rollout_player(
 
     def choose(_: Any = None) -> None:
         clip = by_name[chosen()]
-        slider.max = play.max = len(clip.rewards)  # a longer episode's step is cut to the end
         play.step = max(1, round(PLAY_SECONDS / clip.step_seconds))
+        slider.max = len(clip.rewards)  # a longer episode's step is cut to the end
+        play.max = slider.max + play.step - 1  # so that a long last step reaches the end too
+        tell_play()
         show()
+
+    def follow_play(_: Any) -> None:
+        slider.value = play.value  # cut to the end
+
+    def tell_play(_: Any = None) -> None:
+        at_end = slider.value == slider.max
+        play.value = play.max if at_end else slider.value  # from its own end it starts anew
 
     for menu in (task, stage):
         menu.observe(choose, names="value")
     slider.observe(show, names="value")
-    ipywidgets.link((play, "value"), (slider, "value"))
+    slider.observe(tell_play, names="value")
+    play.observe(follow_play, names="value")
     choose()
     return ipywidgets.VBox([task, stage, ipywidgets.HBox([play, slider]), line, image])
 
