@@ -125,13 +125,13 @@ EXPERIMENTS = {
     ),
     "ant_direction": Experiment(
         "training and adaptation on Ant direction, fast integrator",
-        locomotion.comparison("ant/direction", locomotion.ANT_ARMS),
+        locomotion.comparison("ant/direction", tuple(locomotion.ANT)),
         ROBOTS,
         150,
     ),
     "ant_velocity": Experiment(
         "training and adaptation on Ant velocity, fast integrator",
-        locomotion.comparison("ant/velocity", locomotion.ANT_ARMS),
+        locomotion.comparison("ant/velocity", tuple(locomotion.ANT)),
         ROBOTS,
         150,
     ),

@@ -48,8 +48,6 @@ is ProMP without its penalty."""
 
 SLOW = ("BO-MRL D1", "BO-MRL D2", "BO-MRL D3")
 """What is trained on three seeds at most."""
-ANT_ARMS = ("ProMP", "BO-MRL head")
-"""What is compared on the ant."""
 
 
 _STEPS = combinations(step_size=(0.05, 0.1, 0.2, 0.5), learning_rate=(1e-2, 2e-2))
@@ -71,17 +69,23 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
 """Eight configurations per method; the winners are ``ROBOT_METHODS``."""
 
 
-ANT: dict[str, Any] = {"log_std": -1.0, "epochs": 10, "learning_rate": 5e-3}
-"""Dials on the ant, in place of the cheetah's."""
+ANT: dict[str, dict[str, Any]] = {
+    "ProMP": {"log_std": -1.0, "epochs": 10, "learning_rate": 5e-3},
+    "BO-MRL head": {"log_std": -1.0, "epochs": 5, "learning_rate": 1e-2},
+}
+"""Dials of a method on the ant, in place of the cheetah's."""
 ANT_GRIDS: dict[str, list[dict[str, Any]]] = {
     arm: [
         {"log_std": log_std, "epochs": epochs, "learning_rate": rate}
         for log_std in (-0.5, -1.0)
-        for epochs, rate in ((5, ROBOT_METHODS[ARMS[arm]["method"]]["learning_rate"]), (10, 5e-3))
+        for epochs, rate in (
+            (5, ROBOT_METHODS[ARMS[arm]["method"]]["learning_rate"]),
+            (10, 5e-3),
+        )
     ]
-    for arm in ANT_ARMS
+    for arm in ANT
 }
-"""Four configurations per method; the winner of each is ``ANT``."""
+"""Four configurations per method; the winners are :data:`ANT`."""
 
 
 def tuning(tasks: str, grids: dict[str, list[dict[str, Any]]]) -> Callable[..., Iterator[Row]]:
@@ -196,7 +200,7 @@ def _row(
 
 def _config(arm: str, seed: int, tasks: str, iterations: int) -> SampledConfig:
     num_tasks, num_episodes = (4, 20) if "direction" in tasks else (10, 10)
-    ant = {"integrator": "fast", **ANT} if tasks.startswith("ant") else {}
+    ant = {"integrator": "fast", **ANT[arm]} if tasks.startswith("ant") else {}
     return SampledConfig(
         **ARMS[arm],
         **ant,
