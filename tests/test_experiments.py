@@ -101,7 +101,7 @@ def test_the_dials_of_the_ant_are_the_best_of_four():
         best = grid[int(mine.set_index("configuration")["return"].idxmax())]
         for name in ("ant_velocity", "ant_direction"):
             origin = json.loads((RESULTS / f"{name}.json").read_text())
-            assert origin["dials"]["ant"]["dials"][arm] == best, arm
+            assert origin["dials"]["ant"]["dials"][arm] == best == locomotion.ANT[arm], arm
 
 
 def test_a_comparison_of_robots_has_rows_of_training_steps_and_episodes(monkeypatch):
