@@ -10,32 +10,39 @@ import os
 # update of all parameters goes into page faults. Read at torch's first allocation.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
-from bomrl_lite.adaptation import (
-    adapt,
-    adapt_to_task,
+from bomrl_lite.adaptation.closed_forms import (
+    closed_form_d1,
+    closed_form_d2,
+    policywise_hypergradient,
+)
+from bomrl_lite.adaptation.distances import DISTANCES, d1, d2, d3
+from bomrl_lite.adaptation.episodes import sampled_meta_gradient
+from bomrl_lite.adaptation.gradient import gradient_adaptation, gradient_step
+from bomrl_lite.adaptation.head import head_adaptation
+from bomrl_lite.adaptation.meta_gradients import (
+    META_GRADIENTS,
+    bomrl,
+    bomrl_trust_region,
+    first_order_bomrl,
+    first_order_maml,
+    joint,
+    maml,
+)
+from bomrl_lite.adaptation.natural import natural_adaptation, region_adaptation
+from bomrl_lite.adaptation.objective import (
     adaptation_objective,
-    gradient_step,
     policy_gradient,
     policy_return,
     surrogate_objective,
 )
-from bomrl_lite.distances import DISTANCES, d1, d2, d3
-from bomrl_lite.evaluate import adapted_returns, optimal_returns, optimality_gap, stationarity
-from bomrl_lite.hypergradient import (
-    UnsolvedInnerProblem,
-    constrained_vjp,
-    implicit_vjp,
-    policywise_hypergradient,
-    require_solved,
-    unrolled_hypergradient,
+from bomrl_lite.adaptation.reductions import (
+    natural_gradient_step,
+    policy_gradient_step,
+    ppo_penalty_objective,
+    smooth_clip_objective,
 )
-from bomrl_lite.linalg import (
-    conjugate_gradient,
-    dense_solve,
-    hessian_vector_product,
-    neumann_series,
-    null_space_safe_solve,
-)
+from bomrl_lite.adaptation.solve import adapt, adapt_to_task, solved_adaptation
+from bomrl_lite.adaptation.trust_region import adapt_in_trust_region, adapt_to_task_in_trust_region
 from bomrl_lite.mdp import (
     advantages,
     expected_return,
@@ -45,17 +52,16 @@ from bomrl_lite.mdp import (
     state_values,
     tabular_task,
 )
-from bomrl_lite.meta_gradients import (
-    META_GRADIENTS,
-    bomrl,
-    bomrl_trust_region,
-    first_order_bomrl,
-    first_order_maml,
-    joint,
-    maml,
+from bomrl_lite.methods import METHODS
+from bomrl_lite.policies.networks import (
+    categorical_mlp,
+    gaussian_mlp,
+    linear_softmax,
+    over_states,
+    tabular_softmax,
 )
-from bomrl_lite.natural_adaptation import natural_adaptation, region_adaptation
-from bomrl_lite.one_time_data import (
+from bomrl_lite.rollout.collect import collect
+from bomrl_lite.rollout.data import (
     DATA_FUNCTIONS,
     SAMPLE_FUNCTIONS,
     OneTimeData,
@@ -71,28 +77,20 @@ from bomrl_lite.one_time_data import (
     sample_batch,
     samples_with_q_gradient,
 )
-from bomrl_lite.policies import (
-    categorical_mlp,
-    gaussian_mlp,
-    linear_softmax,
-    over_states,
-    tabular_softmax,
+from bomrl_lite.solvers.implicit import (
+    UnsolvedInnerProblem,
+    constrained_vjp,
+    implicit_vjp,
+    require_solved,
+    unrolled_hypergradient,
 )
-from bomrl_lite.policywise import closed_form_d1, closed_form_d2
-from bomrl_lite.reductions import (
-    natural_gradient_step,
-    policy_gradient_step,
-    ppo_penalty_objective,
-    smooth_clip_objective,
+from bomrl_lite.solvers.linear import (
+    conjugate_gradient,
+    dense_solve,
+    hessian_vector_product,
+    neumann_series,
+    null_space_safe_solve,
 )
-from bomrl_lite.rollout import collect
-from bomrl_lite.sampled_adaptation import (
-    gradient_adaptation,
-    head_adaptation,
-    solved_adaptation,
-)
-from bomrl_lite.sampled_config import SampledConfig
-from bomrl_lite.sampled_meta_gradients import METHODS, sampled_meta_gradient
 from bomrl_lite.tasks import make_sampled_tasks, make_tasks, task_names
 from bomrl_lite.theory import (
     distance_to_optimum,
@@ -103,9 +101,15 @@ from bomrl_lite.theory import (
     task_variance,
     theorem_lambda,
 )
-from bomrl_lite.train import MetaConfig, MetaState, load, make_problem, meta_train
-from bomrl_lite.train_sampled import meta_train as meta_train_sampled
-from bomrl_lite.trust_region import adapt_in_trust_region, adapt_to_task_in_trust_region
+from bomrl_lite.training.exact_trainer import MetaConfig, MetaState, load, make_problem, meta_train
+from bomrl_lite.training.metrics import (
+    adapted_returns,
+    optimal_returns,
+    optimality_gap,
+    stationarity,
+)
+from bomrl_lite.training.sampled_config import SampledConfig
+from bomrl_lite.training.sampled_trainer import meta_train as meta_train_sampled
 from bomrl_lite.types import Params, TabularPolicy, TabularTask, TaskDistribution
 
 __all__ = [

@@ -11,13 +11,13 @@ from typing import Annotated
 
 import tyro
 
-from bomrl_lite import run_evaluation
-from bomrl_lite import train_sampled as sampled
-from bomrl_lite.files import csv_text, write_atomically
-from bomrl_lite.run_folder import Progress, Row
-from bomrl_lite.sampled_config import SampledConfig
 from bomrl_lite.tasks import locomotion, navigation
-from bomrl_lite.train import MetaConfig, meta_train
+from bomrl_lite.training import evaluate as run_evaluation
+from bomrl_lite.training import sampled_trainer as sampled
+from bomrl_lite.training.exact_trainer import MetaConfig, meta_train
+from bomrl_lite.training.files import csv_text, write_atomically
+from bomrl_lite.training.run_folder import Progress, Row
+from bomrl_lite.training.sampled_config import SampledConfig
 
 app = tyro.extras.SubcommandApp()
 ROOT = Path(__file__).resolve().parents[1]
@@ -210,8 +210,8 @@ def experiment(
         out: folder of the table; the figure goes to runs/experiments.
     """
     from bomrl_lite.course import plots
-    from bomrl_lite.experiments import EXPERIMENTS, run
-    from bomrl_lite.experiments.setting import Scale
+    from bomrl_lite.course.experiments import EXPERIMENTS, run
+    from bomrl_lite.course.experiments.setting import Scale
 
     runs = ROOT / "runs" / "experiments"
     own = EXPERIMENTS[name].iterations if name in EXPERIMENTS else 1
@@ -228,7 +228,7 @@ def experiment(
 @app.command
 def bench() -> int:
     """Measure the project's bars, print them and write runs/bench.json."""
-    from bomrl_lite.bench import main as run_bench
+    from bomrl_lite.course.bench import main as run_bench
 
     return run_bench(ROOT / "runs" / "bench.json")
 

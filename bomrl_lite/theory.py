@@ -14,11 +14,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.func import vmap
 
-from bomrl_lite.adaptation import check_positive, policy_return, surrogate_objective
-from bomrl_lite.distances import Distance, d1, d2, d3, kl_divergence
+from bomrl_lite.adaptation.distances import Distance, d1, d2, d3, kl_divergence
+from bomrl_lite.adaptation.objective import check_positive, policy_return, surrogate_objective
 from bomrl_lite.mdp import advantages, occupancy, optimal_policy, q_values
-from bomrl_lite.one_time_data import full_data
-from bomrl_lite.solvers import MaximizeInfo, maximize
+from bomrl_lite.rollout.data import full_data
+from bomrl_lite.solvers.maximize import MaximizeInfo, maximize
 from bomrl_lite.types import Params, TabularPolicy, TabularTask
 
 

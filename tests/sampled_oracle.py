@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Independent, Normal, kl_divergence
 from torch.func import grad, hessian, jacrev
 
-from bomrl_lite.one_time_data import SampleBatch
+from bomrl_lite.rollout.data import SampleBatch
 
 DOUBLE = {"dtype": torch.float64}
 GAMMA, TRACE = 0.9, 0.7

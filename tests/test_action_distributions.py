@@ -6,7 +6,7 @@ import torch
 from conftest import central_difference
 from torch.func import grad, vmap
 
-from bomrl_lite.action_distributions import Categorical, Gaussian
+from bomrl_lite.policies.distributions import Categorical, Gaussian
 
 M, K, A = 6, 3, 4
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(30)

@@ -16,24 +16,20 @@ from conftest import (
 )
 from torch.func import hessian, vmap
 
-from bomrl_lite.adaptation import (
-    adapt,
-    adapt_to_task,
-    adaptation_objective,
-    surrogate_objective,
-)
-from bomrl_lite.distances import DISTANCES, STATE_DISTANCES, d1, d2, d3
-from bomrl_lite.evaluate import adapted_returns
-from bomrl_lite.one_time_data import full_data
-from bomrl_lite.policies import linear_softmax, tabular_softmax
-from bomrl_lite.policywise import (
+from bomrl_lite.adaptation.closed_forms import (
     CLOSED_FORMS,
     condition_numbers,
     policywise_curvature,
     simplex_solve,
     smallest_curvature,
 )
-from bomrl_lite.solvers import maximize
+from bomrl_lite.adaptation.distances import DISTANCES, STATE_DISTANCES, d1, d2, d3
+from bomrl_lite.adaptation.objective import adaptation_objective, surrogate_objective
+from bomrl_lite.adaptation.solve import adapt, adapt_to_task
+from bomrl_lite.policies.networks import linear_softmax, tabular_softmax
+from bomrl_lite.rollout.data import full_data
+from bomrl_lite.solvers.maximize import maximize
+from bomrl_lite.training.metrics import adapted_returns
 from bomrl_lite.types import TabularTask
 
 GAMMA = 0.9

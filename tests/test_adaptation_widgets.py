@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bomrl_lite.course import widgets
-from bomrl_lite.policies import tabular_softmax
+from bomrl_lite.policies.networks import tabular_softmax
 from bomrl_lite.tasks import frozen_lake as lakes
 
 POLICY = tabular_softmax(16, 4)

@@ -14,12 +14,12 @@ from conftest import (
     solve_task,
 )
 
-from bomrl_lite.adaptation import adapt_to_task
-from bomrl_lite.distances import d1, d2
-from bomrl_lite.hypergradient import UnsolvedInnerProblem
-from bomrl_lite.meta_gradients import bomrl, bomrl_trust_region, first_order_bomrl
-from bomrl_lite.policies import linear_softmax, tabular_softmax
-from bomrl_lite.trust_region import adapt_to_task_in_trust_region
+from bomrl_lite.adaptation.distances import d1, d2
+from bomrl_lite.adaptation.meta_gradients import bomrl, bomrl_trust_region, first_order_bomrl
+from bomrl_lite.adaptation.solve import adapt_to_task
+from bomrl_lite.adaptation.trust_region import adapt_to_task_in_trust_region
+from bomrl_lite.policies.networks import linear_softmax, tabular_softmax
+from bomrl_lite.solvers.implicit import UnsolvedInnerProblem
 
 GAMMA, LAM = 0.9, 4.0
 TASK, LOGITS = random_task(0), random_logits(0)

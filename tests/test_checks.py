@@ -10,7 +10,7 @@ import torch
 
 from bomrl_lite.course import checks
 from bomrl_lite.course.checks import CheckFailed
-from bomrl_lite.course.checks._engine import EXPLAINED
+from bomrl_lite.course.checks.engine import EXPLAINED
 
 SETS = {
     number: tuple(
@@ -18,7 +18,7 @@ SETS = {
         for module in (
             f"answers_{number}",
             f"variants_{number}",
-            f"bomrl_lite.course.checks.set{number}",
+            f"bomrl_lite.course.checks.set{number}.checks",
         )
     )
     for number in ("01", "02", "03", "04", "05", "06")

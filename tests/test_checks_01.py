@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from bomrl_lite.course.checks._oracles import complex_step, policy_return, return_gradient
-from bomrl_lite.course.checks._questions import random_worlds
+from bomrl_lite.course.checks.oracles import complex_step, policy_return, return_gradient
+from bomrl_lite.course.checks.questions import random_worlds
 
 
 def test_the_complex_step_is_exact_and_batched():

@@ -3,11 +3,10 @@
 import numpy as np
 import torch
 
-from bomrl_lite.course.checks import _cases02 as pool
-from bomrl_lite.course.checks import _games02 as games
-from bomrl_lite.course.checks import _oracles02 as episodes
-from bomrl_lite.course.checks import _updates02 as updates
-from bomrl_lite.course.checks._oracles import complex_step
+from bomrl_lite.course.checks.oracles import complex_step
+from bomrl_lite.course.checks.set02 import cases as pool
+from bomrl_lite.course.checks.set02 import games, updates
+from bomrl_lite.course.checks.set02 import oracles as episodes
 
 
 def test_the_paths_of_a_game_are_all_there_and_pay_its_return():

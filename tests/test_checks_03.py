@@ -5,9 +5,9 @@ import pytest
 import torch
 from answers_03 import solve
 
-from bomrl_lite.course.checks import _oracles03 as adapted
-from bomrl_lite.course.checks import _questions03 as questions
-from bomrl_lite.course.checks._oracles import policy_return
+from bomrl_lite.course.checks.oracles import policy_return
+from bomrl_lite.course.checks.set03 import oracles as adapted
+from bomrl_lite.course.checks.set03 import questions
 
 
 @pytest.mark.parametrize("kind", ["d1", "d2"])

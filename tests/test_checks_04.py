@@ -7,8 +7,8 @@ from answers_04 import solve
 
 from bomrl_lite.course import checks
 from bomrl_lite.course.checks import CheckFailed
-from bomrl_lite.course.checks import _oracles04 as bilevel
-from bomrl_lite.course.checks import _questions04 as questions
+from bomrl_lite.course.checks.set04 import oracles as bilevel
+from bomrl_lite.course.checks.set04 import questions
 
 
 def test_the_climb_reaches_the_argmax_and_torch_sees_the_same_landscape():

@@ -6,9 +6,9 @@ from conftest import stack
 
 import bomrl_lite as bl
 from bomrl_lite.course import checks
-from bomrl_lite.course.checks import _oracles05 as oracles
-from bomrl_lite.course.checks._oracles import occupancy, softmax, values_of_all_policies
-from bomrl_lite.course.checks.set05 import MIDDLE_TOLERANCE
+from bomrl_lite.course.checks.oracles import occupancy, softmax, values_of_all_policies
+from bomrl_lite.course.checks.set05 import oracles
+from bomrl_lite.course.checks.set05.checks import MIDDLE_TOLERANCE
 
 
 def test_the_reference_is_in_the_middle_that_the_package_finds():

@@ -7,8 +7,7 @@ from answers_06 import solve
 
 from bomrl_lite.course import checks
 from bomrl_lite.course.checks import CheckFailed
-from bomrl_lite.course.checks import _oracles06 as oracles
-from bomrl_lite.course.checks import _questions06 as questions
+from bomrl_lite.course.checks.set06 import oracles, questions
 from bomrl_lite.physics import make_physics
 from bomrl_lite.physics.robots import load_model
 from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator

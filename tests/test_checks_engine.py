@@ -10,15 +10,9 @@ import torch
 
 from bomrl_lite.course import checks
 from bomrl_lite.course.checks import CheckFailed, NotSolved
-from bomrl_lite.course.checks._engine import Attempt, Check, Question, error_of
-from bomrl_lite.course.checks._session import SESSION, print_progress
-from bomrl_lite.course.checks._steps import (
-    OPENING,
-    VALUES,
-    Pullback,
-    differentiable,
-    property_step,
-)
+from bomrl_lite.course.checks.engine import Attempt, Check, Question, error_of
+from bomrl_lite.course.checks.session import SESSION, print_progress
+from bomrl_lite.course.checks.steps import OPENING, VALUES, Pullback, differentiable, property_step
 
 X = np.array([[1.0, -2.0, 3.5], [0.25, 4.0, -1.0]])
 

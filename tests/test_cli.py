@@ -10,8 +10,8 @@ import pytest
 
 from bomrl_lite import __main__ as cli
 from bomrl_lite.course import plots
-from bomrl_lite.run_evaluation import is_sampled
-from bomrl_lite.train_sampled import load_policy
+from bomrl_lite.training.evaluate import is_sampled
+from bomrl_lite.training.sampled_trainer import load_policy
 
 
 def command(*arguments: object, **kind) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ from conftest import (
 )
 from torch.func import hessian
 
-from bomrl_lite.distances import (
+from bomrl_lite.adaptation.distances import (
     DISTANCES,
     d1,
     d1_from_samples,
@@ -26,7 +26,7 @@ from bomrl_lite.distances import (
     reverse_kl_divergence,
     visit_shares,
 )
-from bomrl_lite.policies import linear_softmax, tabular_softmax
+from bomrl_lite.policies.networks import linear_softmax, tabular_softmax
 
 WEIGHTS = torch.tensor([0.4, 0.05, 0.25, 0.1, 0.2], dtype=torch.float64)
 TABULAR = (tabular_softmax(5, 3), "logits", random_logits)

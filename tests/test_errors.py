@@ -5,10 +5,10 @@ import torch
 from conftest import random_logits, random_task
 
 import bomrl_lite as bl
-from bomrl_lite.distances import visit_shares
-from bomrl_lite.evaluate import optimality_gap
+from bomrl_lite.adaptation.distances import visit_shares
 from bomrl_lite.tasks import frozen_lake as lakes
 from bomrl_lite.tasks.probes import variance_dial
+from bomrl_lite.training.metrics import optimality_gap
 
 TASK = random_task(0)
 PROBS = random_logits(0).softmax(-1)

@@ -5,9 +5,9 @@ import torch
 from gymnasium.envs.toy_text.frozen_lake import MAPS, generate_random_map
 
 from bomrl_lite import mdp
-from bomrl_lite.evaluate import optimal_returns
 from bomrl_lite.tasks import frozen_lake as lakes
 from bomrl_lite.tasks import make_tasks
+from bomrl_lite.training.metrics import optimal_returns
 
 EVERY_MAP = [*MAPS.values(), *(generate_random_map(size, 0.7, seed=size) for size in (2, 3, 5, 9))]
 

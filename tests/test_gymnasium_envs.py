@@ -9,13 +9,13 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
-from bomrl_lite.action_distributions import Gaussian
-from bomrl_lite.gymnasium_envs import IDS, LocomotionEnv, LocomotionVectorEnv
-from bomrl_lite.rollout import collect
+from bomrl_lite.policies.distributions import Gaussian
+from bomrl_lite.rollout.collect import collect
+from bomrl_lite.rollout.vector_env import VectorEnvSimulator
+from bomrl_lite.tasks.gymnasium_envs import IDS, LocomotionEnv, LocomotionVectorEnv
 from bomrl_lite.tasks.locomotion import FAMILIES
 from bomrl_lite.tasks.robot_goals import Directions, Speeds
 from bomrl_lite.types import Policy
-from bomrl_lite.vector_env import VectorEnvSimulator
 
 NAMES = [f"bomrl_lite/{name}-v0" for name in IDS]
 VEL, DIR = "bomrl_lite/HalfCheetahVel-v0", "bomrl_lite/HalfCheetahDir-v0"
@@ -213,7 +213,8 @@ def test_gymnasium_finds_an_environment_by_the_name_of_the_module():
     code = (
         "import gymnasium, sys\n"
         "gymnasium.spec('CartPole-v1'); assert 'bomrl_lite' not in sys.modules\n"
-        "env = gymnasium.make_vec('bomrl_lite.gymnasium_envs:bomrl_lite/AntDir-v0', num_envs=2)\n"
+        "name = 'bomrl_lite.tasks.gymnasium_envs:bomrl_lite/AntDir-v0'\n"
+        "env = gymnasium.make_vec(name, num_envs=2)\n"
         "print(env.reset(seed=0)[0].shape)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -221,6 +222,6 @@ def test_gymnasium_finds_an_environment_by_the_name_of_the_module():
 
 
 def test_registering_loads_no_simulator():
-    code = "import bomrl_lite.gymnasium_envs, sys; print('mujoco' in sys.modules)"
+    code = "import bomrl_lite.tasks.gymnasium_envs, sys; print('mujoco' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -19,26 +19,30 @@ from conftest import (
 )
 from torch.func import grad, vmap
 
-from bomrl_lite.adaptation import adapt, adaptation_objective
-from bomrl_lite.distances import DISTANCES, STATE_DISTANCES, d1, d2, d3
-from bomrl_lite.hypergradient import (
+from bomrl_lite.adaptation.closed_forms import (
+    closed_form_d1,
+    closed_form_d2,
+    policywise_hypergradient,
+)
+from bomrl_lite.adaptation.distances import DISTANCES, STATE_DISTANCES, d1, d2, d3
+from bomrl_lite.adaptation.objective import adaptation_objective
+from bomrl_lite.adaptation.solve import adapt
+from bomrl_lite.policies.networks import linear_softmax, tabular_softmax
+from bomrl_lite.rollout.data import DATA_FUNCTIONS, full_data
+from bomrl_lite.solvers.implicit import (
     UnsolvedInnerProblem,
     implicit_vjp,
     is_solved,
-    policywise_hypergradient,
     require_solved,
     unrolled_hypergradient,
 )
-from bomrl_lite.linalg import (
+from bomrl_lite.solvers.linear import (
     conjugate_gradient,
     dense_solve,
     neumann_series,
     null_space_safe_solve,
 )
-from bomrl_lite.one_time_data import DATA_FUNCTIONS, full_data
-from bomrl_lite.policies import linear_softmax, tabular_softmax
-from bomrl_lite.policywise import closed_form_d1, closed_form_d2
-from bomrl_lite.solvers import maximize
+from bomrl_lite.solvers.maximize import maximize
 from bomrl_lite.types import HypergradientInfo
 
 GAMMA = 0.9

@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 import torch
 
+from bomrl_lite.course.experiments import laboratory as lab
+from bomrl_lite.course.experiments import q_gradient as q
 from bomrl_lite.course.plots.estimators import (
     bias_and_deviation,
     laboratory_figure,
     q_gradient_figure,
     q_gradient_tradeoff,
 )
-from bomrl_lite.experiments import laboratory as lab
-from bomrl_lite.experiments import q_gradient as q
 
 PROBLEM, GAMMA = "probe/random-5x3", 0.8
 

@@ -3,7 +3,7 @@ import torch
 from conftest import central_difference, relative_error
 from torch.func import hessian, vmap
 
-from bomrl_lite.linalg import (
+from bomrl_lite.solvers.linear import (
     bordered_solve,
     conjugate_gradient,
     dense_matrix,

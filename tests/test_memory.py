@@ -9,9 +9,9 @@ from torch.func import grad
 from torch.profiler import ProfilerActivity, profile
 
 import bomrl_lite as bl
-from bomrl_lite.linalg import conjugate_gradient
-from bomrl_lite.memory import peak_bytes
-from bomrl_lite.solvers import ascend
+from bomrl_lite.course.memory import peak_bytes
+from bomrl_lite.solvers.linear import conjugate_gradient
+from bomrl_lite.solvers.maximize import ascend
 
 N = 1000
 BYTES = 8 * N

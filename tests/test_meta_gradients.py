@@ -13,18 +13,19 @@ from conftest import (
 from torch.func import hessian, vmap
 
 from bomrl_lite import mdp
-from bomrl_lite.adaptation import gradient_step, policy_gradient
-from bomrl_lite.distances import DISTANCES
-from bomrl_lite.evaluate import (
+from bomrl_lite.adaptation.distances import DISTANCES
+from bomrl_lite.adaptation.gradient import gradient_step
+from bomrl_lite.adaptation.meta_gradients import META_GRADIENTS, first_order_maml, joint, maml
+from bomrl_lite.adaptation.objective import policy_gradient
+from bomrl_lite.policies.networks import tabular_softmax
+from bomrl_lite.tasks import make_tasks
+from bomrl_lite.training.metrics import (
     adapted_returns,
     gap_rows,
     optimal_returns,
     optimality_gap,
     stationarity,
 )
-from bomrl_lite.meta_gradients import META_GRADIENTS, first_order_maml, joint, maml
-from bomrl_lite.policies import tabular_softmax
-from bomrl_lite.tasks import make_tasks
 
 POLICY = tabular_softmax(5, 3)
 GAMMA, ALPHA = 0.9, 0.7

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from bomrl_lite.action_distributions import Categorical, Gaussian
-from bomrl_lite.rollout import collect, repeat
+from bomrl_lite.policies.distributions import Categorical, Gaussian
+from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.tasks import make_sampled_tasks, make_tasks, sampled_task_names
 from bomrl_lite.tasks.navigation import FAMILIES, Goals
 from bomrl_lite.types import Policy

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bomrl_lite.observations import (
+from bomrl_lite.rollout.observations import (
     CLIP,
     NormalisedSimulator,
     lens_of,

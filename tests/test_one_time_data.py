@@ -15,11 +15,12 @@ from conftest import (
 )
 from torch.func import grad, hessian, jacrev
 
-from bomrl_lite.adaptation import adapt_to_task, surrogate_objective
-from bomrl_lite.distances import d1, d2, d3
-from bomrl_lite.meta_gradients import bomrl
-from bomrl_lite.one_time_data import DATA_FUNCTIONS, OneTimeData
-from bomrl_lite.policies import linear_softmax, tabular_softmax
+from bomrl_lite.adaptation.distances import d1, d2, d3
+from bomrl_lite.adaptation.meta_gradients import bomrl
+from bomrl_lite.adaptation.objective import surrogate_objective
+from bomrl_lite.adaptation.solve import adapt_to_task
+from bomrl_lite.policies.networks import linear_softmax, tabular_softmax
+from bomrl_lite.rollout.data import DATA_FUNCTIONS, OneTimeData
 
 GAMMA = 0.9
 TASKS = [random_task(i) for i in range(3)]

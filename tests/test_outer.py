@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bomrl_lite.outer import climb, trust_region_step
+from bomrl_lite.training.outer import climb, trust_region_step
 
 GOAL = np.array([3.0, -1.0])
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from bomrl_lite.course import plots, show, widgets
 from bomrl_lite.course.widgets import player
-from bomrl_lite.physics.goal_marks import Direction, Speed
 from bomrl_lite.physics.robots import load_model
+from bomrl_lite.render.goal_marks import Direction, Speed
 from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
 
 STEP = 0.05  # seconds of a cheetah's step: 5 physics steps of 0.01 s

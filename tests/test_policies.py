@@ -6,7 +6,7 @@ import torch
 from conftest import random_logits
 from torch.func import grad, vmap
 
-from bomrl_lite.policies import (
+from bomrl_lite.policies.networks import (
     HEAD,
     at_samples,
     categorical_mlp,
@@ -14,7 +14,7 @@ from bomrl_lite.policies import (
     over_states,
     tabular_softmax,
 )
-from bomrl_lite.rollout import repeat
+from bomrl_lite.rollout.collect import repeat
 from bomrl_lite.types import Params, Policy
 
 O, K = 3, 2  # noqa: E741

@@ -6,11 +6,17 @@ import torch
 from conftest import return_by_summation
 
 from bomrl_lite import mdp
-from bomrl_lite.adaptation import policy_return
-from bomrl_lite.policies import tabular_softmax
+from bomrl_lite.adaptation.objective import policy_return
+from bomrl_lite.policies.networks import tabular_softmax
 from bomrl_lite.tasks import make_tasks
 from bomrl_lite.tasks.probes import random_bandits, random_mdps
-from bomrl_lite.train import MetaConfig, make_problem, meta_step, meta_train, start_state
+from bomrl_lite.training.exact_trainer import (
+    MetaConfig,
+    make_problem,
+    meta_step,
+    meta_train,
+    start_state,
+)
 
 
 def prob_of_first_arm(state, policy):

@@ -11,17 +11,19 @@ from conftest import (
     solve_task,
 )
 
-from bomrl_lite.adaptation import adapt, adaptation_objective, gradient_step
-from bomrl_lite.distances import d1, d2, d3
-from bomrl_lite.one_time_data import full_data
-from bomrl_lite.policies import linear_softmax, tabular_softmax
-from bomrl_lite.reductions import (
+from bomrl_lite.adaptation.distances import d1, d2, d3
+from bomrl_lite.adaptation.gradient import gradient_step
+from bomrl_lite.adaptation.objective import adaptation_objective
+from bomrl_lite.adaptation.reductions import (
     natural_gradient_step,
     policy_gradient_step,
     ppo_penalty_objective,
     smooth_clip,
     smooth_clip_objective,
 )
+from bomrl_lite.adaptation.solve import adapt
+from bomrl_lite.policies.networks import linear_softmax, tabular_softmax
+from bomrl_lite.rollout.data import full_data
 
 GAMMA = 0.9
 

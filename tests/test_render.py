@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from bomrl_lite.physics import render
-from bomrl_lite.physics.camera import View, floor_of, pixel_rays, view_of
-from bomrl_lite.physics.goal_marks import ASKED, GAUGE, Direction, Speed, gauge_place
-from bomrl_lite.physics.raycast import LIGHT, checker, colours
 from bomrl_lite.physics.robots import ROBOTS, load_model
+from bomrl_lite.render import render
+from bomrl_lite.render.camera import View, floor_of, pixel_rays, view_of
+from bomrl_lite.render.goal_marks import ASKED, GAUGE, Direction, Speed, gauge_place
+from bomrl_lite.render.raycast import LIGHT, checker, colours
 
 RED, BLUE = (0.9, 0.05, 0.05), (0.05, 0.05, 0.9)
 SCENE = """

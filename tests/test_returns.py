@@ -14,7 +14,7 @@ from tiny_mdp import (
 )
 from torch.func import grad, hessian, vmap
 
-from bomrl_lite.returns import (
+from bomrl_lite.rollout.returns import (
     dice_objective,
     discounted_pasts,
     discounted_returns,

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from bomrl_lite.course import plots
+from bomrl_lite.course.experiments.locomotion import ARMS
 from bomrl_lite.course.plots.robots import ARM_COLOURS, PIECES, ROBOT_FIGURES
 from bomrl_lite.course.profiling import cpu_profile
-from bomrl_lite.experiments.locomotion import ARMS
 
 
 @pytest.fixture(autouse=True)

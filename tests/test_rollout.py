@@ -9,10 +9,11 @@ import torch
 from conftest import random_logits, random_task, solve_task, stack
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from bomrl_lite.action_distributions import Categorical, Gaussian
-from bomrl_lite.rollout import TabularSimulator, collect, repeat
+from bomrl_lite.policies.distributions import Categorical, Gaussian
+from bomrl_lite.rollout.collect import collect, repeat
+from bomrl_lite.rollout.vector_env import VectorEnvSimulator
+from bomrl_lite.tasks.tabular import TabularSimulator
 from bomrl_lite.types import Policy, TabularTask
-from bomrl_lite.vector_env import VectorEnvSimulator
 
 TABLE = Policy(
     lambda generator: {"logits": torch.zeros(5, 3)},

@@ -11,8 +11,8 @@ import types
 import pytest
 import torch
 
-from bomrl_lite import files, run_folder
-from bomrl_lite.train import MetaConfig, meta_train
+from bomrl_lite.training import files, run_folder
+from bomrl_lite.training.exact_trainer import MetaConfig, meta_train
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from bomrl_lite import train, train_sampled
-from bomrl_lite.sampled_config import SampledConfig
-from bomrl_lite.train import MetaConfig
+from bomrl_lite.training import exact_trainer as train
+from bomrl_lite.training import sampled_trainer as train_sampled
+from bomrl_lite.training.exact_trainer import MetaConfig
+from bomrl_lite.training.sampled_config import SampledConfig
 
 STORED = Path(__file__).parent / "data" / "same_numbers.json"
 

@@ -7,19 +7,17 @@ import torch
 from sampled_oracle import GAMMA, TRACE, SampledOracle, categorical, gaussian
 from torch.func import grad, vmap
 
-from bomrl_lite.adaptation import surrogate_objective
-from bomrl_lite.distances import add_distances, d1, d2, d3
-from bomrl_lite.natural_adaptation import natural_adaptation, region_adaptation
-from bomrl_lite.one_time_data import SAMPLE_FUNCTIONS, SampleBatch, policy_at
-from bomrl_lite.policies import categorical_mlp, gaussian_mlp, over_states, tabular_softmax
-from bomrl_lite.reductions import smooth_clip_surrogate
-from bomrl_lite.sampled_adaptation import (
-    gradient_adaptation,
-    head_adaptation,
-    solved_adaptation,
-)
-from bomrl_lite.sampled_config import BASE
-from bomrl_lite.sampled_meta_gradients import make_alg
+from bomrl_lite.adaptation.distances import add_distances, d1, d2, d3
+from bomrl_lite.adaptation.gradient import gradient_adaptation
+from bomrl_lite.adaptation.head import head_adaptation
+from bomrl_lite.adaptation.natural import natural_adaptation, region_adaptation
+from bomrl_lite.adaptation.objective import surrogate_objective
+from bomrl_lite.adaptation.reductions import smooth_clip_surrogate
+from bomrl_lite.adaptation.solve import solved_adaptation
+from bomrl_lite.methods import make_alg
+from bomrl_lite.policies.networks import categorical_mlp, gaussian_mlp, over_states, tabular_softmax
+from bomrl_lite.rollout.data import SAMPLE_FUNCTIONS, SampleBatch, policy_at
+from bomrl_lite.training.sampled_config import BASE
 
 HEAD = ("head.weight", "head.bias")
 EXACT = {"tolerance": 1e-14, "max_iterations": 60}

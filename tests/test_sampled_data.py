@@ -8,8 +8,10 @@ from tiny_mdp import GAMMA, LOGITS, every_episode, exact_advantages, exact_retur
 from tiny_mdp import probabilities as probabilities_of_episodes
 from torch.func import grad, hessian, jacrev, vmap
 
-from bomrl_lite.adaptation import surrogate_objective
-from bomrl_lite.one_time_data import (
+from bomrl_lite.adaptation.objective import surrogate_objective
+from bomrl_lite.policies.networks import gaussian_mlp, over_states, tabular_softmax
+from bomrl_lite.rollout.collect import collect
+from bomrl_lite.rollout.data import (
     DATA_FUNCTIONS,
     SAMPLE_FUNCTIONS,
     OneTimeData,
@@ -20,8 +22,7 @@ from bomrl_lite.one_time_data import (
     policy_at,
     sample_batch,
 )
-from bomrl_lite.policies import gaussian_mlp, over_states, tabular_softmax
-from bomrl_lite.rollout import TabularSimulator, collect
+from bomrl_lite.tasks.tabular import TabularSimulator
 from bomrl_lite.types import Rollout
 
 N, B, T, O, K = 2, 4, 6, 3, 2  # noqa: E741

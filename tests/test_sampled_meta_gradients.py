@@ -9,21 +9,20 @@ import torch
 from sampled_oracle import GAMMA, TRACE, categorical, gaussian
 from torch.func import grad
 
-from bomrl_lite.policies import categorical_mlp, gaussian_mlp
-from bomrl_lite.sampled_adaptation import Adapted, SampledInfo
-from bomrl_lite.sampled_config import BASE, SampledConfig
-from bomrl_lite.sampled_meta_gradients import (
-    METHODS,
+from bomrl_lite.adaptation.adapted import Adapted, SampledInfo
+from bomrl_lite.adaptation.episodes import (
     adapted,
-    make_alg,
     mean_divergence,
     ratio_objective,
     sampled_meta_gradient,
     worst,
 )
-from bomrl_lite.sampled_objective import Objective
-from bomrl_lite.sampled_problem import collect_all, make_problem
-from bomrl_lite.train_sampled import meta_step, start_state
+from bomrl_lite.methods import METHODS, make_alg
+from bomrl_lite.policies.networks import categorical_mlp, gaussian_mlp
+from bomrl_lite.training.objective import Objective
+from bomrl_lite.training.sampled_config import BASE, SampledConfig
+from bomrl_lite.training.sampled_problem import collect_all, make_problem
+from bomrl_lite.training.sampled_trainer import meta_step, start_state
 
 POLICY = gaussian_mlp(2, 2, hidden=(3,), log_std_range=(-9.0, 9.0), dtype=torch.float64)
 DIALS = {

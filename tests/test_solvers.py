@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.func import grad, vmap
 
-from bomrl_lite.solvers import (
+from bomrl_lite.solvers.maximize import (
     ascend,
     bisect,
     curvature,

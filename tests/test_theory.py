@@ -8,9 +8,9 @@ import pytest
 import torch
 from conftest import random_logits, random_task, solve_task
 
-from bomrl_lite.adaptation import adapt_to_task
-from bomrl_lite.distances import d1, d2, d3
-from bomrl_lite.policies import tabular_softmax
+from bomrl_lite.adaptation.distances import d1, d2, d3
+from bomrl_lite.adaptation.solve import adapt_to_task
+from bomrl_lite.policies.networks import tabular_softmax
 from bomrl_lite.tasks import make_tasks
 from bomrl_lite.tasks.probes import bandit
 from bomrl_lite.theory import (

@@ -14,10 +14,10 @@ from typing import get_args
 import pytest
 import torch
 
-from bomrl_lite import files
-from bomrl_lite.hypergradient import UnsolvedInnerProblem
-from bomrl_lite.meta_gradients import ADAPTATIONS, META_GRADIENTS
-from bomrl_lite.train import (
+from bomrl_lite.adaptation.meta_gradients import ADAPTATIONS, META_GRADIENTS
+from bomrl_lite.solvers.implicit import UnsolvedInnerProblem
+from bomrl_lite.training import files
+from bomrl_lite.training.exact_trainer import (
     MetaConfig,
     Method,
     load,

@@ -10,11 +10,12 @@ import torch
 from torch.distributions import Normal, kl_divergence
 from torch.func import grad
 
-from bomrl_lite import sampled_problem, train
-from bomrl_lite.sampled_config import SampledConfig
-from bomrl_lite.sampled_objective import DIAGNOSED, Objective, _shuffled, solved
-from bomrl_lite.sampled_problem import adapted_returns, collect_all, make_problem
-from bomrl_lite.train_sampled import (
+from bomrl_lite.training import exact_trainer as train
+from bomrl_lite.training import sampled_problem
+from bomrl_lite.training.objective import DIAGNOSED, Objective, _shuffled, solved
+from bomrl_lite.training.sampled_config import SampledConfig
+from bomrl_lite.training.sampled_problem import adapted_returns, collect_all, make_problem
+from bomrl_lite.training.sampled_trainer import (
     COLUMNS,
     load,
     load_policy,

@@ -16,21 +16,22 @@ from conftest import (
 )
 from torch.func import grad, vmap
 
-from bomrl_lite.adaptation import adapt, surrogate_objective
-from bomrl_lite.distances import d1, d2, d3, kl_divergence, reverse_kl_divergence
-from bomrl_lite.hypergradient import (
+from bomrl_lite.adaptation.closed_forms import policywise_constrained_vjp
+from bomrl_lite.adaptation.distances import d1, d2, d3, kl_divergence, reverse_kl_divergence
+from bomrl_lite.adaptation.objective import surrogate_objective
+from bomrl_lite.adaptation.solve import adapt
+from bomrl_lite.adaptation.trust_region import adapt_in_trust_region
+from bomrl_lite.mdp import expected_return
+from bomrl_lite.policies.networks import linear_softmax, tabular_softmax
+from bomrl_lite.rollout.data import DATA_FUNCTIONS, full_data
+from bomrl_lite.solvers.implicit import (
     UnsolvedInnerProblem,
     constrained_vjp,
     implicit_vjp,
     is_solved,
-    policywise_constrained_vjp,
     require_solved,
 )
-from bomrl_lite.mdp import expected_return
-from bomrl_lite.one_time_data import DATA_FUNCTIONS, full_data
-from bomrl_lite.policies import linear_softmax, tabular_softmax
-from bomrl_lite.train import MetaConfig, meta_train
-from bomrl_lite.trust_region import adapt_in_trust_region
+from bomrl_lite.training.exact_trainer import MetaConfig, meta_train
 from bomrl_lite.types import TabularTask
 
 GAMMA = 0.9

@@ -15,7 +15,7 @@ from IPython.display import HTML, Image, Markdown, display
 from matplotlib.figure import Figure
 from numpy import ndarray
 
-from bomrl_lite.physics.render import webp_clip
+from bomrl_lite.render.render import webp_clip
 
 RESULTS = Path(__file__).resolve().parents[2] / "notebooks" / "results"
 
@@ -61,7 +61,7 @@ def show_clip(pictures: ndarray, fps: float, *, kilobytes: int = 60) -> HTML:
     picture is left out, at the same speed of motion, as often as it needs.
 
     Args:
-        pictures: bytes [T, H, W, 3], see :func:`bomrl_lite.physics.render.frames`.
+        pictures: bytes [T, H, W, 3], see :func:`bomrl_lite.render.render.frames`.
         fps: pictures per second.
         kilobytes: largest size of the file; a single picture may be larger.
     """

@@ -7,8 +7,8 @@ import torch
 
 from bomrl_lite.physics import Backend
 from bomrl_lite.physics.robots import Integrator
-from bomrl_lite.rollout import TabularSimulator
 from bomrl_lite.tasks import frozen_lake, locomotion, navigation, probes
+from bomrl_lite.tasks.tabular import TabularSimulator
 from bomrl_lite.types import SampledTasks, TaskDistribution
 
 

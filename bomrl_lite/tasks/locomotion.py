@@ -32,8 +32,8 @@ from torch import Tensor
 
 from bomrl_lite.physics import Backend, Physics, make_physics, resolve_backend
 from bomrl_lite.physics.robots import ROBOTS, Integrator, load_model
-from bomrl_lite.rollout import check_counts
 from bomrl_lite.tasks import robot_goals as goals
+from bomrl_lite.tasks.splits import check_counts
 from bomrl_lite.types import SampledTasks, Split
 
 

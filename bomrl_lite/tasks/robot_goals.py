@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bomrl_lite.physics.robots import load_model
-from bomrl_lite.rollout import check_counts
+from bomrl_lite.tasks.splits import check_counts
 from bomrl_lite.types import Split
 
 HELD_OUT_SHARE = 5

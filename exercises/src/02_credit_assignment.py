@@ -22,8 +22,9 @@ import torch
 
 import bomrl_lite as bl
 from bomrl_lite.course import checks, plots
-from bomrl_lite.policies import over_states
-from bomrl_lite.rollout import TabularSimulator, collect
+from bomrl_lite.policies.networks import over_states
+from bomrl_lite.rollout.collect import collect
+from bomrl_lite.tasks.tabular import TabularSimulator
 
 checks.use(unsolved)
 plots.use_style()

@@ -27,8 +27,8 @@ import torch
 from bomrl_lite.course import checks, plots
 from bomrl_lite.course.show import show_photograph
 from bomrl_lite.physics import make_physics
-from bomrl_lite.physics.goal_marks import Direction
 from bomrl_lite.physics.robots import ROBOTS, load_model
+from bomrl_lite.render.goal_marks import Direction
 from bomrl_lite.tasks.locomotion import start_states
 
 checks.use(unsolved)

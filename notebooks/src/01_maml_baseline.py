@@ -38,10 +38,10 @@ import bomrl_lite as bl
 from bomrl_lite.course import plots, widgets
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source
-from bomrl_lite.evaluate import gap_rows
-from bomrl_lite.linalg import add_scaled, dot, hessian_vector_product, norm
+from bomrl_lite.solvers.linear import add_scaled, dot, hessian_vector_product, norm
 from bomrl_lite.tasks import frozen_lake as lakes
-from bomrl_lite.train import make_problem, meta_step, seeded, start_state
+from bomrl_lite.training.exact_trainer import make_problem, meta_step, seeded, start_state
+from bomrl_lite.training.metrics import gap_rows
 
 plots.use_style()
 torch.set_num_threads(1)

@@ -32,21 +32,22 @@ import torch
 from torch.func import grad, vmap
 
 import bomrl_lite as bl
+from bomrl_lite.adaptation.episodes import ratio_objective
+from bomrl_lite.adaptation.gradient import gradient_adaptation
 from bomrl_lite.course import plots
+from bomrl_lite.course.experiments import laboratory
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source, stored_table
-from bomrl_lite.experiments import laboratory
-from bomrl_lite.linalg import add_scaled, dot, norm
-from bomrl_lite.one_time_data import frozen_samples, full_samples, naive_samples
-from bomrl_lite.policies import over_states
-from bomrl_lite.returns import dice_objective, discounted_returns, magic_box
-from bomrl_lite.rollout import collect, repeat
-from bomrl_lite.sampled_adaptation import gradient_adaptation
-from bomrl_lite.sampled_config import SampledConfig
-from bomrl_lite.sampled_meta_gradients import METHODS, ratio_objective
-from bomrl_lite.sampled_problem import make_problem as make_sampled_problem
+from bomrl_lite.methods import METHODS
+from bomrl_lite.policies.networks import over_states
+from bomrl_lite.rollout.collect import collect, repeat
+from bomrl_lite.rollout.data import frozen_samples, full_samples, naive_samples
+from bomrl_lite.rollout.returns import dice_objective, discounted_returns, magic_box
+from bomrl_lite.solvers.linear import add_scaled, dot, norm
 from bomrl_lite.tasks import make_sampled_tasks
-from bomrl_lite.train_sampled import meta_train
+from bomrl_lite.training.sampled_config import SampledConfig
+from bomrl_lite.training.sampled_problem import make_problem as make_sampled_problem
+from bomrl_lite.training.sampled_trainer import meta_train
 
 plots.use_style()
 torch.set_num_threads(1)

@@ -36,18 +36,19 @@ import torch
 from torch.func import vmap
 
 import bomrl_lite as bl
+from bomrl_lite.adaptation.distances import d1_from_samples, kl_divergence, reverse_kl_divergence
+from bomrl_lite.adaptation.reductions import smooth_clip
 from bomrl_lite.course import plots, widgets
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source, stored_table
-from bomrl_lite.distances import d1_from_samples, kl_divergence, reverse_kl_divergence
-from bomrl_lite.linalg import add_scaled, norm
-from bomrl_lite.one_time_data import counted_data
-from bomrl_lite.policies import over_states
-from bomrl_lite.reductions import smooth_clip
-from bomrl_lite.rollout import TabularSimulator, collect, repeat
-from bomrl_lite.solvers import ascend, maximize
+from bomrl_lite.policies.networks import over_states
+from bomrl_lite.rollout.collect import collect, repeat
+from bomrl_lite.rollout.data import counted_data
+from bomrl_lite.solvers.linear import add_scaled, norm
+from bomrl_lite.solvers.maximize import ascend, maximize
 from bomrl_lite.tasks import frozen_lake as lakes
-from bomrl_lite.train import make_problem, seeded
+from bomrl_lite.tasks.tabular import TabularSimulator
+from bomrl_lite.training.exact_trainer import make_problem, seeded
 from bomrl_lite.types import Rollout
 
 plots.use_style()

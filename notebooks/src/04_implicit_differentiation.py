@@ -37,21 +37,25 @@ import torch
 from torch.func import grad, hessian, jacrev, vmap
 
 import bomrl_lite as bl
-from bomrl_lite.bench import sampled as sampled_bench
+from bomrl_lite.adaptation.closed_forms import (
+    condition_numbers,
+    policywise_curvature,
+    simplex_solve,
+)
+from bomrl_lite.adaptation.distances import STATE_DISTANCES, kl_divergence
+from bomrl_lite.adaptation.head import head_adaptation
+from bomrl_lite.adaptation.natural import natural_adaptation
 from bomrl_lite.course import plots, widgets
+from bomrl_lite.course.bench import sampled as sampled_bench
+from bomrl_lite.course.memory import peak_bytes
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source, stored_table
-from bomrl_lite.distances import STATE_DISTANCES, kl_divergence
-from bomrl_lite.hypergradient import is_solved
-from bomrl_lite.linalg import add_scaled, dense_matrix, flatten, norm, unflatten
-from bomrl_lite.memory import peak_bytes
-from bomrl_lite.natural_adaptation import natural_adaptation
-from bomrl_lite.policywise import condition_numbers, policywise_curvature, simplex_solve
-from bomrl_lite.sampled_adaptation import head_adaptation
-from bomrl_lite.sampled_config import SampledConfig
-from bomrl_lite.solvers import ascend
-from bomrl_lite.train import seeded
-from bomrl_lite.train_sampled import meta_train
+from bomrl_lite.solvers.implicit import is_solved
+from bomrl_lite.solvers.linear import add_scaled, dense_matrix, flatten, norm, unflatten
+from bomrl_lite.solvers.maximize import ascend
+from bomrl_lite.training.exact_trainer import seeded
+from bomrl_lite.training.sampled_config import SampledConfig
+from bomrl_lite.training.sampled_trainer import meta_train
 
 plots.use_style()
 plots.plt.rcParams["figure.dpi"] = 61  # seventeen figures share a notebook of 300 kB

@@ -34,14 +34,14 @@ from torch.func import vmap
 
 import bomrl_lite as bl
 from bomrl_lite.course import plots, widgets
+from bomrl_lite.course.experiments.gaps import PUBLISHED
+from bomrl_lite.course.experiments.setting import MATCHED
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source
-from bomrl_lite.evaluate import gap_rows
-from bomrl_lite.experiments.gaps import PUBLISHED
-from bomrl_lite.experiments.setting import MATCHED
-from bomrl_lite.linalg import add_scaled
+from bomrl_lite.solvers.linear import add_scaled
 from bomrl_lite.theory import fit_convergence, optimal_actions, running_mean
-from bomrl_lite.train import make_problem, seeded
+from bomrl_lite.training.exact_trainer import make_problem, seeded
+from bomrl_lite.training.metrics import gap_rows
 
 plots.use_style()
 torch.set_num_threads(1)

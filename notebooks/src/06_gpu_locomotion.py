@@ -38,23 +38,24 @@ from IPython.display import display
 from mujoco.batch import Batch
 from torch.func import vmap
 
-from bomrl_lite import sampled_problem, train_sampled
 from bomrl_lite.course import plots, widgets
 from bomrl_lite.course.profiling import cpu_profile
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_clip, show_photograph, show_source, stored_table
-from bomrl_lite.observations import Moments, lens_of, no_moments, update_moments
 from bomrl_lite.physics import make_physics, resolve_backend
 from bomrl_lite.physics.mujoco_batch import MujocoBatch
-from bomrl_lite.physics.render import frames
 from bomrl_lite.physics.robots import MODELS, ROBOTS, load_model
-from bomrl_lite.policies import gaussian_mlp
-from bomrl_lite.rollout import collect, repeat
-from bomrl_lite.sampled_config import SampledConfig
-from bomrl_lite.sampled_problem import SampledProblem, adapted_returns, make_problem
+from bomrl_lite.policies.networks import gaussian_mlp
+from bomrl_lite.render.render import frames
+from bomrl_lite.rollout.collect import collect, repeat
+from bomrl_lite.rollout.observations import Moments, lens_of, no_moments, update_moments
 from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
 from bomrl_lite.tasks.robot_goals import Directions, direction_reward, speed_reward
-from bomrl_lite.train_sampled import meta_step, meta_train, start_state
+from bomrl_lite.training import sampled_problem
+from bomrl_lite.training import sampled_trainer as train_sampled
+from bomrl_lite.training.sampled_config import SampledConfig
+from bomrl_lite.training.sampled_problem import SampledProblem, adapted_returns, make_problem
+from bomrl_lite.training.sampled_trainer import meta_step, meta_train, start_state
 
 plots.use_style()
 plots.plt.rcParams["figure.dpi"] = 58  # the figures share a notebook of 300 kB

@@ -20,7 +20,7 @@ from bomrl_lite.course.running.execute import (
     execute,
     kernel_environment,
 )
-from bomrl_lite.files import write_atomically
+from bomrl_lite.training.files import write_atomically
 
 COMMAND = "python -m bomrl_lite build"
 LIMITS = Limits(cell=180, wall=600)

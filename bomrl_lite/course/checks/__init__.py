@@ -4,9 +4,9 @@ Each returns the function to go on with. ``checks.use(unsolved)`` says what an u
 does, ``checks.progress()`` prints how far a notebook has come.
 """
 
-from bomrl_lite.course.checks._engine import CheckFailed, NotSolved
-from bomrl_lite.course.checks._session import print_progress, use
-from bomrl_lite.course.checks.set01 import (
+from bomrl_lite.course.checks.engine import CheckFailed, NotSolved
+from bomrl_lite.course.checks.session import print_progress, use
+from bomrl_lite.course.checks.set01.checks import (
     CHECKS,
     adapt,
     first_order_gradient,
@@ -17,8 +17,8 @@ from bomrl_lite.course.checks.set01 import (
     policy_gradient,
     q_values,
 )
-from bomrl_lite.course.checks.set02 import CHECKS as CHECKS_02
-from bomrl_lite.course.checks.set02 import (
+from bomrl_lite.course.checks.set02.checks import CHECKS as CHECKS_02
+from bomrl_lite.course.checks.set02.checks import (
     dice_objective,
     discounted_returns,
     e_maml_objective,
@@ -28,8 +28,8 @@ from bomrl_lite.course.checks.set02 import (
     promp_objective,
     q_gradient,
 )
-from bomrl_lite.course.checks.set03 import CHECKS as CHECKS_03
-from bomrl_lite.course.checks.set03 import (
+from bomrl_lite.course.checks.set03.checks import CHECKS as CHECKS_03
+from bomrl_lite.course.checks.set03.checks import (
     adapt_d1,
     adapt_d2,
     adapt_repeatedly,
@@ -38,8 +38,8 @@ from bomrl_lite.course.checks.set03 import (
     natural_gradient_step,
     surrogate,
 )
-from bomrl_lite.course.checks.set04 import CHECKS as CHECKS_04
-from bomrl_lite.course.checks.set04 import (
+from bomrl_lite.course.checks.set04.checks import CHECKS as CHECKS_04
+from bomrl_lite.course.checks.set04.checks import (
     conjugate_gradient,
     frozen_hypergradient,
     hypergradient,
@@ -49,8 +49,8 @@ from bomrl_lite.course.checks.set04 import (
     simplex_solve,
     unrolled_hypergradient,
 )
-from bomrl_lite.course.checks.set05 import CHECKS as CHECKS_05
-from bomrl_lite.course.checks.set05 import (
+from bomrl_lite.course.checks.set05.checks import CHECKS as CHECKS_05
+from bomrl_lite.course.checks.set05.checks import (
     distance_to_optimum,
     fit_rate,
     gain_by_state,
@@ -59,8 +59,8 @@ from bomrl_lite.course.checks.set05 import (
     optimal_actions,
     rigorous_lambda,
 )
-from bomrl_lite.course.checks.set06 import CHECKS as CHECKS_06
-from bomrl_lite.course.checks.set06 import (
+from bomrl_lite.course.checks.set06.checks import CHECKS as CHECKS_06
+from bomrl_lite.course.checks.set06.checks import (
     adapt_head,
     deal,
     mean_returns,

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from bomrl_lite.course.plots.style import INK
-from bomrl_lite.physics.goal_marks import Goal
-from bomrl_lite.physics.render import equal_steps, frames
 from bomrl_lite.physics.robots import ROBOTS, load_model
+from bomrl_lite.render.goal_marks import Goal
+from bomrl_lite.render.render import equal_steps, frames
 
 
 class Clip(NamedTuple):

@@ -132,7 +132,7 @@ def family_figure(frame: pd.DataFrame, *, family: str) -> Figure:
     """Draw training over steps and CPU-seconds, and returns over adaptations and episodes.
 
     Args:
-        frame: the table of a family, see :mod:`bomrl_lite.experiments.locomotion`.
+        frame: the table of a family, see :mod:`bomrl_lite.course.experiments.locomotion`.
         family: whose yardsticks to draw.
     """
     figure, axes = plt.subplots(2, 2, figsize=(8.0, 4.9), sharey="row")

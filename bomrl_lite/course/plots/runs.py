@@ -12,7 +12,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from bomrl_lite.course.plots.style import relabel
-from bomrl_lite.run_folder import FREE
+from bomrl_lite.training.run_folder import FREE
 
 AXES = {
     "return_before": "mean return J before adaptation",

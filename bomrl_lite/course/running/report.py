@@ -10,7 +10,7 @@ from nbformat import NotebookNode
 
 from bomrl_lite.course.building.outputs import own_cells
 from bomrl_lite.course.running import results
-from bomrl_lite.files import write_atomically
+from bomrl_lite.training.files import write_atomically
 
 _BAND = (25.0, 75.0)  # where on the bar, in percent, the range begins and ends
 _HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*#*$", re.MULTILINE)

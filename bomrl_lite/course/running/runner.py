@@ -24,7 +24,7 @@ from bomrl_lite.course.running.results import (
     to_metrics,
     versions,
 )
-from bomrl_lite.files import write_atomically
+from bomrl_lite.training.files import write_atomically
 
 INTERRUPTED = 130
 _ROUNDING = 1e-9

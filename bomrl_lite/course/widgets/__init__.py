@@ -23,13 +23,7 @@ from bomrl_lite.course.widgets.hypergradients import (
     hypergradient_explorer,
     inner_step_size,
 )
-from bomrl_lite.course.widgets.player import (
-    Moment,
-    goals_of,
-    moment,
-    record_clips,
-    rollout_player,
-)
+from bomrl_lite.course.widgets.player import Moment, goals_of, moment, record_clips, rollout_player
 from bomrl_lite.course.widgets.variance import DialPoint, dial_point, variance_explorer
 
 __all__ = [

@@ -7,13 +7,14 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from bomrl_lite.adaptation import adapt, adapt_to_task, policy_return
+from bomrl_lite.adaptation.distances import DISTANCES
+from bomrl_lite.adaptation.objective import policy_return
+from bomrl_lite.adaptation.solve import adapt, adapt_to_task
 from bomrl_lite.course import plots
 from bomrl_lite.course.widgets.explorer import explorer
-from bomrl_lite.distances import DISTANCES
 from bomrl_lite.mdp import state_values
-from bomrl_lite.one_time_data import OneTimeData
-from bomrl_lite.policies import tabular_softmax
+from bomrl_lite.policies.networks import tabular_softmax
+from bomrl_lite.rollout.data import OneTimeData
 from bomrl_lite.tasks.frozen_lake import LakeMap
 from bomrl_lite.types import Params, TabularPolicy, TabularTask
 

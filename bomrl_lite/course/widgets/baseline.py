@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.func import vmap
 
-from bomrl_lite.adaptation import policy_gradient, policy_return
+from bomrl_lite.adaptation.objective import policy_gradient, policy_return
 from bomrl_lite.course import plots
 from bomrl_lite.course.widgets.explorer import explorer
-from bomrl_lite.linalg import add_scaled, dot, norm
 from bomrl_lite.mdp import state_values
+from bomrl_lite.solvers.linear import add_scaled, dot, norm
 from bomrl_lite.tasks.frozen_lake import LakeMap
 from bomrl_lite.types import Adaptation, Params, TabularPolicy, TabularTask
 

@@ -10,16 +10,21 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.func import grad, vmap
 
-from bomrl_lite.adaptation import adaptation_objective, policy_return
+from bomrl_lite.adaptation.distances import Distance
+from bomrl_lite.adaptation.meta_gradients import bomrl
+from bomrl_lite.adaptation.objective import adaptation_objective, policy_return
 from bomrl_lite.course import plots
 from bomrl_lite.course.widgets.explorer import explorer
-from bomrl_lite.distances import Distance
-from bomrl_lite.hypergradient import LinearSolver, implicit_vjp, is_solved, unrolled_hypergradient
-from bomrl_lite.linalg import add_scaled, conjugate_gradient, neumann_series, norm
-from bomrl_lite.linalg import null_space_safe_solve as dense
-from bomrl_lite.meta_gradients import bomrl
-from bomrl_lite.one_time_data import full_data
-from bomrl_lite.solvers import ascend
+from bomrl_lite.rollout.data import full_data
+from bomrl_lite.solvers.implicit import (
+    LinearSolver,
+    implicit_vjp,
+    is_solved,
+    unrolled_hypergradient,
+)
+from bomrl_lite.solvers.linear import add_scaled, conjugate_gradient, neumann_series, norm
+from bomrl_lite.solvers.linear import null_space_safe_solve as dense
+from bomrl_lite.solvers.maximize import ascend
 from bomrl_lite.types import HypergradientInfo, Params, TabularPolicy, TabularTask
 
 UNROLLED = "unrolled"

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from bomrl_lite.course.plots.locomotion import Clip, check_clips, return_so_far
-from bomrl_lite.physics.goal_marks import Direction, Goal, Speed
-from bomrl_lite.physics.render import frames, png
 from bomrl_lite.physics.robots import ROBOTS, load_model
+from bomrl_lite.render.goal_marks import Direction, Goal, Speed
+from bomrl_lite.render.render import frames, png
 from bomrl_lite.tasks.locomotion import LocomotionSimulator
 from bomrl_lite.tasks.robot_goals import Directions, Speeds
 

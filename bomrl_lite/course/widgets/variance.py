@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.func import vmap
 
-from bomrl_lite.adaptation import adapt_to_task, policy_return
+from bomrl_lite.adaptation.distances import d2
+from bomrl_lite.adaptation.objective import policy_return
+from bomrl_lite.adaptation.solve import adapt_to_task
 from bomrl_lite.course import plots
 from bomrl_lite.course.widgets.explorer import explorer
-from bomrl_lite.distances import d2
-from bomrl_lite.evaluate import optimal_returns
 from bomrl_lite.tasks.frozen_lake import HOLES, LakeMap, lake_tasks, random_map
 from bomrl_lite.theory import optimal_actions, task_variance
+from bomrl_lite.training.metrics import optimal_returns
 from bomrl_lite.types import Params, TabularPolicy, TabularTask
 
 

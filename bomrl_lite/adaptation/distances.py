@@ -1,0 +1,186 @@
+r"""How far one policy is from another: D_tau^2(pi_phi, pi_theta) of universal policy adaptation.
+
+A distance is one function of the signature ``distance(phi, theta, *, policy, state_weights)``; any
+function of that signature can be handed to the adaptation in its place. Three come with the course,
+in the numbering of Xu and Zhu (2410.09728):
+
+    D1^2 = E_{s ~ nu}[KL(pi_phi(.|s) || pi_theta(.|s))]     proximal and natural policy gradients
+    D2^2 = E_{s ~ nu}[KL(pi_theta(.|s) || pi_phi(.|s))]     exponential tilting
+    D3^2 = ||phi - theta||^2                                plain policy gradient
+
+nu is the occupancy of pi_phi: ``state_weights`` is that vector on the exact road, and the share of
+visits to every state (:func:`visit_shares`) on the sampled one.
+"""
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from bomrl_lite.policies.distributions import Categorical
+from bomrl_lite.solvers.linear import add_scaled, dot
+from bomrl_lite.types import Params, TabularPolicy
+
+StateDistance = Callable[[Tensor, Tensor], Tensor]
+"""d^2 of one state or of many: (log pi_phi, log pi_theta), both [..., A] -> [...]."""
+
+
+@runtime_checkable
+class Distance(Protocol):
+    """D^2(pi_phi, pi_theta) >= 0, differentiable in both; 0 where the two are equal."""
+
+    def __call__(
+        self, phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tensor
+    ) -> Tensor:
+        """Return a scalar; ``state_weights`` [S] are non-negative and sum to 1."""
+        ...
+
+
+def kl_divergence(
+    log_p: Float[Tensor, "*S A"], log_q: Float[Tensor, "*S A"]
+) -> Float[Tensor, "*S"]:
+    """KL(p || q) = sum_a p(a) (log p(a) - log q(a)), in nats.
+
+    0 log 0 counts as 0, so p may be deterministic; the value is infinite where q lacks an action
+    that p takes.
+    """
+    return Categorical(log_p).kl(Categorical(log_q))
+
+
+def reverse_kl_divergence(
+    log_p: Float[Tensor, "*S A"], log_q: Float[Tensor, "*S A"]
+) -> Float[Tensor, "*S"]:
+    """KL(q || p): the Kullback-Leibler divergence with its arguments exchanged."""
+    return kl_divergence(log_q, log_p)
+
+
+def d1(phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tensor) -> Tensor:
+    """D1^2 = E_{s ~ nu}[KL(pi_phi || pi_theta)], in nats."""
+    return state_weights @ _divergence(phi, theta, policy)
+
+
+def d2(phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tensor) -> Tensor:
+    """D2^2 = E_{s ~ nu}[KL(pi_theta || pi_phi)], in nats."""
+    return state_weights @ _divergence(theta, phi, policy)
+
+
+def d3(phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tensor) -> Tensor:
+    """D3^2 = ||phi - theta||^2, summed over all parameters; no state and no task matters."""
+    del policy, state_weights
+    difference = add_scaled(phi, -1.0, theta)
+    return dot(difference, difference)
+
+
+def add_distances(*terms: tuple[float, Distance]) -> Distance:
+    """Return the weighted sum of distances, such as D1^2 + (rho / 2) D3^2: a KL with a ridge.
+
+    Args:
+        terms: (weight >= 0, distance) each.
+    """
+    if not terms or any(weight < 0 for weight, _ in terms):
+        raise ValueError(
+            f"add_distances needs at least one (weight >= 0, distance), got weights "
+            f"{[weight for weight, _ in terms]}"
+        )
+
+    def total(
+        phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tensor
+    ) -> Tensor:
+        at = {"policy": policy, "state_weights": state_weights}
+        return torch.stack([weight * d(phi, theta, **at) for weight, d in terms]).sum()
+
+    return total
+
+
+def over_every(stride: int, distance: Distance, part: TabularPolicy) -> Distance:
+    """Return a distance that averages over every stride-th sample only.
+
+    Args:
+        stride: >= 1.
+        distance: an average over samples.
+        part: the policy as seen from samples 0, stride, 2 stride and so on.
+    """
+
+    def thinned(
+        phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tensor
+    ) -> Tensor:
+        del policy  # as seen from all samples
+        weights = state_weights[::stride]
+        return distance(phi, theta, policy=part, state_weights=weights / weights.sum())
+
+    return thinned
+
+
+DISTANCES: dict[str, Distance] = {"d1": d1, "d2": d2, "d3": d3}
+"""The distances by name, as the command line and ``MetaConfig.distance`` know them."""
+
+STATE_DISTANCES: dict[Distance, StateDistance] = {d1: kl_divergence, d2: reverse_kl_divergence}
+"""d^2 of one state, for the distances that are averages of one."""
+
+
+def visit_shares(
+    states: Int[Tensor, " M"], weights: Float[Tensor, " M"], num_states: int
+) -> Float[Tensor, " S"]:
+    r"""Return nu-hat(s) = sum_m w_m 1[s_m = s] / sum_m w_m: the sampled state weights.
+
+    With w = gamma^t its expectation is the occupancy of the sampling policy, so every distance of
+    this module is estimated from samples by passing it as ``state_weights``.
+
+    Args:
+        states: visited states.
+        weights: their weights, >= 0 and not all 0.
+        num_states: S.
+    """
+    if states.shape != weights.shape or not (weights.sum() > 0):
+        raise ValueError(
+            f"visit_shares needs one weight per visited state, >= 0 and not all 0, got states "
+            f"{tuple(states.shape)} and weights {tuple(weights.shape)} with sum {weights.sum():.3g}"
+        )
+    counts = torch.zeros(num_states, dtype=weights.dtype, device=weights.device)
+    return counts.index_add(0, states, weights) / weights.sum()
+
+
+def d1_from_samples(
+    log_prob_phi: Float[Tensor, " M"],
+    log_prob_theta: Float[Tensor, " M"],
+    weights: Float[Tensor, " M"],
+) -> Float[Tensor, ""]:
+    r"""Estimate D1^2 from actions that pi_phi took: mean of rho - 1 - log rho.
+
+    rho = pi_theta(a|s) / pi_phi(a|s). E[rho - 1] = 0, so the mean is unbiased, and every summand is
+    non-negative, unlike those of -log rho (Schulman, 2020, "Approximating KL divergence").
+
+    Args:
+        log_prob_phi: log pi_phi(a_m | s_m) of the sampled actions.
+        log_prob_theta: log pi_theta(a_m | s_m) of the same actions.
+        weights: their weights, such as gamma^t.
+    """
+    log_ratio = log_prob_theta - log_prob_phi
+    return _weighted_mean(log_ratio.expm1() - log_ratio, weights)
+
+
+def d2_from_samples(
+    log_prob_phi: Float[Tensor, " M"],
+    log_prob_theta: Float[Tensor, " M"],
+    weights: Float[Tensor, " M"],
+) -> Float[Tensor, ""]:
+    r"""Estimate D2^2 from actions that pi_phi took: mean of rho log rho - rho + 1.
+
+    Importance sampling turns E_theta[log rho] into E_phi[rho log rho]; the added 1 - rho averages
+    to 0 and makes every summand non-negative. Arguments as for :func:`d1_from_samples`.
+    """
+    log_ratio = log_prob_theta - log_prob_phi
+    return _weighted_mean(log_ratio.exp() * log_ratio - log_ratio.expm1(), weights)
+
+
+def _divergence(first: Params, second: Params, policy: TabularPolicy) -> Tensor:
+    """KL(pi_first || pi_second) of every state: from the table, or where it is not whole, asked."""
+    if policy.divergence is not None:
+        return policy.divergence(first, second)
+    return kl_divergence(policy.log_probs(first), policy.log_probs(second))
+
+
+def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    return (values * weights).sum() / weights.sum()

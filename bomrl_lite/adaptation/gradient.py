@@ -1,0 +1,62 @@
+r"""Alg as one gradient step: that of MAML on exact values, and on the data of any policy."""
+
+from torch.func import grad, vjp
+
+from bomrl_lite.adaptation.adapted import Adapted, DataOf, explicit_info, select
+from bomrl_lite.adaptation.objective import check_positive, policy_gradient, surrogate_objective
+from bomrl_lite.solvers.linear import add_scaled
+from bomrl_lite.types import Params, TabularPolicy, TabularTask
+
+
+def gradient_step(
+    phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float, step_size: float
+) -> Params:
+    r"""Take one policy-gradient step, the inner step of MAML (Finn et al., 1703.03400, sect. 2.2).
+
+    theta = phi + alpha \nabla J_tau(phi)
+
+    Args:
+        phi: where the step starts.
+        task: one task.
+        policy: how parameters become a policy.
+        gamma: discount in [0, 1).
+        step_size: alpha > 0, in units of parameters^2 per return.
+    """
+    if not step_size > 0:
+        raise ValueError(
+            f"step_size must be positive, got {step_size}: the step goes up the gradient of J"
+        )
+    return add_scaled(phi, step_size, policy_gradient(phi, task, policy=policy, gamma=gamma))
+
+
+def gradient_adaptation(
+    phi: Params,
+    data_of: DataOf,
+    *,
+    policy: TabularPolicy,
+    step_size: float,
+    names: tuple[str, ...] = (),
+    first_order: bool = False,
+) -> Adapted:
+    r"""Take one step up the surrogate: theta = phi + alpha \nabla_theta L at theta = phi.
+
+    (Finn et al., 1703.03400.) The rung of ``data_of`` makes it naive MAML, LVC or DiCE.
+
+    Args:
+        phi: meta-parameters.
+        data_of: phi -> one-time data.
+        policy: as seen from the samples.
+        step_size: alpha > 0, in parameters^2 per unit of the advantages.
+        names: parameters to adapt; none means all (head only: Raghu et al., 1909.09157).
+        first_order: take d theta / d phi for the identity.
+    """
+    check_positive("step_size", step_size)
+
+    def step(p: Params) -> Params:
+        moved = select(p, names)
+        slope = grad(lambda x: surrogate_objective({**p, **x}, data_of(p), policy=policy))(moved)
+        return {**p, **add_scaled(moved, step_size, slope)}
+
+    theta, back = vjp(step, phi)[:2]
+    pull_back = (lambda c: c) if first_order else (lambda c: back(c)[0])
+    return Adapted(theta, lambda c: (pull_back(c), explicit_info(phi)))

@@ -1,0 +1,73 @@
+r"""Inner problems: from the meta-parameters phi to the parameters theta of one task.
+
+MAML takes one gradient step on J; universal policy adaptation solves a problem on one-time data.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.func import grad
+
+from bomrl_lite.adaptation.distances import Distance
+from bomrl_lite.mdp import expected_return
+from bomrl_lite.rollout.data import OneTimeData
+from bomrl_lite.types import Params, TabularPolicy, TabularTask
+
+
+def policy_return(
+    params: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float
+) -> Tensor:
+    """J_tau(pi_params): the exact expected discounted return of a parametrised policy."""
+    return expected_return(policy.log_probs(params).exp(), task, gamma)
+
+
+def policy_gradient(
+    params: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float
+) -> Params:
+    r"""Gradient of J_tau(pi_params) in the parameters (Sutton et al., 1999, theorem 1).
+
+    \nabla J = 1/(1 - gamma) sum_s nu(s) sum_a \nabla pi(a | s) Q(s, a)
+
+    Computed by differentiating J itself; that the two agree is a test, and lesson 01 shows it.
+    """
+    return grad(lambda p: policy_return(p, task, policy=policy, gamma=gamma))(params)
+
+
+def surrogate_objective(theta: Params, data: OneTimeData, *, policy: TabularPolicy) -> Tensor:
+    r"""Return L(theta): what the data of pi_phi say about the return of pi_theta.
+
+    L(theta) = E_{s ~ nu, a ~ pi_phi}[pi_theta(a|s) / pi_phi(a|s) Q(s, a)]
+
+    (Xu and Zhu, 2410.09728; Schulman et al., 1502.05477, eq. 14.) In units of return;
+    at theta = phi its gradient is (1 - gamma) times that of J.
+    """
+    ratio = (policy.log_probs(theta) - data.log_probs).exp()
+    return (data.state_weights[:, None] * data.action_probs * ratio * data.q_values).sum()
+
+
+Surrogate = Callable[..., Tensor]
+"""(theta, data, *, policy) -> scalar: what the data promise for pi_theta."""
+
+
+def adaptation_objective(
+    theta: Params,
+    phi: Params,
+    data: OneTimeData,
+    *,
+    policy: TabularPolicy,
+    distance: Distance,
+    lam: float | Tensor,
+    surrogate: Surrogate = surrogate_objective,
+) -> Tensor:
+    r"""Return L(theta) - lam D^2(pi_phi, pi_theta), which Alg maximises over theta.
+
+    Both phi and the data may record a gradient: the hypergradient needs it.
+    """
+    apart = distance(phi, theta, policy=policy, state_weights=data.state_weights)
+    return surrogate(theta, data, policy=policy) - lam * apart
+
+
+def check_positive(name: str, value: float | Tensor) -> None:
+    """Raise ValueError unless a dial is positive; a tensor is the business of who computed it."""
+    if not isinstance(value, Tensor) and not value > 0:
+        raise ValueError(f"{name} must be positive, got {value}")

@@ -1,0 +1,232 @@
+"""Bars of the robots: how close to the physics they run, and how fast BO-MRL learns to run.
+
+Rates appear as their inverse, time over time, so that small is good as everywhere in the bench.
+"""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from torch import Tensor
+
+from bomrl_lite.course.bench.figure import Figure, cpu_seconds, ratio_of
+from bomrl_lite.physics import resolve_backend
+from bomrl_lite.physics.mujoco_batch import MujocoBatch
+from bomrl_lite.physics.robots import MODELS, ROBOTS, Integrator, load_model
+from bomrl_lite.policies.networks import gaussian_mlp
+from bomrl_lite.rollout.collect import collect, repeat
+from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
+from bomrl_lite.tasks.robot_goals import sample_signs
+from bomrl_lite.training.sampled_config import SampledConfig
+from bomrl_lite.training.sampled_problem import adapted_returns, make_problem
+from bomrl_lite.training.sampled_trainer import meta_step, meta_train, start_state
+
+STEPS = 100
+"""Steps of the environment in one window of time."""
+
+
+def stepping() -> Iterator[Figure]:
+    """Compare our simulator with MuJoCo's own open loop, on one thread and the same actions."""
+    for num in (64, 256, 1024):
+        actions = _actions("half_cheetah", num)
+        ours, limit = partial(_play, _simulator(num), actions), _open_loop(actions)
+        name = f"cheetah, N = {num}: stepping over MuJoCo's open loop"
+        yield Figure(name, ratio_of(ours, limit, rounds=7), "ratio", round(1 / 0.85, 2))
+
+
+def against_gymnasium() -> Iterator[Figure]:
+    """Compare wall time on all processors with gymnasium's SyncVectorEnv, which uses one."""
+    num = 64
+    actions = _actions("half_cheetah", num)
+    torch.set_num_threads(os.cpu_count() or 1)
+    try:
+        simulator = _simulator(num)
+        model = str(MODELS / ROBOTS["half_cheetah"].file)
+        theirs = gymnasium.make_vec(
+            "HalfCheetah-v5", num, vectorization_mode="sync", xml_file=model
+        )
+        theirs.reset(seed=0)
+        moves = actions.numpy()
+        ratios = []
+        for _ in range(7):
+            ours = _wall_seconds(lambda: _play(simulator, actions))
+            ratios.append(ours / _wall_seconds(lambda: [theirs.step(a) for a in moves]))
+    finally:
+        torch.set_num_threads(1)
+    name = "cheetah, N = 64: wall time over gymnasium's SyncVectorEnv"
+    yield Figure(name, statistics.median(ratios), "ratio", 0.4)
+
+
+def policy_in_the_loop() -> Iterator[Figure]:
+    """Measure what a 2 x 64 policy, the tape and the checks add to the physics."""
+    num = 256
+    policy, generator = gaussian_mlp(17, 6, log_std=-0.5, head_scale=0.1), _seeded()
+    phi = repeat(policy.init(generator), 4)
+    simulator = _simulator(num, tasks=4)
+    physics = _PhysicsClock()
+    with physics:
+        seconds = min(
+            cpu_seconds(lambda: collect(simulator, policy, phi, generator)) for _ in range(5)
+        )
+    name = "cheetah, N = 256: collecting with a policy over its physics"
+    yield Figure(name, 5 * seconds / physics.seconds, "ratio", 1.35)
+    each = 1e6 * seconds / (num * simulator.horizon)
+    yield Figure(
+        "cheetah, N = 256: one step, policy included", each, "CPU-us", round(1e6 / 15e3, 1)
+    )
+
+
+def meta_iterations() -> Iterator[Figure]:
+    """Compare a whole meta-iteration, 20 x 20 x 100, with the physics of its own steps."""
+    for label, method, bar in (
+        ("BO-MRL head", "bomrl_head", 1.35),
+        ("MAML-TRPO", "trpo_maml", 1.45),
+        ("ProMP", "promp", 1.45),
+        ("BO-MRL, all parameters", "bomrl", 2.0),
+    ):
+        config = _training(method, num_tasks=20)
+        problem = make_problem(config)
+        state = start_state(config, problem)
+        meta_step(state, config, problem)
+        ratios = []
+        for _ in range(3):
+            with _PhysicsClock() as physics:
+                whole = cpu_seconds(lambda s=state, c=config, p=problem: meta_step(s, c, p))
+            ratios.append(whole / physics.seconds)
+        yield Figure(f"cheetah meta-iteration over its physics, {label}", min(ratios), "ratio", bar)
+
+
+def running_learnt() -> Iterator[Figure]:
+    """Train BO-MRL on HalfCheetah direction; CPU-seconds, and minus the return after one step."""
+    config = _training("bomrl_head", num_tasks=4, iterations=30)
+    kept = []
+    seconds = cpu_seconds(lambda: kept.append(meta_train(config)))
+    state, problem = kept[0], make_problem(config)
+    tasks, generator = sample_signs(4, _seeded()), _seeded()
+    returns = adapted_returns(state.phi, tasks, problem, generator, moments=state.moments).mean(0)
+    name = "HalfCheetah direction, BO-MRL head, 0.48 M steps"
+    yield Figure(name, seconds, "CPU-s", 75.0)
+    yield Figure(f"{name}: return before", returns[0].item(), "return", 10.0)
+    yield Figure(f"{name}: minus return after", -returns[1].item(), "return", -80.0)
+
+
+def integrators() -> Iterator[Figure]:
+    """Compare the ant on implicitfast with the ant on gymnasium's Runge-Kutta."""
+    actions = _actions("ant", 64)
+
+    def play(integrator: Integrator) -> Callable[[], None]:
+        return partial(
+            _play, _simulator(64, family="ant/direction", integrator=integrator), actions
+        )
+
+    ratio = ratio_of(play("fast"), play("gym"), rounds=3)
+    yield Figure("ant, N = 64: fast over gymnasium's integrator", ratio, "ratio", round(1 / 3, 3))
+
+
+def on_a_gpu() -> Iterator[Figure]:
+    """Measure MuJoCo Warp and a meta-iteration on it; nothing where there is no GPU."""
+    if resolve_backend("auto") != "warp":
+        return
+    num = 8192
+    actions = _actions("half_cheetah", num).float().cuda()
+    simulator = _simulator(num)
+    _play(simulator, actions)  # records the graph
+    seconds = min(_device_seconds(lambda: _play(simulator, actions)) for _ in range(5))
+    each = 1e6 * seconds / (num * STEPS)
+    yield Figure("GPU, cheetah, N = 8192: one step", each, "us", round(1 / 0.6, 2))
+    times = {}
+    for backend in ("warp", "mujoco"):
+        torch.set_num_threads(2)
+        config = _training("bomrl_head", num_tasks=205, backend=backend)
+        problem = make_problem(config)
+        state = start_state(config, problem)
+        meta_step(state, config, problem)
+        times[backend] = _device_seconds(lambda s=state, c=config, p=problem: meta_step(s, c, p))
+    torch.set_num_threads(1)
+    ratio = times["warp"] / times["mujoco"]
+    yield Figure("GPU, meta-iteration of 4100 robots over 2 CPU cores", ratio, "ratio", 0.1)
+
+
+class _PhysicsClock:
+    """Adds up the CPU seconds that are spent inside the physics."""
+
+    def __enter__(self) -> "_PhysicsClock":
+        self.seconds, self._step, clock = 0.0, MujocoBatch.step, self
+
+        def timed(self: MujocoBatch, controls: Tensor, substeps: int) -> None:
+            start = time.process_time()
+            clock._step(self, controls, substeps)
+            clock.seconds += time.process_time() - start
+
+        MujocoBatch.step = timed
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        MujocoBatch.step = self._step
+
+
+def _seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def _training(method: str, **fields: Any) -> SampledConfig:
+    base = {"tasks": "cheetah/direction", "num_episodes": 20, "diagnose_every": 10000}
+    return SampledConfig(method=method, **base, **fields)  # pyright: ignore[reportArgumentType]
+
+
+def _simulator(
+    num: int,
+    *,
+    family: str = "cheetah/direction",
+    tasks: int = 1,
+    integrator: Integrator = "gym",
+) -> LocomotionSimulator:
+    goals = sample_signs(tasks, _seeded())
+    return LocomotionSimulator(FAMILIES[family], goals, num // tasks, STEPS, integrator=integrator)
+
+
+def _actions(robot: str, num: int) -> Tensor:
+    size = load_model(robot).nu
+    return 2 * torch.rand(STEPS, num, size, generator=_seeded(), dtype=torch.float64) - 1
+
+
+def _play(simulator: LocomotionSimulator, actions: Tensor) -> None:
+    generator = torch.Generator(actions.device).manual_seed(0)
+    simulator.reset(generator)
+    for action in actions:
+        simulator.step(action.unsqueeze(0), generator)
+
+
+def _open_loop(actions: Tensor) -> Callable[[], object]:
+    """Return the same steps in one call of MuJoCo's, which knows all controls from the start."""
+    from mujoco.batch import Batch
+
+    robot = ROBOTS["half_cheetah"]
+    controls = np.repeat(actions.numpy().transpose(1, 0, 2), robot.frame_skip, axis=1)
+    batch = Batch(load_model("half_cheetah"), len(controls), 1)
+
+    def run() -> object:
+        batch.reset()
+        return batch.rollout(controls.shape[1], controls)
+
+    return run
+
+
+def _wall_seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _device_seconds(work: Callable[[], object]) -> float:
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    work()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start

@@ -1,0 +1,194 @@
+"""Bars of the sampled road: iterations, hypergradients of the three recipes, training."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import grad, vmap
+
+from bomrl_lite.adaptation.adapted import Adapted
+from bomrl_lite.adaptation.distances import Distance, add_distances, d1, d2, d3
+from bomrl_lite.adaptation.episodes import sampled_meta_gradient
+from bomrl_lite.adaptation.gradient import gradient_adaptation
+from bomrl_lite.adaptation.head import head_adaptation
+from bomrl_lite.adaptation.natural import natural_adaptation, region_adaptation
+from bomrl_lite.adaptation.objective import surrogate_objective
+from bomrl_lite.adaptation.solve import solved_adaptation
+from bomrl_lite.course.bench.figure import Figure, cpu_seconds, ratio_of
+from bomrl_lite.course.experiments.inner_steps import inner_steps
+from bomrl_lite.course.experiments.setting import Scale
+from bomrl_lite.policies.networks import gaussian_mlp
+from bomrl_lite.rollout.collect import collect, repeat
+from bomrl_lite.rollout.data import SampleBatch, frozen_samples, policy_at, sample_batch
+from bomrl_lite.solvers.linear import add_scaled, dot, norm, scale
+from bomrl_lite.tasks import make_sampled_tasks
+from bomrl_lite.training.objective import Objective
+from bomrl_lite.training.sampled_config import SampledConfig
+from bomrl_lite.training.sampled_problem import collect_all, make_problem
+from bomrl_lite.training.sampled_trainer import meta_step, meta_train, start_state
+from bomrl_lite.types import Params, Policy
+
+SampledAlg = Callable[[Params], Adapted]
+
+
+def iteration_times() -> Iterator[Figure]:
+    """Time one whole meta-iteration, collecting included, after two to warm up."""
+    large = {"num_episodes": 20, "horizon": 100, "hidden": (64, 64), "diagnose_every": 1000}
+    tabular = {"tasks": "frozen_lake/holes-4x4", "horizon": 10, "diagnose_every": 1000}
+    for name, config, bar in (
+        ("navigation, MAML-TRPO, 20 x 20 x 100", SampledConfig(method="trpo_maml", **large), 1.2),
+        ("navigation, MAML, 20 x 20 x 100", SampledConfig(method="maml", **large), None),
+        ("navigation, ProMP, 20 x 20 x 100", SampledConfig(method="promp", **large), None),
+        ("navigation, BO-MRL B, 20 x 20 x 100", SampledConfig(method="bomrl", **large), None),
+        ("Frozen Lake, MAML, 20 x 20 x 10", SampledConfig(method="maml", **tabular), 0.2),
+    ):
+        problem = make_problem(config)
+        state = start_state(config, problem)
+        step = partial(meta_step, state, config, problem)
+        for _ in range(2):
+            step()
+        seconds = min(cpu_seconds(step) for _ in range(5))
+        yield Figure(f"meta-iteration, {name}", seconds, "CPU-s", bar)
+
+
+def recipe_errors() -> Iterator[Figure]:
+    """Compare each recipe's hypergradient with central differences, on frozen data, in float64."""
+    phi, before, outer = _frozen_problem()
+    generator = torch.Generator().manual_seed(1)
+    direction = {
+        name: torch.randn(leaf.shape, dtype=leaf.dtype, generator=generator)
+        for name, leaf in phi.items()
+    }
+    direction = scale(1 / norm(direction), direction)
+    for name, alg, bar in _recipes(before):
+        theta, pull = alg(phi)
+        got = dot(pull(grad(outer)(theta))[0], direction)
+
+        def value(t: float, alg: SampledAlg = alg) -> Tensor:
+            return outer(alg(add_scaled(phi, t, direction)).theta)
+
+        h = 1e-4
+        expected = (8 * (value(h) - value(-h)) - (value(2 * h) - value(-2 * h))) / (12 * h)
+        error = abs((got - expected) / expected).item()
+        yield Figure(f"hypergradient on samples, {name}", error, "relative", bar)
+
+
+def recipe_memory() -> Iterator[Figure]:
+    """Divide the peak memory of a sampled hypergradient at 100 inner steps by that at 1."""
+    rows = list(inner_steps(0, Scale(), None))
+    for way, bar in (("implicit", 1.1), ("unrolled", None)):
+        memory = {row["steps"]: float(row["megabytes"]) for row in rows if row["way"] == way}
+        name = f"{way} hypergradient on samples, peak memory, 100 to 1"
+        yield Figure(name, memory[100] / memory[1], "ratio", bar)
+
+
+def batching_gain() -> Iterator[Figure]:
+    """Divide the time of a vmapped meta-gradient over 20 tasks by that of a loop."""
+    configs = (
+        SampledConfig(method="maml", num_episodes=2),
+        SampledConfig(method="bomrl", num_episodes=2),
+        SampledConfig(method="maml", num_episodes=20),
+    )
+    for config in configs:
+        method, episodes = config.method, config.num_episodes
+        problem = make_problem(config)
+        state = start_state(config, problem)
+        tasks = problem.tasks.sample(20, state.generator, "train")
+        collected = collect_all(state.phi, tasks, problem, state.generator)
+        objective = Objective(problem, collected, state.phi, 0.0)
+
+        def one(
+            before: SampleBatch, after: SampleBatch, objective: Objective = objective
+        ) -> Params:
+            problem = objective.problem
+            dials = {"alg": problem.alg, "outer": objective.outer, "policy": problem.policy}
+            return sampled_meta_gradient(objective.old, (before,), after, **dials)[0]
+
+        pairs = (collected.before[0], collected.after)
+        singles = [tuple(SampleBatch(*(x[i] for x in b)) for b in pairs) for i in range(20)]
+
+        def batched(one: Any = one, pairs: Any = pairs) -> Any:
+            return vmap(one)(*pairs)
+
+        def looped(one: Any = one, singles: Any = singles) -> Any:
+            return [one(*pair) for pair in singles]
+
+        ratio = ratio_of(batched, looped, rounds=7)
+        bar = 0.25 if (method, episodes) == ("maml", 2) else None
+        name = f"vmapped {method} over 20 tasks x {episodes} episodes, against a loop"
+        yield Figure(name, ratio, "ratio", bar)
+
+
+def recipe_b_training() -> Iterator[Figure]:
+    """Train recipe B on navigation for 50 iterations: CPU-seconds, and minus the last return."""
+    config = SampledConfig(method="bomrl", diagnose_every=1000)
+    history: list[float] = []
+
+    def train() -> None:
+        state = meta_train(config)
+        history.extend(row["return_after"] for row in state.history)
+
+    yield Figure("recipe B on navigation, 50 iterations", cpu_seconds(train), "CPU-s", 60.0)
+    last = -sum(history[-5:]) / 5
+    yield Figure("  minus its return after adaptation, last 5", last, "return", 7.6)
+
+
+def _frozen_problem() -> tuple[Params, SampleBatch, Callable[[Params], Tensor]]:
+    """Return phi, one task's episodes, and an outer objective on others; float64."""
+    family, generator = make_sampled_tasks("navigation/circle"), torch.Generator().manual_seed(0)
+    task = family.sample(1, generator, "train")
+    task = type(task)(*(field.double() for field in task))
+    policy, simulator = _policy(), family.simulator(task, 10, 15)
+    phi = policy.init(generator)
+    before, after = (
+        sample_batch(collect(simulator, policy, repeat(phi, 1), generator), gamma=0.99, trace=0.95)
+        for _ in range(2)
+    )
+    before, after = (SampleBatch(*(field[0] for field in b)) for b in (before, after))
+    # Away from the policy that collected, as in the later ones of several epochs.
+    phi = {name: leaf + 0.02 * torch.randn_like(leaf) for name, leaf in phi.items()}
+    seen = policy_at(after, policy)
+
+    def outer(theta: Params) -> Tensor:
+        return surrogate_objective(theta, frozen_samples(theta, after, policy=policy), policy=seen)
+
+    return phi, before, outer
+
+
+def _policy() -> Policy:
+    return gaussian_mlp(2, 2, hidden=(12,), dtype=torch.float64)
+
+
+def _recipes(batch: SampleBatch) -> Iterator[tuple[str, SampledAlg, float]]:
+    policy = _policy()
+    seen, observations = policy_at(batch, policy), batch.observations.flatten(0, 1)
+    actions = batch.actions.flatten(0, 1)
+    data_of = partial(frozen_samples, batch=batch, policy=policy)
+    exact = {"tolerance": 1e-13, "max_iterations": 100}
+    quadratic = {
+        "distribution": lambda p, stride: policy.distribution(p, observations[::stride]),
+        "ridge": 1.0,
+    }
+    quadratic |= {"policy": seen, "data_of": data_of, **exact}
+    solved = {"policy": seen, "data_of": data_of, "lam": 1.0, "max_iterations": 30}
+
+    def ridged(base: Distance) -> Distance:
+        return add_distances((1.0, base), (0.5, d3))
+
+    yield "A: head, closed form", partial(
+        head_adaptation, data_of=data_of, policy=policy, observations=observations,
+        actions=actions, lam=0.3, ridge=1.0,
+    ), 1e-8  # fmt: skip
+    yield "B: all, KL and ridge", partial(natural_adaptation, lam=0.3, **quadratic), 1e-8
+    yield "trust region", partial(region_adaptation, delta=0.1, **quadratic), 1e-8
+    for key, base in (("D1", d1), ("D2", d2), ("D3", d3)):
+        alg = partial(solved_adaptation, distance=ridged(base), names=policy.head, **solved)
+        yield f"C: head, ratio, {key} and ridge", alg, 1e-8
+    few = {**solved, "max_iterations": 12}  # Newton from phi needs no more, and each is dear
+    alg = partial(solved_adaptation, distance=ridged(d1), dense=False, cg_iterations=120, **few)
+    yield "all, ratio, D1 and ridge", alg, 1e-6
+    yield "MAML (LVC)", partial(
+        gradient_adaptation, data_of=data_of, policy=seen, step_size=0.5
+    ), 1e-8  # fmt: skip

@@ -1,0 +1,273 @@
+"""The check engine: named steps that look at a learner's function, one after the other.
+
+A check asks its questions once, then runs its steps on the answers; the first step that is not
+content names itself, says what it expected and what it got and, for a known slip, the likely cause.
+Answers are compared here, in numpy, with oracles that share no code with the solution.
+"""
+
+import copy
+import inspect
+import re
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from bomrl_lite.course.checks.session import SESSION
+
+Function = Callable[..., Any]
+
+Gauge = Callable[[np.ndarray], np.ndarray]
+"""Brings an answer to the form in which it is compared: answers alike in it mean the same."""
+
+SLIP_TOLERANCE = 1e-6
+"""How well a known slip must explain the answers to be named."""
+
+EXPLAINED = 5
+"""Answers that a known slip must explain: the case by hand and one random instance of each size."""
+
+
+class NotSolved(NotImplementedError):  # noqa: N818 - no error, work to do
+    """The exercise still holds its ``raise NotImplementedError``."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Show the message alone: Jupyter and papermill ask for this method."""
+        return [str(self)]
+
+
+class CheckFailed(AssertionError):  # noqa: N818 - a verdict
+    """An answer is wrong: ``step`` is the name of the step that found it, ``cause`` its guess."""
+
+    def __init__(self, message: str, *, exercise: str, step: str, cause: str | None) -> None:
+        super().__init__(message)
+        self.exercise, self.step, self.cause = exercise, step, cause
+
+    def _render_traceback_(self) -> list[str]:
+        """Show the message alone."""
+        return [str(self)]
+
+
+class Wrong(Exception):  # noqa: N818 - a verdict of a step, never seen by learners
+    """What a step raises; the check adds the exercise and the step."""
+
+    def __init__(self, message: str, cause: str | None = None) -> None:
+        super().__init__(message)
+        self.message, self.cause = message, cause
+
+
+Slips = Mapping[str, np.ndarray]
+"""Likely cause -> the answer that a learner with this slip would give."""
+
+
+def as_it_is(answer: np.ndarray) -> np.ndarray:
+    """Compare an answer entry by entry: the gauge of most checks."""
+    return answer
+
+
+@dataclass(frozen=True)
+class Question:
+    """Arguments for the learner's function and the answer of an independent oracle."""
+
+    label: str
+    args: tuple[Any, ...]
+    expected: np.ndarray
+    slips: Callable[[], Slips] = dict
+    by_hand: bool = False
+
+
+@dataclass
+class Attempt:
+    """One learner's function and what it answered to every question."""
+
+    function: Function
+    exercise: str
+    name: str
+    questions: Sequence[Question]
+    tolerance: float
+    used: list[tuple[Any, ...]] = field(default_factory=list)
+    """The arguments after the call: a function may have changed them."""
+    returned: list[Any] = field(default_factory=list)
+    largest_error: float = 0.0
+    gauge: Gauge = as_it_is
+
+    def ask(self) -> None:
+        """Call the function on a fresh copy of every question."""
+        for question in self.questions:
+            args = copy.deepcopy(question.args)
+            answer = self.call(*args)
+            self.used.append(args)
+            self.returned.append(answer.detach().clone() if isinstance(answer, Tensor) else answer)
+
+    def call(self, *args: Any) -> Any:
+        """Call the function; an exception becomes :class:`Wrong`, an unsolved exercise passes."""
+        try:
+            return self.function(*args)
+        except Exception as error:
+            if isinstance(error, NotImplementedError) and str(error) in ("", self._stub):
+                raise
+            cause = _known_cause(error)
+            where = _learners_line(error, self.function)
+            raise Wrong(f"{type(error).__name__}: {error}{where}", cause) from None
+
+    def answers(self) -> Iterator[tuple[Question, np.ndarray]]:
+        """Pair questions and answers, in numpy."""
+        for question, answer in zip(self.questions, self.returned, strict=True):
+            yield question, answer.resolve_conj().cpu().numpy()
+
+    def compared(self) -> Iterator[tuple[Question, np.ndarray]]:
+        """Pair questions and answers, the latter in the form in which they are compared."""
+        for question, answer in self.answers():
+            yield question, self.gauge(answer)
+
+    @property
+    def _stub(self) -> str:
+        return f"exercise {self.exercise}"
+
+    @cached_property
+    def cause(self) -> str | None:
+        """Name the slip that explains the answers, if one does."""
+        complete = len(self.returned) == len(self.questions)
+        if not complete or not all(isinstance(answer, Tensor) for answer in self.returned):
+            return None
+        questions, answers = zip(*self.compared(), strict=True)
+        if all(
+            _agrees(a, q.expected, self.tolerance) for q, a in zip(questions, answers, strict=True)
+        ):
+            return None  # the values are right: whatever is wrong, they do not tell
+        return likely_cause(questions, answers)
+
+
+class Step(NamedTuple):
+    """A named part of a check; ``run`` raises :class:`Wrong`."""
+
+    name: str
+    run: Callable[[Attempt], None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """The check of one exercise; call it with the learner's function.
+
+    Args:
+        exercise: number, ``"1.1"``.
+        name: the function's name in the notebook.
+        reference: the package's own function; never an oracle.
+        make_questions: the questions with the oracle's answers; called when first needed.
+        steps: in the order in which they run.
+        tolerance: largest error of a right answer, relative to the largest entry if that is > 1.
+        gauge: what to do to an answer before it is compared; expected answers and slips are in that
+            form already. For logits, where a constant per state means nothing.
+    """
+
+    exercise: str
+    name: str
+    reference: Function
+    make_questions: Callable[[], Sequence[Question]]
+    steps: Sequence[Step]
+    tolerance: float = 1e-9
+    gauge: Gauge = as_it_is
+
+    def __call__(self, function: Function) -> Function:
+        """Check an answer and return the function to go on with.
+
+        Raises:
+            NotSolved: it still raises NotImplementedError, and ``use("reference")`` is not on.
+            CheckFailed: the first step that found a mistake; in both modes.
+        """
+        SESSION.states[self.exercise] = "open"
+        questions = self.make_questions()
+        attempt = Attempt(
+            function, self.exercise, self.name, questions, self.tolerance, gauge=self.gauge
+        )
+        try:
+            self._run(attempt)
+        except NotImplementedError:
+            return self._not_solved()
+        SESSION.states[self.exercise] = "solved"
+        count = sum(not question.by_hand for question in questions)
+        print(
+            f"ok  exercise {self.exercise} {self.name}: {len(self.steps)} steps, "
+            f"largest error {attempt.largest_error:.0e} (tolerance {self.tolerance:.0e}), "
+            f"{count} random instances"
+        )
+        return function
+
+    def example(self, index: int = 0) -> tuple[Any, ...]:
+        """Return the arguments of a question, to try a function on: 0 is the one done by hand."""
+        return copy.deepcopy(self.make_questions()[index].args)
+
+    def _run(self, attempt: Attempt) -> None:
+        for number, step in enumerate(self.steps, 1):
+            try:
+                step.run(attempt)
+            except Wrong as wrong:
+                cause = wrong.cause or attempt.cause
+                message = (
+                    f"[exercise {self.exercise}] {self.name} fails step {number} of "
+                    f"{len(self.steps)}, {step.name!r}:\n  {wrong.message}"
+                ) + (f"\n  Likely cause: {cause}." if cause else "")
+                raise CheckFailed(
+                    message, exercise=self.exercise, step=step.name, cause=cause
+                ) from None
+
+    def _not_solved(self) -> Function:
+        if SESSION.unsolved == "raise":
+            raise NotSolved(
+                f"[exercise {self.exercise}] not solved yet: "
+                "replace raise NotImplementedError and run the cell again."
+            ) from None
+        SESSION.states[self.exercise] = "reference"
+        print(f"exercise {self.exercise} not solved yet: going on with the reference")
+        return self.reference
+
+
+def error_of(got: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest error, relative to the largest entry if that exceeds 1; nan stays nan."""
+    scale = max(1.0, float(np.max(np.abs(expected), initial=0.0)))
+    return float(np.max(np.abs(got - expected), initial=0.0)) / scale
+
+
+def likely_cause(questions: Sequence[Question], answers: Sequence[np.ndarray]) -> str | None:
+    """Name the first known slip that gives these answers."""
+    if not all(np.isfinite(answer).all() for answer in answers):
+        return "a logarithm of 0, a division by 0 or a sum that diverges makes nan or infinity"
+    every = [question.slips() for question in questions[:EXPLAINED]]
+    for cause in every[-1]:
+        if all(_agrees(got, slips[cause]) for got, slips in zip(answers, every, strict=False)):
+            return cause
+    wanted = [question.expected for question in questions]
+    if all(_agrees(*pair, 1e-4) for pair in zip(answers, wanted, strict=True)):
+        return "close but not exact: part of it runs in float32, or a sum or loop stops too early"
+    return None
+
+
+def _agrees(got: np.ndarray, slip: np.ndarray, tolerance: float = SLIP_TOLERANCE) -> bool:
+    return got.shape == np.shape(slip) and error_of(got, slip) <= tolerance
+
+
+def _known_cause(error: Exception) -> str | None:
+    stub = re.fullmatch(r"exercise (\d+\.\d+)", str(error))
+    if stub and isinstance(error, NotImplementedError):
+        return f"it calls the function of exercise {stub[1]}, which is still to be solved"
+    if "does not require grad" in str(error):
+        return (
+            "what is differentiated records no gradient: its input is without requires_grad_(), or "
+            "a .detach(), no_grad, .item() cuts it off; torch.func.grad(f)(x) needs no preparation"
+        )
+    if "numpy() on Tensor that requires grad" in str(error):
+        return "stay in torch: .numpy() cuts the gradient off, and so would .detach()"
+    if re.search(r"same dtype|scalar type|dtype", str(error)):
+        return "torch.eye, zeros, tensor make float32 unless you pass the dtype of the input"
+    return None
+
+
+def _learners_line(error: Exception, function: Function) -> str:
+    """Quote the line of the learner's own code on which an exception began."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if code and frame.filename == code.co_filename]
+    return f"\n  in line {own[-1].lineno} of your cell: {own[-1].line}".rstrip(": ") if own else ""

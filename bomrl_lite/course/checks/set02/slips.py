@@ -1,0 +1,338 @@
+"""Known slips of exercise set 02: the likely cause, and the answer that it leads to."""
+
+import numpy as np
+
+from bomrl_lite.course.checks import oracles
+from bomrl_lite.course.checks.engine import Slips
+from bomrl_lite.course.checks.set02 import oracles as episodes
+from bomrl_lite.course.checks.set02.oracles import Batch, Scored
+
+PADDING = "padding counts: what stands where the mask is 0 never happened"
+NO_TAIL = "nothing follows a cut: an episode that was cut off goes on with final_values"
+TAIL_AT_END = (
+    "final_values counts where an episode ended by itself: there, nothing follows the last step"
+)
+TAIL_AT_T = "final_values comes after the last column: it belongs after the last step taken"
+
+
+def discounted_returns(batch: Batch) -> Slips:
+    """Return what mistakes about discounted returns lead to."""
+    right, mask, gamma = episodes.returns(batch), batch.mask, batch.gamma
+    steps = np.arange(mask.shape[1])
+    cut = np.where(batch.terminated, 0, batch.final_values)
+    late = _backwards(batch.paid(), gamma, cut)
+    left = mask.sum(-1, keepdims=True) - steps
+    return {
+        PADDING: mask * _backwards(batch.rewards, gamma, cut),
+        "padding counts, and it gets returns of its own": _backwards(batch.rewards, gamma, cut),
+        "padding still holds what follows the episode: its returns are 0": (
+            right + (1 - mask) * cut[:, None]
+        ),
+        NO_TAIL: episodes.returns(batch._replace(terminated=np.ones_like(batch.terminated))),
+        TAIL_AT_END: episodes.returns(batch._replace(terminated=np.zeros_like(batch.terminated))),
+        "it is the other way round: final_values follows a cut, not an end": (
+            episodes.returns(batch._replace(terminated=~batch.terminated))
+        ),
+        TAIL_AT_T: mask * late,
+        "final_values is added to the last reward without its gamma": (
+            right + mask * cut[:, None] * (gamma ** np.maximum(left - 1, 0) - gamma**left)
+        ),
+        "final_values is not discounted": (
+            right + mask * cut[:, None] * (1 - gamma ** np.maximum(left, 0))
+        ),
+        "gamma is missing: that is the plain sum": episodes.returns(batch._replace(gamma=1.0)),
+        "discounts count from the start, gamma^u: a return counts from its own step, gamma^(u-t)": (
+            gamma**steps * right
+        ),
+        "the reward of the step itself is missing": right - batch.paid(),
+        "every step gets the return of the whole episode": mask * right[:, :1],
+        "the past is summed: a return counts what follows": (
+            mask * _backwards(batch.paid()[:, ::-1], gamma, 0 * cut)[:, ::-1]
+        ),
+    }
+
+
+def generalised_advantages(batch: Batch) -> Slips:
+    """Return what mistakes about generalised advantages lead to."""
+    right, mask = episodes.advantages(batch), batch.mask
+    gamma, trace = batch.gamma, batch.trace
+    values = batch.values * mask
+    after = _following(batch)
+    errors = mask * (batch.rewards + gamma * after - batch.values)
+
+    def summed(each: np.ndarray, decay: float = gamma * trace) -> np.ndarray:
+        return mask * _backwards(each * mask, decay, np.zeros(len(mask)))
+
+    shifted = np.concatenate([batch.values[:, 1:], _tail(batch)[:, None]], -1)
+    return {
+        NO_TAIL: episodes.advantages(batch._replace(final_values=0 * batch.final_values)),
+        TAIL_AT_END: episodes.advantages(
+            batch._replace(terminated=np.zeros_like(batch.terminated))
+        ),
+        "it is the other way round: final_values follows a cut, not an end": (
+            episodes.advantages(batch._replace(terminated=~batch.terminated))
+        ),
+        "V of padding follows the last step: there stands final_values, or nothing": (
+            summed(batch.rewards + gamma * shifted - batch.values)
+        ),
+        TAIL_AT_T: summed(batch.rewards + gamma * shifted * _goes_on(batch) - batch.values),
+        PADDING: mask
+        * _backwards(
+            batch.rewards + gamma * shifted - batch.values, gamma * trace, np.zeros(len(mask))
+        ),
+        "trace is missing in gamma trace: that is return minus V": summed(errors, gamma),
+        "gamma is missing in gamma trace: errors are discounted by both": summed(errors, trace),
+        "the errors are not summed: that is trace = 0": errors,
+        "neither gamma nor trace discounts the errors": summed(errors, 1.0),
+        "V of the step itself is not subtracted in the error": summed(errors + values),
+        "V of the next step is missing in the error": summed(batch.rewards - values),
+        "V of the next step lacks its gamma": summed(errors + (1 - gamma) * after * mask),
+        "V is added to the sum: that is an estimate of Q": right + values,
+        "the sign is reversed": -right,
+        "the past is summed: errors that follow count": (
+            mask * _backwards(errors[:, ::-1], gamma * trace, np.zeros(len(mask)))[:, ::-1]
+        ),
+    }
+
+
+def lvc_values(batch: Batch) -> Slips:
+    """Return what mistakes about the LVC objective make of its value."""
+    credit, log_probs = episodes.returns(batch), batch.log_probs(batch.logits)
+    weights = batch.discounts()
+    return {
+        **_averages(batch, credit),
+        "log pi stands where the ratio belongs: it has that gradient, but not the value": (
+            np.sum(weights * log_probs * credit)
+        ),
+        "pi stands where the ratio belongs: the denominator is missing": (
+            np.sum(weights * np.exp(log_probs) * credit)
+        ),
+        "that is J, the first return alone: every step counts": np.sum(
+            batch.weights * credit[:, 0]
+        ),
+    }
+
+
+def lvc_gradients(batch: Batch) -> Slips:
+    """Return what mistakes about the LVC objective make of its gradient."""
+    phi, credit = batch.logits, episodes.returns(batch)
+    right = oracles.complex_step(lambda x: episodes.lvc_value(x, batch), phi)
+    return {
+        "numerator and denominator both move: the ratio is always 1, its gradient 0": 0 * phi,
+        "the numerator is stopped instead of the denominator": -right,
+        "the ratio is that of all steps so far: LVC weighs a return with its own action alone": (
+            oracles.complex_step(lambda x: _weighed(x, batch, credit, _past), phi)
+        ),
+        "the ratio is that of the whole episode: it is that of one action": (
+            oracles.complex_step(lambda x: _weighed(x, batch, credit, _whole), phi)
+        ),
+    }
+
+
+def lvc_hessians(batch: Batch) -> Slips:
+    """Return what mistakes about the LVC objective make of its second derivatives."""
+    credit = episodes.returns(batch)
+
+    def in_logs(x: np.ndarray) -> np.ndarray:
+        return (batch.discounts() * batch.log_probs(x) * credit).sum((-2, -1))
+
+    bent = episodes.hessian(in_logs, batch.logits)
+    right = episodes.hessian(lambda x: episodes.lvc_value(x, batch), batch.logits)
+    return {
+        "H1 is missing: log pi in place of the ratio has its gradient, but not its curvature": bent,
+        "H2 is missing: the curvature of log pi": right - bent,
+    }
+
+
+def dice_values(batch: Batch) -> Slips:
+    """Return what mistakes about the DiCE objective make of its value."""
+    paid, weights = batch.paid(), batch.discounts()
+    log_probs = np.cumsum(batch.log_probs(batch.logits), -1)
+    return {
+        **_averages(batch, paid),
+        "the sum of log pi stands where its magic box belongs": np.sum(weights * log_probs * paid),
+        "probabilities stand where the magic box belongs: nothing is subtracted": (
+            np.sum(weights * np.exp(log_probs) * paid)
+        ),
+        "the box is 0 in value: exp is missing": np.array(0.0),
+    }
+
+
+def dice_gradients(batch: Batch) -> Slips:
+    """Return what mistakes about the DiCE objective make of its gradient."""
+    phi, paid = batch.logits, batch.paid()
+    right = oracles.complex_step(lambda x: episodes.reweighted_return(x, batch), phi)
+
+    def with_causes(causes) -> np.ndarray:  # noqa: ANN001
+        return oracles.complex_step(lambda x: _weighed(x, batch, paid, causes), phi)
+
+    return {
+        "both terms of the box move: exp(x - x) is a plain 1": 0 * phi,
+        "the box stops the wrong term: exp(stop(x) - x)": -right,
+        "only a reward's own action is in its box: earlier actions caused it too": (
+            with_causes(_own)
+        ),
+        "all actions of the episode are in every box: later ones cause nothing": (
+            with_causes(_whole)
+        ),
+        "the actions that follow are in the box: those before a reward cause it": (
+            with_causes(_future)
+        ),
+        "a reward's own action is missing in its box": with_causes(_before),
+    }
+
+
+def dice_hessians(batch: Batch) -> Slips:
+    """Return what mistakes about the DiCE objective make of its second derivatives."""
+
+    def in_logs(x: np.ndarray) -> np.ndarray:
+        causes = np.cumsum(batch.log_probs(x), -1)
+        return (batch.discounts() * causes * batch.paid()).sum((-2, -1))
+
+    return {
+        "products of scores are missing: 1 + x - stop(x) has the gradient of the box, but not its "
+        "curvature": episodes.hessian(in_logs, batch.logits),
+    }
+
+
+def q_gradient(scored: Scored) -> Slips:
+    """Return what mistakes about the estimate of grad Q lead to."""
+    scores, credit = scored.scores, scored.credit[..., None]
+    right, decay = episodes.later_scores(scored), scored.gamma * scored.trace
+    power = decay ** np.arange(credit.shape[1])[:, None]
+    weighed = scores * credit
+    summed = lambda each: np.cumsum(each[:, ::-1], 1)[:, ::-1]  # noqa: E731
+    past = _backwards(weighed[:, ::-1], decay, 0 * weighed[:, 0])[:, ::-1]
+    return {
+        "the action of the step itself is there too: Q(s, a) is what follows a given a": (
+            right + weighed
+        ),
+        "trace is missing: later steps count (gamma trace)^(u-t)": (
+            episodes.later_scores(scored._replace(trace=1.0))
+        ),
+        "gamma is missing: later steps count (gamma trace)^(u-t)": (
+            episodes.later_scores(scored._replace(gamma=1.0))
+        ),
+        "later steps are not discounted": summed(weighed) - weighed,
+        "one discount too few: u - t counts from 0 for the step itself": right / decay,
+        "discounts count from the start, (gamma trace)^u": summed(power * weighed)
+        - power * weighed,
+        "the credit is that of step t: each later action is weighed with its own": (
+            credit * (episodes.later_scores(scored._replace(credit=0 * scored.credit + 1)))
+        ),
+        "the past is summed: actions that follow change Q": past - weighed,
+        "only the next step is there": (
+            decay * np.concatenate([weighed[:, 1:], 0 * weighed[:, :1]], 1)
+        ),
+        "the credit is missing: scores alone": (
+            episodes.later_scores(scored._replace(credit=0 * scored.credit + 1))
+        ),
+        "the sign is reversed": -right,
+    }
+
+
+def hessian_split(scored: Scored) -> Slips:
+    """Return what mistakes about H1, H2 and H12 lead to."""
+    h1, h2, h12 = right = episodes.split(scored)
+    weights = scored.weights[:, None]
+    equal = scored._replace(weights=0 * scored.weights + 1 / len(scored.weights))
+    powers = scored.gamma ** np.arange(scored.credit.shape[1])
+    plain = weights + 0 * powers
+    later = episodes.later_scores(scored._replace(trace=1.0))
+    own = later + scored.scores * scored.credit[..., None]
+    outer = lambda w, x, y: np.einsum("bt,bti,btj->ij", w, x, y)  # noqa: E731
+    bare = outer(weights * powers, scored.scores, scored.scores)
+    twice = outer(weights * powers * scored.credit, scored.scores, later)
+    return {
+        "H12 is transposed: its rows belong to the action, its columns to grad Q": (
+            np.stack([h1, h2, h12.T])
+        ),
+        "H12 comes with its transpose: that is H12 + H12^T": np.stack([h1, h2, h12 + h12.T]),
+        "H1 and H2 are swapped": right[[1, 0, 2]],
+        "weights are not used: episodes count equally": episodes.split(equal),
+        "the sum over episodes lacks the weights": episodes.split(
+            scored._replace(weights=0 * scored.weights + 1)
+        ),
+        "gamma^t is missing: step t counts w gamma^t": np.stack(
+            [
+                outer(plain * scored.credit, scored.scores, scored.scores),
+                np.einsum("bt,btij->ij", plain * scored.credit, scored.curvatures),
+                outer(plain, scored.scores, later),
+            ]
+        ),
+        "the returns are missing in H1": np.stack([bare, h2, h12]),
+        "grad Q is multiplied by the return again in H12": np.stack([h1, h2, twice]),
+        "the action of the step itself is in grad Q: H12 holds H1 then": np.stack(
+            [h1, h2, outer(weights * powers, scored.scores, own)]
+        ),
+        "H2 has the wrong sign": np.stack([h1, -h2, h12]),
+    }
+
+
+def _averages(batch: Batch, credit: np.ndarray) -> Slips:
+    """Return mistakes about the average over episodes of sum_t gamma^t x_t."""
+    plain = credit.sum(-1)
+    discounted = (batch.gamma ** np.arange(credit.shape[1]) * credit).sum(-1)
+    return {
+        "gamma^t is missing": plain @ batch.weights,
+        "weights are not used: episodes count equally": discounted.mean(),
+        "the sum over episodes lacks the weights": discounted.sum(),
+        "neither weights nor gamma^t are used": plain.mean(),
+        "the discounts begin with gamma: step 0 counts fully": (
+            batch.gamma * discounted @ batch.weights
+        ),
+        "steps are averaged: they are summed": discounted @ batch.weights / credit.shape[1],
+    }
+
+
+def _weighed(x: np.ndarray, batch: Batch, credit: np.ndarray, causes) -> np.ndarray:  # noqa: ANN001
+    """Return the sum of credits, each times the likelihood ratio of what is said to cause it."""
+    moved = causes(batch.log_probs(x) - batch.log_probs(batch.logits))
+    return (batch.discounts() * np.exp(moved) * credit).sum((-2, -1))
+
+
+def _own(logs: np.ndarray) -> np.ndarray:
+    return logs
+
+
+def _past(logs: np.ndarray) -> np.ndarray:
+    return np.cumsum(logs, -1)
+
+
+def _before(logs: np.ndarray) -> np.ndarray:
+    return np.cumsum(logs, -1) - logs
+
+
+def _future(logs: np.ndarray) -> np.ndarray:
+    return np.cumsum(logs[..., ::-1], -1)[..., ::-1]
+
+
+def _whole(logs: np.ndarray) -> np.ndarray:
+    return logs.sum(-1, keepdims=True) + 0 * logs
+
+
+def _tail(batch: Batch) -> np.ndarray:
+    return np.where(batch.terminated, 0, batch.final_values)
+
+
+def _following(batch: Batch) -> np.ndarray:
+    """Return V of what follows every step, [B, T]."""
+    after = np.concatenate([batch.values[:, 1:], batch.values[:, :1]], -1)
+    last = batch.mask.sum(-1).astype(int) - 1
+    after[np.arange(len(after)), last] = _tail(batch)
+    return after * batch.mask
+
+
+def _goes_on(batch: Batch) -> np.ndarray:
+    """Return 0 at the last step of an episode that ends before the last column, else 1."""
+    following = np.concatenate([batch.mask[:, 1:], np.ones_like(batch.mask[:, :1])], -1)
+    return following
+
+
+def _backwards(each: np.ndarray, decay: float, tail: np.ndarray) -> np.ndarray:
+    """Return y_t = x_t + decay y_{t+1} along axis 1, with y_T = tail."""
+    answer, total = np.empty_like(each), tail
+    for t in reversed(range(each.shape[1])):
+        total = each[:, t] + decay * total
+        answer[:, t] = total
+    return answer

@@ -1,0 +1,279 @@
+"""Known slips of exercise set 04: the likely cause, and the answer that it leads to."""
+
+import numpy as np
+
+from bomrl_lite.course.checks import oracles
+from bomrl_lite.course.checks.engine import Slips
+from bomrl_lite.course.checks.oracles import World
+from bomrl_lite.course.checks.set04 import oracles as bilevel
+from bomrl_lite.course.checks.set04.oracles import Climb, Landscape, lam_of
+
+FROZEN = "Q is held constant: it is Q of pi_phi, and moves with phi (a .detach() would freeze it)"
+NOT_FROZEN = "the gradient flows through Q: here Q counts as data (.detach())"
+
+
+def implicit_derivative(landscape: Landscape) -> Slips:
+    """Return what mistakes about d theta / d phi = -F_theta_phi / F_theta_theta lead to."""
+    (theta,) = landscape.argmax(landscape.phi)
+    bend = -landscape.curvature(np.array([theta]))[0, 0]
+    cross = landscape.mixed(np.array([theta]))[0, 0]
+    own = -np.exp(landscape.phi[0]) * (landscape.rays[0, 0] * theta) ** 2 / 2
+    slope = landscape.pull[0, 0] * theta + own
+    return {
+        "the minus sign of -F_theta_phi / F_theta_theta is missing": cross / bend,
+        "the fraction is upside down": -bend / cross,
+        "the division by F_theta_theta is missing": -cross,
+        "F_phi_phi stands where F_theta_phi belongs": -own / bend,
+        "F_phi_phi stands where F_theta_theta belongs": -cross / own,
+        "that is F_theta_phi alone": cross,
+        "that is F_theta_theta alone": bend,
+        "that is the derivative of F in phi, not that of theta": slope,
+        "theta is taken not to depend on phi": np.array(0.0),
+        "theta is taken to move exactly as phi does": np.array(1.0),
+    }
+
+
+def conjugate_gradient(matrix: np.ndarray, b: np.ndarray) -> Slips:
+    """Return what mistakes about the solution of A x = b lead to."""
+    x = np.linalg.lstsq(matrix, b, rcond=None)[0]
+    return {
+        "the sign is reversed: A x = -b": -x,
+        "that is A b: the system is not solved": matrix @ b,
+        "that is b: x starts at 0 and the residual at b": b,
+        "x never moves from its start at 0": np.zeros_like(b),
+        "it stops after one step": (b @ b) / (b @ matrix @ b) * b,
+        "b is divided by the diagonal of A": b / np.diag(matrix),
+    }
+
+
+def implicit_vjp(landscape: Landscape, cotangent: np.ndarray) -> Slips:
+    """Return what mistakes about pulling a cotangent back through an argmax lead to."""
+    theta = landscape.argmax(landscape.phi)
+    bend, cross = landscape.curvature(theta), landscape.mixed(theta)
+    x = np.linalg.solve(bend, cotangent)
+    return {
+        "the sign is reversed: the matrix of the linear system is MINUS the Hessian": -cross.T @ x,
+        "the linear system is not solved: that is the mixed derivative times the cotangent": (
+            cross.T @ cotangent
+        ),
+        "the cotangent is multiplied by the Hessian instead of solved with it": (
+            cross.T @ bend @ cotangent
+        ),
+        "that is x: it still has to be pulled back by the mixed derivative": x,
+        "that is -x: it still has to be pulled back by the mixed derivative": -x,
+        "that is the cotangent: d theta / d phi is taken as the identity": cotangent,
+        "only the diagonal of the Hessian is used": cross.T @ (cotangent / np.diag(bend)),
+        "theta is taken not to depend on phi; F(., phi) inside the gradient uses another phi": (
+            np.zeros_like(landscape.phi)
+        ),
+    }
+
+
+def simplex_solve(m: np.ndarray, c: np.ndarray) -> Slips:
+    """Return what mistakes about W c lead to."""
+    ones = np.ones_like(c)
+    solve = lambda b: np.linalg.solve(m, b[..., None])[..., 0]  # noqa: E731
+    raw, uniform = solve(c), solve(ones)
+    right = bilevel.on_simplex(m, c)
+    size = c.shape[-1]
+    return {
+        "the simplex is left out: that is M^-1 c, whose entries do not sum to 0": raw,
+        "the mean is subtracted: that is the nearest point in the Euclidean metric, not M's": (
+            raw - raw.mean(-1, keepdims=True)
+        ),
+        "c is centred before the solve, and nothing after it": solve(c - c.mean(-1, keepdims=True)),
+        "the division by 1^T M^-1 1 is missing": raw - uniform * raw.sum(-1, keepdims=True),
+        "1^T M^-1 1 is taken as the number of actions": (
+            raw - uniform * raw.sum(-1, keepdims=True) / size
+        ),
+        "the sum of c stands where that of M^-1 c belongs": (
+            raw - uniform * c.sum(-1, keepdims=True) / uniform.sum(-1, keepdims=True)
+        ),
+        "the correction is added instead of subtracted": 2 * raw - right,
+        "only the correction is there: M^-1 c is missing": right - raw,
+        "the sign is reversed": -right,
+        "M is used where its inverse belongs": (m @ c[..., None])[..., 0],
+    }
+
+
+def hypergradient(world: World) -> Slips:
+    """Return what mistakes about the hypergradient with D2 lead to."""
+    phi, lam, gamma = world.logits, lam_of(world), world.gamma
+    right, frozen = through_d2(world), frozen_d2(world)
+    q = oracles.q_values(world.probs, world)
+
+    def after(scale: float) -> np.ndarray:
+        def value(x: np.ndarray) -> np.ndarray:
+            tilt = oracles.q_values(oracles.softmax(x), world)
+            return oracles.policy_return(x + scale * tilt, world)
+
+        return oracles.complex_step(value, phi)
+
+    return {
+        FROZEN: frozen,
+        "only the way through Q is there: theta = phi + Q / lam depends on phi itself too": (
+            right - frozen
+        ),
+        "that is the gradient of J at phi, without any adaptation": (
+            oracles.return_gradient(phi, world)
+        ),
+        "lam is missing: theta = phi + Q / lam": after(1.0),
+        "Q is multiplied by lam: theta = phi + Q / lam": after(lam),
+        "Q has the wrong sign: theta = phi + Q / lam": after(-1 / lam),
+        "Q is multiplied by 1 - gamma in theta: theta = phi + Q / lam": after((1 - gamma) / lam),
+        "your value is 1 - gamma times the right one": (1 - gamma) * right,
+        "your value is 1 / (1 - gamma) times the right one": right / (1 - gamma),
+        "the sign is reversed: the return is maximised": -right,
+        "theta is held constant: the gradient does not flow through it": np.zeros_like(phi),
+        "J stands for what the old data promise: Q of pi_phi instead of the return of pi_theta": (
+            _promise_gradient(world)
+        ),
+        "Q of pi_theta is held constant in the outer return: its later steps depend on theta too": (
+            _first_step_alone(world, q)
+        ),
+    }
+
+
+def frozen_hypergradient(world: World) -> Slips:
+    """Return what mistakes about the frozen rung lead to."""
+    phi, frozen = world.logits, frozen_d2(world)
+    return {
+        NOT_FROZEN: through_d2(world),
+        "that is the gradient of J at phi, without any adaptation": (
+            oracles.return_gradient(phi, world)
+        ),
+        "only the way through Q is there, the very one to be cut": through_d2(world) - frozen,
+        "everything is held constant: theta = phi + Q / lam still depends on phi itself": (
+            np.zeros_like(phi)
+        ),
+        "the sign is reversed: the return is maximised": -frozen,
+        "the derivative is divided by lam: only Q is": frozen / lam_of(world),
+        "your value is 1 - gamma times the right one": (1 - world.gamma) * frozen,
+    }
+
+
+def hypergradient_d1(world: World) -> Slips:
+    """Return what mistakes about Proposition 1 with D1 lead to."""
+    probs, lam, phi = world.probs, lam_of(world), world.logits
+    q = oracles.q_values(probs, world)
+    adapted = bilevel.adapted_d1(probs, q, lam)
+    cotangent = oracles.complex_step(lambda p: bilevel.return_of_probs(p, world), adapted)
+    m = _diagonal(lam * probs / adapted**2)
+    x = bilevel.on_simplex(m, cotangent)
+
+    def pull(x: np.ndarray, towards_q: float = 1.0, towards_phi: float = 1.0) -> np.ndarray:
+        def slopes(y: np.ndarray) -> np.ndarray:
+            moved = oracles.softmax(y)
+            answer = towards_q * oracles.q_values(moved, world) + towards_phi * moved * (
+                lam / adapted
+            )
+            return (x * answer).sum((-2, -1))
+
+        return oracles.complex_step(slopes, phi)
+
+    theta = np.log(adapted)
+    return {
+        FROZEN: pull(x, towards_q=0),
+        "only the way through Q is there: D1 depends on phi itself too": pull(x, towards_phi=0),
+        "the simplex is left out: mu of the closed form moves with phi too": pull(
+            np.linalg.solve(m, cotangent[..., None])[..., 0]
+        ),
+        "M is that of D2, diag(lam / pi'), not diag(lam pi_phi / pi'^2)": pull(
+            bilevel.on_simplex(_diagonal(lam / adapted), cotangent)
+        ),
+        "lam is missing in M": pull(lam * x),
+        "lam is missing in the mixed derivative lam / pi'": pull(x, towards_phi=1 / lam),
+        "the mixed derivative has the wrong sign": pull(x, towards_phi=-1),
+        "Q has the wrong sign": pull(x, towards_q=-1),
+        "that is the hypergradient of D2": through_d2(world),
+        "d theta / d phi is taken as the identity: that is the gradient of J at theta": (
+            oracles.return_gradient(theta, world)
+        ),
+        "that is the gradient of J at phi, without any adaptation": (
+            oracles.return_gradient(phi, world)
+        ),
+        "the sign is reversed: the return is maximised": -pull(x),
+        "your value is 1 - gamma times the right one": (1 - world.gamma) * pull(x),
+    }
+
+
+def unrolled_hypergradient(climb: Climb) -> Slips:
+    """Return what mistakes about differentiating through the steps lead to."""
+    phi = climb.landscape.phi
+
+    def through(
+        steps: int = climb.num_steps,
+        *,
+        size: float = climb.step_size,
+        start: np.ndarray | None = None,
+        inside: np.ndarray | None = None,
+    ) -> np.ndarray:
+        run = climb._replace(num_steps=steps, step_size=size)
+
+        def value(x: np.ndarray) -> np.ndarray:
+            begin = x if start is None else start + 0 * x
+            return run.value(run.end(begin, x if inside is None else inside))
+
+        return bilevel.vector_gradient(value, phi)
+
+    end = climb.end(phi, phi)
+    first_order = bilevel.vector_gradient(climb.value, end)
+    return {
+        "one step too few": through(climb.num_steps - 1),
+        "one step too many": through(climb.num_steps + 1),
+        "the steps go down: F is maximised over theta": through(size=-climb.step_size),
+        "the start is cut off: theta_0 = phi depends on phi (a .detach() would do that)": through(
+            start=phi
+        ),
+        "F's own phi is held constant: F(theta, phi) depends on phi in every step": through(
+            inside=phi
+        ),
+        "the steps are cut off: that is the gradient of J at theta_K": first_order,
+        "the steps start at 0 instead of at phi": through(start=np.zeros_like(phi)),
+        "that is the gradient of J at phi: no step is taken": bilevel.vector_gradient(
+            climb.value, phi
+        ),
+        "that is the hypergradient of the argmax, which the steps have not reached": (
+            bilevel.vector_gradient(lambda x: climb.value(climb.landscape.argmax(x)), phi)
+        ),
+        "nothing reaches phi: theta_K is cut off": np.zeros_like(phi),
+        "the sign is reversed": -through(),
+    }
+
+
+def through_d2(world: World) -> np.ndarray:
+    """Return the full hypergradient with D2."""
+    return oracles.complex_step(lambda x: bilevel.return_after_d2(x, world), world.logits)
+
+
+def frozen_d2(world: World) -> np.ndarray:
+    """Return the hypergradient with D2 that holds Q constant."""
+    q = oracles.q_values(world.probs, world)
+    return oracles.complex_step(lambda x: bilevel.return_after_d2(x, world, q), world.logits)
+
+
+def _promise_gradient(world: World) -> np.ndarray:
+    """Return the gradient of sum_s nu(s) <pi_theta, Q> / (1 - gamma), all at pi_phi but theta."""
+
+    def promise(x: np.ndarray) -> np.ndarray:
+        probs = oracles.softmax(x)
+        q, nu = oracles.q_values(probs, world), oracles.occupancy(probs, world)
+        after = oracles.softmax(x + q / lam_of(world))
+        return (nu[..., None] * after * q).sum((-2, -1)) / (1 - world.gamma)
+
+    return oracles.complex_step(promise, world.logits)
+
+
+def _first_step_alone(world: World, q: np.ndarray) -> np.ndarray:
+    """Return the gradient of sum_s rho(s) <pi_theta, Q^theta>, with Q^theta held constant."""
+    after = oracles.q_values(oracles.softmax(world.logits + q / lam_of(world)), world)
+
+    def value(x: np.ndarray) -> np.ndarray:
+        tilt = oracles.q_values(oracles.softmax(x), world) / lam_of(world)
+        return (oracles.softmax(x + tilt) * after).sum(-1) @ world.start
+
+    return oracles.complex_step(value, world.logits)
+
+
+def _diagonal(entries: np.ndarray) -> np.ndarray:
+    return entries[..., None] * np.eye(entries.shape[-1])

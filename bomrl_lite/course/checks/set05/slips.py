@@ -1,0 +1,247 @@
+"""Known slips of exercise set 05: the likely cause, and the answer that it leads to.
+
+These are mistakes on purpose; where a linear solve is shorter than a sum over time, it is used.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from bomrl_lite.course.checks import oracles
+from bomrl_lite.course.checks.engine import Slips
+from bomrl_lite.course.checks.set05 import oracles as planted_oracles
+from bomrl_lite.course.checks.set05.oracles import Family, Planted
+
+CUT = "the occupancy is held constant: the gradient does not flow through it (no .detach())"
+
+
+def optimal_actions(planted: Planted) -> Slips:
+    """Return what mistakes about the optimal actions lead to."""
+    world, optimal = planted.world, planted.optimal
+    uniform = np.full_like(optimal, 1 / optimal.shape[1])
+    greedy_for = {
+        "at_once": world.reward,
+        "uniform": oracles.q_values(uniform, world),
+    }
+    return {
+        "ties are ignored: only one of several optimal actions is marked": _first(optimal),
+        "ties are ignored: only the last of several optimal actions is marked": (
+            _first(optimal[:, ::-1])[:, ::-1]
+        ),
+        "the marks are exchanged: 1 stands for optimal": 1 - optimal,
+        "each row is divided by its sum: every optimal action has its own 1": (
+            optimal / optimal.sum(-1, keepdims=True)
+        ),
+        "the actions are judged by the uniform policy's Q, not by that of an optimal policy": (
+            _is_best(greedy_for["uniform"])
+        ),
+        "the actions are judged by the first reward alone: gamma P V is missing": (
+            _is_best(greedy_for["at_once"])
+        ),
+        "Q is compared with the best of the whole table, not with the best of its own state": (
+            _is_best(_best_q(planted), None)
+        ),
+    }
+
+
+def distance_to_optimum(planted: Planted) -> Slips:
+    """Return what mistakes about the distance lead to."""
+    world, optimal = planted.world, planted.optimal
+    probs, start = world.probs, world.start
+    nu, mass = oracles.occupancy(probs, world), (probs * optimal).sum(-1)
+    first = (probs * _first(optimal)).sum(-1)
+    uniform = optimal / optimal.sum(-1, keepdims=True)
+    to_uniform = (uniform * np.log(np.where(optimal > 0, uniform / probs, 1))).sum(-1)
+    average = -(uniform * np.log(probs)).sum(-1)
+    away = oracles.occupancy(uniform, world)
+    right = -nu @ np.log(mass)
+    return {
+        "the states are not averaged: weigh them by the occupancy and add up": -np.log(mass),
+        "the weighted states are not added up": -nu * np.log(mass),
+        "the sign is reversed: a distance is not negative": -right,
+        "only one optimal action counts: with ties, every mixture of them is optimal": (
+            -nu @ np.log(first)
+        ),
+        "that is the distance to the UNIFORM mixture of optimal actions, not to the nearest one": (
+            nu @ to_uniform
+        ),
+        "log pi is averaged over the optimal actions: add up their probabilities first": (
+            nu @ average
+        ),
+        "log pi is added up over the optimal actions: add up their probabilities first": (
+            -nu @ (optimal * np.log(probs)).sum(-1)
+        ),
+        "every state weighs the same: the weights are the occupancy": -np.log(mass).mean(),
+        "the states are added up without weights: the weights are the occupancy": (
+            -np.log(mass).sum()
+        ),
+        "task.start stands where the occupancy belongs": -start @ np.log(mass),
+        "the occupancy is that of an optimal policy: D^2 weighs states by where pi_phi goes": (
+            -away @ np.log(mass)
+        ),
+        "the occupancy is not normalised: your value is 1 / (1 - gamma) times the right one": (
+            right / (1 - world.gamma)
+        ),
+        "the logarithm is taken of the average over states: take it in every state": (
+            -np.log(nu @ mass)
+        ),
+        "the logarithm is missing: that is the probability of an action that is not optimal": (
+            1 - nu @ mass
+        ),
+    }
+
+
+def distance_gradient(planted: Planted, weight: np.ndarray) -> Slips:
+    """Return what differentiating the distance gives if the occupancy is cut off."""
+    world, optimal = planted.world, planted.optimal
+    nu = oracles.occupancy(world.probs, world)
+
+    def frozen(x: np.ndarray) -> np.ndarray:
+        return -(nu * np.log((oracles.softmax(x) * optimal).sum(-1))).sum(-1)
+
+    return {CUT: weight * oracles.complex_step(frozen, world.logits)}
+
+
+def middle_policy(family: Family) -> Slips:
+    """Return the mean distances that other policies than the middle one have."""
+    members = family.members
+    masks = np.array([each.optimal for each in members])
+    shares = masks / masks.sum(-1, keepdims=True)
+    mean_of = lambda logits: planted_oracles.mean_distance(logits, members)  # noqa: E731
+    return {
+        "that is the uniform policy: it is where to start, not where to stop": (
+            mean_of(np.zeros_like(family.logits))
+        ),
+        "the tasks' optimal policies are averaged alike in all states: a task counts for more "
+        "in the states where its occupancy is larger": mean_of(_log(shares.mean(0))),
+        "logits of the optimal actions are averaged: the distance does not average logits": (
+            mean_of(masks.mean(0))
+        ),
+    }
+
+
+def gain_by_state(planted: Planted) -> Slips:
+    """Return what mistakes about the performance difference lead to."""
+    world, gamma = planted.world, planted.world.gamma
+    theta_world = world._replace(logits=planted.theta)
+    before, after = world.probs, theta_world.probs
+    nu, nu_after = oracles.occupancy(before, world), oracles.occupancy(after, world)
+    q, q_after = oracles.q_values(before, world), oracles.q_values(after, world)
+    v, v_after = (before * q).sum(-1), (after * q_after).sum(-1)
+    expected = (after * q).sum(-1)
+    right = nu_after * (expected - v) / (1 - gamma)
+    return {
+        "the states are those that pi_phi visits: that is the surrogate's gain, not the return's": (
+            nu * (expected - v) / (1 - gamma)
+        ),
+        "the factor 1 / (1 - gamma) is missing": (1 - gamma) * right,
+        "Q stands where the advantage belongs": nu_after * expected / (1 - gamma),
+        "the advantage is not averaged: weigh the actions by pi_theta and add up": (
+            nu_after[:, None] * (q - v[:, None]) / (1 - gamma)
+        ),
+        "the actions are not added up": (
+            nu_after[:, None] * after * (q - v[:, None]) / (1 - gamma)
+        ),
+        "the advantages of pi_phi are averaged by pi_phi itself: that is always 0": 0 * right,
+        "the advantages are those of pi_theta": (
+            nu_after * ((before * q_after).sum(-1) - v_after) / (1 - gamma)
+        ),
+        "the roles are exchanged: that is J(phi) - J(theta)": (
+            nu * ((before * q_after).sum(-1) - v_after) / (1 - gamma)
+        ),
+        "the sign is reversed": -right,
+        "task.start stands where the occupancy belongs": world.start * (expected - v) / (1 - gamma),
+        "that is the difference of the values at the start; ask in which state it is EARNED": (
+            world.start * (v_after - v)
+        ),
+        "the states are added up: every state has its own share": right.sum(),
+    }
+
+
+def rigorous_lambda(planted: Planted) -> Slips:
+    """Return what mistakes about lam_0 lead to."""
+    world, gamma = planted.world, planted.world.gamma
+    nu, q = oracles.occupancy(world.probs, world), oracles.q_values(world.probs, world)
+    advantage = q - (world.probs * q).sum(-1, keepdims=True)
+    right: Any = planted_oracles.safe_weight(planted)
+    least, a_max = nu[nu > 1e-12].min(), np.abs(advantage).max()
+    best = oracles.q_values(planted.optimal / planted.optimal.sum(-1, keepdims=True), world)
+    gap_of_action = np.abs(best - best.max(-1, keepdims=True)).max()
+    return {
+        "the factor 2 is missing": right / 2,
+        "the factor gamma is missing": right / gamma,
+        "the factor 1 / (1 - gamma) is missing": right * (1 - gamma),
+        "there is one factor 1 / (1 - gamma) too many": right / (1 - gamma),
+        "the square root of nu_min is missing": right / np.sqrt(least),
+        "nu_min is multiplied by, not divided by": right * least,
+        "nu_min is missing": right * np.sqrt(least),
+        "the largest occupancy stands where the smallest belongs": (
+            right * np.sqrt(least / nu.max())
+        ),
+        "the mean occupancy stands where the smallest belongs": right * np.sqrt(least / nu.mean()),
+        "Q stands where the advantage belongs": right * np.abs(q).max() / a_max,
+        "the advantages are averaged: A_max is the largest": (
+            right * np.abs(advantage).mean() / a_max
+        ),
+        "the advantages are those of an optimal policy, not of pi_phi": (
+            right * gap_of_action / a_max
+        ),
+    }
+
+
+def gap_bound(planted: Planted) -> Slips:
+    """Return what mistakes about the bound lead to."""
+    gamma, lam = planted.world.gamma, planted_oracles.lam_of(planted)
+    least: Any = planted_oracles.safe_weight(planted)
+    apart: Any = planted_oracles.distance(planted.world.logits, planted)
+    right: Any = planted_oracles.gap_bound(planted, lam)
+    return {
+        "lam_0 is missing: the bound pays for both inequalities": lam / (1 - gamma) * apart,
+        "lam is missing: the bound pays for both inequalities": least / (1 - gamma) * apart,
+        "lam and lam_0 are subtracted": (lam - least) / (1 - gamma) * apart,
+        "the factor 1 / (1 - gamma) is missing": (1 - gamma) * right,
+        "there is one factor 1 / (1 - gamma) too many": right / (1 - gamma),
+        "that is lam (1 + gamma) / (1 - gamma) D^2, the illustrative bound: no theorem says it": (
+            lam * (1 + gamma) / (1 - gamma) * apart
+        ),
+        "the square root of D^2 is taken": (lam + least) / (1 - gamma) * np.sqrt(apart),
+        "D^2 is squared once more: distance_to_optimum returns D^2": (
+            (lam + least) / (1 - gamma) * apart**2
+        ),
+    }
+
+
+def fit_rate(gaps: np.ndarray) -> Slips:
+    """Return what mistakes about the fit lead to."""
+    columns, means = planted_oracles.terms(len(gaps)), planted_oracles.running_means(gaps)
+    free = np.linalg.lstsq(columns, means, rcond=None)[0]
+    right = planted_oracles.non_negative_fit(columns, means)
+    return {
+        "nothing keeps K, M and the floor from being negative": free,
+        "negative terms are set to 0 after the fit: the others must be fitted anew without them": (
+            free.clip(min=0)
+        ),
+        "the fit is to the gaps themselves, not to their running average": (
+            planted_oracles.non_negative_fit(columns, gaps)
+        ),
+        "the fit is to the running sum: divide it by the number of its gaps": (
+            planted_oracles.non_negative_fit(columns, gaps.cumsum())
+        ),
+        "the order is K, M, floor; yours is the other way round": right[::-1],
+    }
+
+
+def _first(optimal: np.ndarray) -> np.ndarray:
+    return np.eye(optimal.shape[1])[optimal.argmax(-1)]
+
+
+def _is_best(q: np.ndarray, axis: int | None = -1) -> np.ndarray:
+    return (q >= q.max(axis, keepdims=True) - 1e-9).astype(float)
+
+
+def _best_q(planted: Planted) -> np.ndarray:
+    return oracles.q_values(planted.optimal / planted.optimal.sum(-1, keepdims=True), planted.world)
+
+
+def _log(probs: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(probs, 1e-300))

@@ -1,0 +1,299 @@
+"""Known slips of exercise set 06: the likely cause, and the answer that it leads to.
+
+These are mistakes on purpose.
+"""
+
+import numpy as np
+
+from bomrl_lite.course.checks.engine import Slips
+from bomrl_lite.course.checks.set06 import oracles
+from bomrl_lite.course.checks.set06.oracles import Fleet, Portion, Protocols, Samples
+
+BROADCAST = (
+    "shapes are compared from the last dimension on: a value per task, [N], meets the episodes of "
+    "[N, B]; x[:, None] makes it a column"
+)
+"""Where sizes differ it is an error, where they agree a wrong answer."""
+SINGULAR = (
+    "where a feature is always 0, or samples are fewer than features, C is singular: the ridge is "
+    "what makes it invertible"
+)
+POISON = (
+    "0 * nan is nan: select what counts with torch.where or x[mask > 0] instead of multiplying by "
+    "a mask"
+)
+
+
+def speed_reward(fleet: Fleet) -> Slips:
+    """Return what mistakes about the reward lead to."""
+    dt, speeds, squares = fleet.step_seconds, fleet.speeds[:, None], fleet.actions**2
+    v = (fleet.after - fleet.before) / dt
+    missed, effort = np.abs(v - speeds), squares.sum(-1)
+    cost = 0.05 * effort
+    wrong: dict[str, np.ndarray] = {}
+    if fleet.before.shape[0] == fleet.before.shape[1]:
+        wrong["every episode has a goal: " + BROADCAST] = -np.abs(v - fleet.speeds) - cost
+    return wrong | {
+        "step_seconds is missing: v is a distance divided by a time": (
+            -np.abs(v * dt - speeds) - cost
+        ),
+        "the distance is multiplied by step_seconds: divide": -np.abs(v * dt**2 - speeds) - cost,
+        "v has the wrong sign: after minus before": -np.abs(-v - speeds) - cost,
+        "the effort is averaged over joints: it is summed": -missed - 0.05 * squares.mean(-1),
+        "|a| stands where |a|^2 belongs": -missed - 0.05 * np.sqrt(effort),
+        "absolute actions are summed: they are squared": (
+            -missed - 0.05 * np.abs(fleet.actions).sum(-1)
+        ),
+        "the factor 0.05 of the effort is missing": -missed - effort,
+        "the factor of the effort is 0.05": -missed - 0.5 * effort,
+        "the effort is missing": -missed,
+        "effort is paid for: it costs": -missed + cost,
+        "the sign of |v - v*| is reversed": missed - cost,
+        "|v - v*| is squared": -(missed**2) - cost,
+        "the absolute value is missing: too slow is as wrong as too fast": v - speeds - cost,
+        "the goal is missing: that pays for standing still": -np.abs(v) - cost,
+    }
+
+
+def observe(case: tuple[np.ndarray, np.ndarray, int]) -> Slips:
+    """Return what mistakes about observations lead to."""
+    qpos, qvel, num_tasks = case
+    seen = np.concatenate([qpos[:, 1:], qvel], -1)
+
+    def rows(*columns: np.ndarray) -> np.ndarray:
+        each = np.concatenate(columns, -1)
+        return each.reshape(num_tasks, -1, each.shape[-1])
+
+    by_episode = seen.reshape(-1, num_tasks, seen.shape[-1]).swapaxes(0, 1)
+    return {
+        "the place x is still there: leave the first position out": rows(qpos, qvel),
+        "the first velocity is left out too: only the place is unseen": rows(
+            qpos[:, 1:], qvel[:, 1:]
+        ),
+        "the LAST position is left out: x is the first": rows(qpos[:, :-1], qvel),
+        "velocities come first: positions do": rows(qvel, qpos[:, 1:]),
+        "simulations are read episode by episode: they are numbered task by task": by_episode,
+        "tasks and episodes have changed places": rows(seen).swapaxes(0, 1),
+        "the simulations are not split into tasks and episodes": seen,
+        "velocities are missing": rows(qpos[:, 1:]),
+    }
+
+
+def deal(case: tuple[np.ndarray, int]) -> Slips:
+    """Return what mistakes about dealing lead to."""
+    values, count = case
+    apart = np.repeat(values[:, None], count, axis=1)
+    return {
+        "that is 0, 1, 2, 0, 1, 2, the order of repeat, tile and cat: simulations are numbered "
+        "task by task, 0, 0, 1, 1, 2, 2, as repeat_interleave does": (
+            np.concatenate([values] * count)
+        ),
+        "tasks and episodes are still two dimensions: flatten(0, 1)": apart,
+        "the new dimension for episodes is in front: it follows the tasks": apart.swapaxes(0, 1),
+        "the values are repeated along the last dimension: rows are to be repeated": (
+            np.repeat(values, count, axis=-1)
+        ),
+        "all dimensions are repeated and flattened: without dim=0 that is what happens": (
+            np.repeat(values, count)
+        ),
+    }
+
+
+def mean_returns(case: tuple[np.ndarray, np.ndarray]) -> Slips:
+    """Return what mistakes about ends lead to."""
+    paid, over = case
+    ends = np.cumsum(over, -1)
+    going = (ends - over == 0).astype(float)
+    right, lengths = (going * paid).sum(-1), going.sum(-1)
+    late = np.concatenate([np.zeros_like(over[..., :1]), over[..., :-1]], -1)
+    return {
+        "all steps count, also those after the end": paid.sum(-1).mean(-1),
+        "the reward of the step that ends an episode is missing: over tells what is after it": (
+            ((ends == 0) * paid).sum(-1).mean(-1)
+        ),
+        "only steps marked over are left out: an episode that is over stays over": (
+            ((1 - over) * paid).sum(-1).mean(-1)
+        ),
+        "over is only shifted by one step: an episode that is over stays over": (
+            ((1 - late) * paid).sum(-1).mean(-1)
+        ),
+        "that is what comes AFTER the end": ((1 - going) * paid).sum(-1).mean(-1),
+        "steps are averaged: a return is a sum": (right / lengths).mean(-1),
+        "the mean is over all steps of a task, not over episodes": right.sum(-1) / lengths.sum(-1),
+        "the steps are averaged over T: a return is a sum": (going * paid).mean(-1).mean(-1),
+        "episodes are summed: their mean is asked for": right.sum(-1),
+        "the episodes are not averaged": right,
+        "tasks are averaged too: every task has its own": right.mean(),
+        "only episodes that end count: one that lasts T steps counts too": (
+            (right * over.any(-1)).sum(-1) / over.any(-1).sum(-1)
+        ),
+    }
+
+
+def update_moments(portion: Portion) -> Slips:
+    """Return what mistakes about moments lead to."""
+    right = oracles.joined(portion)
+    before = oracles.moments_of(portion.earlier)
+    now = oracles.moments_of(portion.observations[portion.mask > 0])
+    everything = portion.observations.reshape(-1, right.shape[1])
+    wrong = {
+        "the mask is ignored": oracles.moments_of(np.concatenate([portion.earlier, everything])),
+        "what was seen before is forgotten": now,
+        "nothing new has arrived: those are the old moments": before,
+    }
+    counts = {
+        "the count is that of the new portion alone": now[0],
+        "the count grows by 1: it counts observations": before[0] + 1,
+    }
+    rows = counts, _wrong_means(before, now), _wrong_squares(before, now, right)
+    for row, slips in enumerate(rows):
+        for cause, values in slips.items():
+            wrong[cause] = np.array([*right[:row], values, *right[row + 1 :]])
+    return wrong
+
+
+def _wrong_means(before: np.ndarray, now: np.ndarray) -> Slips:
+    count, apart = before[0] + now[0], now[1] - before[1]
+    return {
+        "means are averaged: the larger portion counts more": (before[1] + now[1]) / 2,
+        "the new mean moves the whole way: its share is n' / n''": now[1],
+        "the share of the new mean is n' / n'', not n / n''": before[1] + before[0] / count * apart,
+        "the mean is off by a sign: delta is new minus old": before[1] - now[0] / count * apart,
+        "the mean is a sum: divide by the count": before[0] * before[1] + now[0] * now[1],
+    }
+
+
+def _wrong_squares(before: np.ndarray, now: np.ndarray, right: np.ndarray) -> Slips:
+    count, variance = right[0], right[2] / right[0]
+    apart, inside = now[1] - before[1], before[2] + now[2]
+    return {
+        "the shift between the two means is missing in the squares": inside,
+        "that shift is not squared": inside + before[0] * now[0] / count * apart,
+        "the shift is weighted with n instead of n n' / n''": inside + before[0] * apart**2,
+        "the shift is weighted with n' instead of n n' / n''": inside + now[0] * apart**2,
+        "the shift lacks the count n': n n' / n''": inside + before[0] / count * apart**2,
+        "row S holds variances: keep the sum of squared deviations": variance,
+        "row S holds standard deviations: keep the sum of squared deviations": np.sqrt(variance),
+        "row S holds sums of o^2: deviations from the mean are squared": (
+            right[2] + count * right[1] ** 2
+        ),
+    }
+
+
+def adapt_head(samples: Samples) -> Slips:
+    """Return what mistakes about the closed form lead to."""
+    start, lam = samples.weights, samples.lam
+    spread, pushed = _normal_equations(samples)
+    ridged = spread + samples.ridge * np.eye(spread.shape[-1])
+    change = np.linalg.solve(ridged, pushed).mT / lam
+    systems = {
+        cause: start + np.linalg.solve(*system).mT / lam
+        for cause, system in _wrong_systems(samples).items()
+    }
+    return systems | {
+        "that is the change alone: add it to the weights": change,
+        "the change or the noise a - W h is negated: the objective is climbed": start - change,
+        "1 / lam is missing": start + lam * change,
+        "the change is multiplied by lam: a larger distance weight means a smaller step": (
+            start + lam**2 * change
+        ),
+        "the solve is missing: that is a plain gradient step": start + pushed.mT / lam,
+        "the variance does not cancel: there is one in the surrogate and one in the divergence": (
+            start + change / samples.sigma**2
+        ),
+    }
+
+
+def _wrong_systems(samples: Samples) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the pairs (matrix, right-hand side) that mistakes about either lead to."""
+    lam, num = samples.lam, samples.features.shape[1]
+    spread, pushed = _normal_equations(samples)
+    ridge = samples.ridge * np.eye(spread.shape[-1])
+    right, sums, pooled = spread + ridge, num * spread + ridge, spread.mean(0) + ridge
+    unweighted = samples._replace(advantages=np.ones_like(samples.advantages))
+    from_zero = samples._replace(weights=np.zeros_like(samples.weights))
+    return {
+        "the ridge is missing": (spread, pushed),
+        "ridge fills the whole matrix: it belongs on the diagonal, times the identity": (
+            (spread + samples.ridge, pushed)
+        ),
+        "the ridge is divided by lam too: lam multiplies the divergence and the ridge alike": (
+            (spread + ridge / lam, pushed)
+        ),
+        "the ridge is multiplied by lam once more": (spread + lam * ridge, pushed),
+        "the advantages are missing": (right, _normal_equations(unweighted)[1]),
+        "actions stand where the noise a - W h belongs": (right, _normal_equations(from_zero)[1]),
+        "the right-hand side is a sum: both are averages over samples": (right, num * pushed),
+        "C is a sum over samples: both are averages": (sums, pushed),
+        "both are sums over samples: then the ridge weighs too little": (sums, num * pushed),
+        "C is that of all tasks together: every task has its own": (pooled, pushed),
+        "the data of all tasks are put together: every task adapts to its own": (
+            (pooled, pushed.mean(0))
+        ),
+    }
+
+
+def _normal_equations(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+    """Return C without its ridge, [N, d, d], and the right-hand side, [N, d, K]."""
+    h, num = samples.features, samples.features.shape[1]
+    noise = samples.actions - h @ samples.weights.mT
+    return h.mT @ h / num, h.mT @ (samples.advantages[..., None] * noise) / num
+
+
+def speed_up(case: tuple[np.ndarray, np.ndarray]) -> Slips:
+    """Return what mistakes about Amdahl's law lead to."""
+    seconds, factors = case
+    left = (seconds / factors).sum(-1)
+    finite = np.where(np.isinf(factors), 1e12, factors)
+    return {
+        "those are the seconds that are left: divide the seconds before by them": left,
+        "that is the share of time that is left: its inverse is asked for": left / seconds.sum(),
+        "every part counts alike: weigh it with its seconds": (
+            len(seconds) / (1 / factors).sum(-1)
+        ),
+        "seconds are multiplied by the factors: a faster part takes less": (
+            seconds.sum() / (seconds * factors).sum(-1)
+        ),
+        "that is the time that is saved": seconds.sum() - left,
+        "that is the share of time that is saved": 1 - left / seconds.sum(),
+        "the parts are not added up": seconds.sum() / (seconds / finite),
+        "scenarios are added up: every row of factors has its own answer": (
+            seconds.sum() / left.sum()
+        ),
+    }
+
+
+def returns_at_budget(protocols: Protocols) -> Slips:
+    """Return what mistakes about the comparison lead to."""
+    returns, episodes, horizon, budget = protocols
+    costs = horizon * episodes.cumsum(-1)
+    paid = (costs <= budget).sum(-1)
+    rows = np.arange(len(returns))
+    last = episodes.shape[1]
+
+    def at(index: np.ndarray) -> np.ndarray:
+        return returns[rows, np.clip(index, 0, last)]
+
+    best = np.array([row[: count + 1].max() for row, count in zip(returns, paid, strict=True)])
+    alike = min(budget // int(costs.max(0)[0]), last)
+    return {
+        "that is the last return, whatever it cost: the budget counts steps, episodes x horizon": (
+            returns[:, -1]
+        ),
+        "all protocols are judged after as many adaptations: their collections cost differently": (
+            returns[:, alike]
+        ),
+        "that is the best return so far: to know which it is takes episodes that nobody has paid": (
+            best
+        ),
+        "the collection that breaks the budget is counted": at(paid + 1),
+        "the returns begin with adaptation 0: one more adaptation is affordable": at(paid - 1),
+        "a collection that the budget just pays for is affordable: <=": (
+            at((costs < budget).sum(-1))
+        ),
+        "each collection is compared with the whole budget: costs add up": (
+            at((horizon * episodes <= budget).sum(-1))
+        ),
+        "that is how many adaptations are affordable: return what they reached": paid,
+        "only the protocol that is best is returned: every protocol has its own": at(paid).max(),
+    }

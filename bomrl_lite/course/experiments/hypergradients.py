@@ -1,0 +1,110 @@
+"""Experiments on hypergradients: (d) consistency over lam, (e) condition numbers."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from bomrl_lite.adaptation.closed_forms import condition_numbers, policywise_curvature
+from bomrl_lite.adaptation.distances import STATE_DISTANCES
+from bomrl_lite.adaptation.meta_gradients import bomrl
+from bomrl_lite.adaptation.objective import policy_return
+from bomrl_lite.adaptation.solve import adapt, adapt_to_task
+from bomrl_lite.course.experiments.setting import (
+    FAMILIES,
+    Row,
+    Scale,
+    Setting,
+    Trained,
+    bomrl_config,
+    distance_of,
+    make_setting,
+)
+from bomrl_lite.rollout.data import DATA_FUNCTIONS, full_data
+from bomrl_lite.training.exact_trainer import make_problem, meta_step, seeded, start_state
+from bomrl_lite.types import Params, TabularTask
+
+LAMBDAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+"""lam of ``consistency``."""
+
+
+def consistency(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
+    """(d) Error of the hypergradient of each rung over lam, against central differences."""
+    del train
+    here = make_setting(FAMILIES["high variance"], seed, replace(scale, num_tasks=1, num_test=1))
+    task = TabularTask(*(field[0] for field in here.splits["training"]))
+    draw = {"dtype": torch.float64, "generator": seeded(seed, stream=9)}
+    logits = torch.randn(16, 4, **draw)
+    for name, lam in itertools.product(("bomrl_d1", "bomrl_d2", "bomrl_d3"), LAMBDAS):
+        dials = {"distance": distance_of(name), "lam": lam, **here.exact}
+
+        def after(x: Tensor, dials: dict[str, Any] = dials) -> Tensor:
+            theta = adapt_to_task({"logits": x}, task, **dials)
+            return policy_return(theta, task, **here.exact)
+
+        expected = _central_differences(after, logits)
+        for rung, data in DATA_FUNCTIONS.items():
+            vjp, info = bomrl({"logits": logits}, task, data=data, tolerance=torch.inf, **dials)
+            error = (vjp["logits"] - expected).norm() / expected.norm()
+            yield {
+                "prior": name,
+                "lam": lam,
+                "rung": rung,
+                "seed": seed,
+                "error": error.item(),
+                "gradient norm": expected.norm().item(),
+                **{field: value.item() for field, value in info.inner._asdict().items()},
+            }
+
+
+def _central_differences(
+    function: Callable[[Tensor], Tensor], x: Tensor, h: float = 1e-3
+) -> Tensor:
+    """Return the gradient by fourth-order central differences, all entries at once."""
+    steps = h * torch.eye(x.numel(), dtype=x.dtype).reshape(-1, *x.shape)
+    moved = vmap(lambda step: torch.stack([function(x + k * step) for k in (1, -1, 2, -2)]))(steps)
+    near, far = moved[:, 0] - moved[:, 1], moved[:, 2] - moved[:, 3]
+    return ((8 * near - far) / (12 * h)).reshape(x.shape)
+
+
+def condition(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
+    """(e) Condition numbers of M(s) of Proposition 1 during meta-training."""
+    del train
+    every = max(1, scale.iterations // 15)
+    for name in ("bomrl_d1", "bomrl_d2"):
+        for lam in (0.1, 0.3, 1.0):
+            here = make_setting(FAMILIES["high variance"], seed, scale)
+            config = bomrl_config(here.config, name, lam)
+            problem = make_problem(config)
+            state = start_state(config, problem)
+            for iteration in range(scale.iterations + 1):
+                if iteration % every == 0:
+                    numbers = _condition(state.phi, here.splits["training"], name, lam, here)
+                    yield {
+                        "prior": name,
+                        "lam": lam,
+                        "seed": seed,
+                        "iteration": iteration,
+                        "median": numbers.median().item(),
+                        "largest": numbers.max().item(),
+                    }
+                if iteration < scale.iterations:
+                    meta_step(state, problem.tasks, problem.meta_gradient)
+
+
+def _condition(phi: Params, tasks: TabularTask, name: str, lam: float, here: Setting) -> Tensor:
+    """Return the condition number of M(s), all tasks and states, [N * S]."""
+
+    def of_one_task(task: TabularTask) -> Tensor:
+        data, distance = full_data(phi, task, **here.exact), distance_of(name)
+        theta, _ = adapt(phi, data, policy=here.policy, distance=distance, lam=lam)
+        log_theta = here.policy.log_probs(theta)
+        return policywise_curvature(
+            data.log_probs, log_theta, state_distance=STATE_DISTANCES[distance]
+        )
+
+    return condition_numbers(vmap(of_one_task)(tasks)).flatten()

@@ -1,0 +1,1 @@
+"""Policies: networks and tables, and the distributions of their actions."""

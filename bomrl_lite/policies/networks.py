@@ -1,0 +1,214 @@
+"""Parametrised policies, each a record of pure functions."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bomrl_lite.policies.distributions import Categorical, Gaussian
+from bomrl_lite.types import Params, Policy, TabularPolicy
+
+HEAD = ("head.weight", "head.bias")
+"""Names of the parameters of the linear head of a network."""
+
+
+def tabular_softmax(
+    num_states: int, num_actions: int, *, dtype: torch.dtype = torch.float64
+) -> TabularPolicy:
+    """Return pi(a | s) = exp(phi[s, a]) / sum_b exp(phi[s, b]) with one logit per state and action.
+
+    It starts as the uniform policy. Adding a constant to all logits of a state changes nothing.
+    """
+    if num_states < 1 or num_actions < 1:
+        raise ValueError(f"need at least 1 state and 1 action, got {num_states} and {num_actions}")
+
+    def init(generator: torch.Generator) -> Params:
+        shape, device = (num_states, num_actions), generator.device
+        return {"logits": torch.zeros(shape, dtype=dtype, device=device)}
+
+    def log_probs(params: Params) -> Tensor:
+        shapes = {name: tuple(leaf.shape) for name, leaf in params.items()}
+        if shapes != {"logits": (num_states, num_actions)}:
+            raise ValueError(
+                f"this policy's parameters are one tensor 'logits' of shape "
+                f"{(num_states, num_actions)}, got {shapes}"
+            )
+        return torch.log_softmax(params["logits"], dim=-1)
+
+    return TabularPolicy(init, log_probs, free_logits=True)
+
+
+def linear_softmax(features: Float[Tensor, "S A d"]) -> TabularPolicy:
+    """Return pi(a | s) proportional to exp(<features[s, a], w>): softmax with shared weights.
+
+    States share the d weights, so what is learnt in one changes the others: function approximation.
+    It starts as the uniform policy. Parameters are ``{"weights": [d]}``.
+
+    Args:
+        features: one vector per state and action, finite.
+    """
+    if features.ndim != 3 or 0 in features.shape or not torch.isfinite(features).all():
+        raise ValueError(
+            f"features must be finite numbers [S, A, d], none of the three 0, got "
+            f"{tuple(features.shape)}"
+        )
+    size = features.shape[-1:]
+
+    def init(generator: torch.Generator) -> Params:
+        return {"weights": torch.zeros(size, dtype=features.dtype, device=generator.device)}
+
+    def log_probs(params: Params) -> Tensor:
+        shapes = {name: tuple(leaf.shape) for name, leaf in params.items()}
+        if shapes != {"weights": tuple(size)}:
+            raise ValueError(
+                f"this policy's parameters are one tensor 'weights' of shape {tuple(size)}, "
+                f"got {shapes}"
+            )
+        return torch.log_softmax(features @ params["weights"], dim=-1)
+
+    return TabularPolicy(init, log_probs)
+
+
+def gaussian_mlp(
+    observation_size: int,
+    action_size: int,
+    *,
+    hidden: Sequence[int] = (64, 64),
+    log_std: float = 0.0,
+    log_std_range: tuple[float, float] = (-3.0, 1.0),
+    head_scale: float = 1.0,
+    dtype: torch.dtype = torch.float32,
+) -> Policy:
+    r"""Return pi(a | s) = N(mu_phi(s), sigma_phi^2), mu a tanh network, sigma without a state.
+
+    Parameters: ``body.i.weight`` and ``body.i.bias`` of every hidden layer, ``head.weight``
+    [K, d] and ``head.bias`` [K] of the linear head, and ``log_std`` [K].
+
+    Args:
+        observation_size: O >= 1.
+        action_size: K >= 1.
+        hidden: widths of the hidden layers; none makes mu linear.
+        log_std: where log sigma starts.
+        log_std_range: log sigma is clamped to it, so that no gradient step can end exploration.
+        head_scale: factor of the head's first weights; a small one starts with means near 0.
+        dtype: of the parameters.
+    """
+    low, high = log_std_range
+    if not low <= log_std <= high:
+        raise ValueError(f"log_std must lie in log_std_range, got {log_std} and {log_std_range}")
+    network = _mlp(observation_size, action_size, hidden, dtype)
+
+    def init(generator: torch.Generator) -> Params:
+        kind = {"dtype": dtype, "device": generator.device}
+        params = network.init(generator)
+        params["head.weight"] *= head_scale
+        return {**params, "log_std": torch.full((action_size,), log_std, **kind)}
+
+    def around(mean: Tensor, params: Params) -> Gaussian:
+        return Gaussian(mean, params["log_std"].clamp(low, high).expand_as(mean))
+
+    def distribution(params: Params, observations: Tensor) -> Gaussian:
+        return around(network.output(params, observations), params)
+
+    def of_features(params: Params, features: Tensor) -> Gaussian:
+        return around(network.head(params, features[..., :-1]), params)
+
+    return Policy(init, distribution, HEAD, network.features, of_features)
+
+
+def categorical_mlp(
+    observation_size: int,
+    num_actions: int,
+    *,
+    hidden: Sequence[int] = (64, 64),
+    dtype: torch.dtype = torch.float32,
+) -> Policy:
+    """Return pi(a | s) = softmax of a tanh network with one output per action.
+
+    Parameters as those of :func:`gaussian_mlp`, without ``log_std``.
+    """
+    network = _mlp(observation_size, num_actions, hidden, dtype)
+
+    def distribution(params: Params, observations: Tensor) -> Categorical:
+        return Categorical(torch.log_softmax(network.output(params, observations), dim=-1))
+
+    def of_features(params: Params, features: Tensor) -> Categorical:
+        return Categorical(torch.log_softmax(network.head(params, features[..., :-1]), dim=-1))
+
+    return Policy(network.init, distribution, HEAD, network.features, of_features)
+
+
+def over_states(policy: TabularPolicy) -> Policy:
+    """Return a tabular policy as one that reads state numbers, so that it can collect samples."""
+
+    def distribution(params: Params, states: Tensor) -> Categorical:
+        return Categorical(policy.log_probs(params)[states])
+
+    return Policy(policy.init, distribution)
+
+
+def at_samples(policy: Policy, observations: Tensor, actions: Tensor) -> TabularPolicy:
+    """Return a policy as seen from M samples: every visit a state, the action taken its only one.
+
+    That is all that sampled data know of a policy, and it makes them a case of the exact road:
+    ``log_probs`` is [M, 1]; the KL divergence of a visit still counts all actions.
+
+    Args:
+        policy: over observations.
+        observations: [M, O] or [M].
+        actions: [M, K] or [M].
+    """
+
+    def log_probs(params: Params) -> Tensor:
+        return policy.distribution(params, observations).log_prob(actions).unsqueeze(-1)
+
+    def divergence(first: Params, second: Params) -> Tensor:
+        there = policy.distribution(second, observations)
+        return policy.distribution(first, observations).kl(there)
+
+    return TabularPolicy(policy.init, log_probs, divergence=divergence)
+
+
+class _Network(NamedTuple):
+    init: Callable[[torch.Generator], Params]
+    features: Callable[[Params, Tensor], Tensor]
+    head: Callable[[Params, Tensor], Tensor]
+    output: Callable[[Params, Tensor], Tensor]
+
+
+def _mlp(num_inputs: int, num_outputs: int, hidden: Sequence[int], dtype: torch.dtype) -> _Network:
+    """Return a tanh network with a linear head, initialised as by Glorot and Bengio (2010)."""
+    sizes = (num_inputs, *hidden, num_outputs)
+    if min(sizes) < 1:
+        raise ValueError(f"every layer needs at least 1 unit, got widths {sizes}")
+    names = [f"body.{i}" for i in range(len(hidden))] + ["head"]
+
+    def init(generator: torch.Generator) -> Params:
+        kind = {"dtype": dtype, "device": generator.device}
+        params = {}
+        for name, fan_in, fan_out in zip(names, sizes, sizes[1:], strict=False):
+            bound = math.sqrt(6 / (fan_in + fan_out))
+            uniform = torch.rand(fan_out, fan_in, generator=generator, **kind)
+            params[f"{name}.weight"] = bound * (2 * uniform - 1)
+            params[f"{name}.bias"] = torch.zeros(fan_out, **kind)
+        return params
+
+    def body(params: Params, x: Tensor) -> Tensor:
+        for name in names[:-1]:
+            x = torch.tanh(x @ params[f"{name}.weight"].mT + params[f"{name}.bias"])
+        return x
+
+    def features(params: Params, x: Tensor) -> Tensor:
+        h = body(params, x)
+        return torch.cat([h, torch.ones_like(h[..., :1])], dim=-1)
+
+    def head(params: Params, h: Tensor) -> Tensor:
+        return h @ params["head.weight"].mT + params["head.bias"]
+
+    def output(params: Params, x: Tensor) -> Tensor:
+        return head(params, body(params, x))
+
+    return _Network(init, features, head, output)

@@ -1,0 +1,1 @@
+"""Pictures of robots without a display."""

@@ -1,0 +1,1 @@
+"""Episodes and the one-time data that are made of them."""

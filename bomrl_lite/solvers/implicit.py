@@ -1,0 +1,227 @@
+r"""Gradients through the solution of an inner problem: \nabla_phi J(theta(phi)).
+
+theta(phi) maximises an objective F(theta, phi). At the solution \nabla_theta F = 0 for every phi,
+so the implicit function theorem gives its derivative without a look at the solver:
+
+    -\nabla^2_theta F  d theta = \nabla_phi \nabla_theta F  d phi
+
+All functions take the cotangent, \nabla J at theta, and pull it back to phi. Which dependence of
+the data on phi is kept is decided by the data function that builds F (:mod:`one_time_data`), never
+here. A hypergradient describes the solution: from a theta that is none it is refused.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.func import grad
+
+from bomrl_lite.solvers.linear import (
+    Matvec,
+    bordered_solve,
+    dense_matrix,
+    dot,
+    flatten,
+    hessian_vector_product,
+    norm,
+    null_space_safe_solve,
+)
+from bomrl_lite.solvers.maximize import ascend
+from bomrl_lite.types import HypergradientInfo, Params, SolveInfo
+
+InnerObjective = Callable[[Params, Params], Tensor]
+"""F(theta, phi): scalar, maximised over theta."""
+
+
+LinearSolver = Callable[[Matvec, Params], tuple[Params, SolveInfo]]
+
+
+TOLERANCE = 1e-6
+"""Stationarity and relative residual up to which an inner problem counts as solved."""
+
+
+class UnsolvedInnerProblem(ArithmeticError):  # noqa: N818 - names the state, as ArithmeticError's kin do
+    """A hypergradient was asked for at a theta that does not solve the inner problem."""
+
+
+def implicit_vjp(
+    objective: InnerObjective,
+    theta: Params,
+    phi: Params,
+    cotangent: Params,
+    *,
+    solve: LinearSolver = null_space_safe_solve,
+    tolerance: float = TOLERANCE,
+) -> tuple[Params, HypergradientInfo]:
+    r"""Pull a cotangent back through theta(phi) = argmax_theta F(theta, phi).
+
+    (d theta / d phi)^T c = \nabla_phi <x, \nabla_theta F(theta, phi)>,  -\nabla^2_theta F x = c
+
+    by the implicit function theorem (for meta-RL: Xu and Zhu, 2410.09728).
+
+    Args:
+        objective: F, without unit (L / lam - D^2): its gradient is what ``tolerance`` is about.
+        theta: the maximiser, from any solver.
+        phi: meta-parameters.
+        cotangent: c, the gradient of the outer objective at theta.
+        solve: (v -> -\nabla^2_theta F v, c) -> (x, info): one of :mod:`bomrl_lite.solvers.linear`.
+        tolerance: largest stationarity and relative residual; ``inf`` asks for an approximate
+            hypergradient, whose info then says how approximate. On an ill-conditioned system the
+            error may exceed the residual.
+
+    Returns:
+        The pulled-back cotangent, of the shapes of ``phi``, and whether to believe it.
+
+    Raises:
+        UnsolvedInnerProblem: theta is not stationary, the linear system is not solved, or
+            -\nabla^2_theta F is not positive definite. Under ``vmap``, which hides values, the
+            offending hypergradients are nan instead: call :func:`require_solved` outside. The
+            spurious stationary points that logits have where a probability vanishes pass for
+            solutions here; :func:`policywise_hypergradient` refuses them.
+    """
+    stationarity = norm(grad(objective)(theta, phi))
+    bend = hessian_vector_product(lambda x: -objective(x, phi), theta)
+    x, solved = solve(bend, cotangent)
+    pulled = grad(lambda p: dot(x, grad(objective)(theta, p)))(phi)
+    info = HypergradientInfo(stationarity, solved.curvature, solved.residual)
+    return _refuse(pulled, info, tolerance), info
+
+
+def constrained_vjp(
+    objective: InnerObjective,
+    constraint: InnerObjective,
+    theta: Params,
+    multiplier: Tensor,
+    phi: Params,
+    cotangent: Params,
+    *,
+    tolerance: float = TOLERANCE,
+) -> tuple[Params, HypergradientInfo]:
+    r"""Pull a cotangent back through theta(phi) = argmax F(theta, phi) where C(theta, phi) <= 0.
+
+    The implicit function theorem for \nabla_theta (F - eta C) = 0 and C = 0:
+
+        ( -\nabla^2 (F - eta C)   n ) (x )     (c)
+        (          n^T            0 ) (xi)  =  (0),  n = \nabla_theta C
+
+    (d theta / d phi)^T c = \nabla_phi [<x, \nabla_theta (F - eta C)> - xi C]. Where the constraint
+    does not bind (eta = 0, C < 0) its row is left out. Taking eta for a constant instead is wrong:
+    phi changes how much of the region is used up.
+
+    Args:
+        objective: F(theta, phi), the surrogate.
+        constraint: C(theta, phi) = D^2 - delta.
+        theta: the solution.
+        multiplier: eta >= 0 of the solution.
+        phi: meta-parameters.
+        cotangent: c, the gradient of the outer objective at theta.
+        tolerance: as for :func:`implicit_vjp`; it also says when eta and C count as 0, and how far
+            C may be from 0 where it binds.
+
+    Raises:
+        UnsolvedInnerProblem: as for :func:`implicit_vjp`; also where eta and C are both 0: the
+            solution then has a kink in phi and no derivative.
+    """
+    unit = torch.where(multiplier > tolerance, multiplier, 1.0)
+    binds = multiplier > tolerance
+
+    def scaled(x: Params, p: Params) -> Tensor:
+        return (objective(x, p) - torch.where(binds, multiplier, 0.0) * constraint(x, p)) / unit
+
+    normal, level = grad(constraint)(theta, phi), constraint(theta, phi)
+    bend = hessian_vector_product(lambda x: -scaled(x, phi), theta)
+    zero = torch.zeros_like(level)
+    x, xi, solved = bordered_solve(bend, normal, cotangent, zero, binds=binds)
+    xi = torch.where(binds, xi, 0.0)
+    pulled = grad(lambda p: dot(x, grad(scaled)(theta, p)) - xi * constraint(theta, p))(phi)
+    off = torch.where(binds, level.abs(), torch.where(level < -tolerance, 0.0, torch.inf))
+    stationarity = torch.maximum(norm(grad(scaled)(theta, phi)), off)
+    curvature = _tangent_curvature(bend, torch.where(binds, flatten(normal), 0.0), theta)
+    info = HypergradientInfo(stationarity, curvature, solved.residual)
+    return _refuse(pulled, info, tolerance), info
+
+
+def unrolled_hypergradient(
+    objective: InnerObjective,
+    outer: Callable[[Params], Tensor],
+    phi: Params,
+    *,
+    step_size: float | Tensor,
+    num_steps: int,
+) -> Params:
+    r"""Differentiate J(theta_K(phi)) through K gradient steps on F(., phi) that start at phi.
+
+    (Franceschi et al., 1806.04910; Shaban et al., 1810.10667.) It is the exact gradient of a
+    truncated Alg, and that of the argmax only as K grows; every step stays in memory.
+
+    Args:
+        objective: F(theta, phi).
+        outer: J(theta).
+        phi: meta-parameters, and the start of the steps.
+        step_size: of the inner steps, > 0.
+        num_steps: K >= 0.
+    """
+
+    def value(p: Params) -> Tensor:
+        theta = ascend(lambda x: objective(x, p), p, step_size=step_size, num_steps=num_steps)
+        return outer(theta)
+
+    return grad(value)(phi)
+
+
+def is_solved(info: HypergradientInfo, tolerance: float = TOLERANCE) -> Tensor:
+    """Tell, task by task, whether a hypergradient is that of the argmax."""
+    return (info.stationarity <= tolerance) & (info.residual <= tolerance) & (info.curvature > 0)
+
+
+def require_solved(info: HypergradientInfo, tolerance: float = TOLERANCE) -> None:
+    """Raise :class:`UnsolvedInnerProblem` unless every task of ``info`` is solved.
+
+    Call it outside ``vmap``; the message names the worst figures and what helps against each.
+    """
+    solved = is_solved(info, tolerance)
+    if bool(solved.all()):
+        return
+    stationarity, curvature, residual = (
+        worst(field).item()
+        for worst, field in zip((torch.max, torch.min, torch.max), info, strict=True)
+    )
+    if stationarity == float("inf"):
+        raise UnsolvedInnerProblem(
+            "the multiplier and the slack of the constraint are both 0 (degenerate): the solution "
+            "has a kink in phi there and no derivative. Change delta a little, or phi"
+        )
+    raise UnsolvedInnerProblem(
+        f"{int((~solved).sum())} of {solved.numel()} inner problems are not solved to "
+        f"{tolerance:g}: worst stationarity {stationarity:.2g}, smallest curvature "
+        f"{curvature:.2g}, worst residual of the linear system {residual:.2g}. A large "
+        "stationarity needs more inner iterations or a larger lam; a curvature that is not "
+        "positive means no strict maximum, and needs a larger lam; a large residual needs more "
+        "iterations of the linear solver or another one. tolerance=inf goes on with an "
+        "approximate hypergradient"
+    )
+
+
+def _refuse(pulled: Params, info: HypergradientInfo, tolerance: float) -> Params:
+    """Raise on an unsolved problem, or under ``vmap`` turn its hypergradient into nan."""
+    if tolerance == float("inf"):
+        return pulled
+    try:
+        require_solved(info, tolerance)
+    except UnsolvedInnerProblem:
+        raise
+    except RuntimeError:  # vmap: values cannot be read here
+        solved = is_solved(info, tolerance)
+        return {name: torch.where(solved, leaf, torch.nan) for name, leaf in pulled.items()}
+    return pulled
+
+
+def _tangent_curvature(matvec: Matvec, normal: Tensor, like: Params) -> Tensor:
+    """Return the smallest curvature along the constraint's surface, null space left out."""
+    matrix = dense_matrix(matvec, like)
+    length = normal.norm()
+    unit = normal / torch.where(length > 0, length, 1.0)
+    project = torch.eye(len(unit), dtype=unit.dtype, device=unit.device) - torch.outer(unit, unit)
+    values = torch.linalg.eigvalsh(project @ matrix @ project)
+    kept = values.abs() > 1e-10 * matrix.abs().max()
+    return torch.where(kept, values, torch.inf).min()

@@ -1,0 +1,200 @@
+"""Solvers of smooth nonlinear problems: they return ``(solution, info)`` and run under ``vmap``.
+
+``vmap`` forbids loops that end when they are done, so each runs a fixed number of iterations and
+leaves a problem alone once it is solved.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import grad, vmap
+
+from bomrl_lite.solvers.linear import (
+    add_scaled,
+    conjugate_gradient,
+    dense_matrix,
+    flatten,
+    hessian_vector_product,
+    norm,
+    unflatten,
+)
+from bomrl_lite.types import Params
+
+NULL_SPACE = 1e-10
+"""Eigenvalues below this share of the largest count as 0."""
+
+SADDLE_PUSH = 1e-2
+"""Length of the push that leaves a saddle."""
+
+
+class MaximizeInfo(NamedTuple):
+    """What a maximiser knows about its own answer."""
+
+    stationarity: Float[Tensor, ""]
+    """Norm of the gradient."""
+    iterations: Tensor
+    """Iterations that changed the answer."""
+    curvature: Float[Tensor, ""]
+    """Smallest eigenvalue of minus the Hessian, null space left out; a maximum has > 0."""
+
+
+def maximize(
+    objective: Callable[[Params], Tensor],
+    start: Params,
+    *,
+    tolerance: float = 1e-10,
+    max_iterations: int = 20,
+    halvings: int = 12,
+    max_change: float = 4.0,
+) -> tuple[Params, MaximizeInfo]:
+    r"""Climb from ``start`` to a local maximum by saddle-free Newton steps with a line search.
+
+    x <- x + t |H|^{-1} \nabla f(x), t the largest of 1, 1/2, 1/4, ... that gains the most
+
+    |H| takes the absolute eigenvalues of the Hessian (Dauphin et al., 1406.2572): every step climbs
+    where f is not concave, and is Newton's near a maximum. It costs one dense Hessian an iteration,
+    so it is meant for at most some hundred parameters.
+
+    Args:
+        objective: smooth scalar f.
+        start: where to begin.
+        tolerance: norm of the gradient at which to stop, > 0.
+        max_iterations: >= 1.
+        halvings: how often t may be halved, >= 0.
+        max_change: largest change of one parameter in one step, > 0: in one leap a softmax could
+            saturate, where its gradient vanishes for no good reason.
+    """
+    if tolerance <= 0 or max_iterations < 1 or halvings < 0 or max_change <= 0:
+        raise ValueError(
+            "maximize needs tolerance > 0, max_iterations >= 1, halvings >= 0 and max_change > 0, "
+            f"got {tolerance}, {max_iterations}, {halvings} and {max_change}"
+        )
+    x, (value, scale) = start, (flatten(start), 0.5 ** torch.arange(halvings + 1))
+    lengths = scale.to(value)
+    iterations = torch.zeros((), dtype=torch.int64, device=value.device)
+    for _ in range(max_iterations):
+        slope = grad(objective)(x)
+        step, convex = _saddle_free_step(objective, x, flatten(slope))
+        active = (norm(slope) > tolerance) | convex
+        direction = unflatten(step * (max_change / step.abs().max()).clamp(max=1.0), x)
+        values = vmap(lambda t, x=x, d=direction: objective(add_scaled(x, t, d)))(lengths)
+        length = torch.where(active, _first_of_the_best(values, lengths), 0.0)
+        x = add_scaled(x, length, direction)
+        iterations = iterations + active
+    return x, MaximizeInfo(norm(grad(objective)(x)), iterations, curvature(objective, x))
+
+
+def maximize_matrix_free(
+    objective: Callable[[Params], Tensor],
+    start: Params,
+    *,
+    tolerance: float = 1e-10,
+    max_iterations: int = 20,
+    cg_iterations: int = 40,
+    halvings: int = 12,
+) -> tuple[Params, MaximizeInfo]:
+    r"""Climb by Newton steps from conjugate gradients, which never write a Hessian out.
+
+    Conjugate gradients stop where the curvature is not positive and keep what they have, an ascent
+    direction; if that is nothing, the gradient serves (Nocedal and Wright, 2006, algorithm 7.1).
+
+    Args:
+        objective: smooth scalar f.
+        start: where to begin.
+        tolerance: norm of the gradient at which to stop, > 0.
+        max_iterations: >= 1.
+        cg_iterations: of each Newton step, >= 1.
+        halvings: how often a step may be halved, >= 0.
+
+    Returns:
+        The answer and its info, whose curvature is the smallest that conjugate gradients met: no
+        proof of a maximum, for they see only the directions that they take.
+    """
+    if tolerance <= 0 or max_iterations < 1 or halvings < 0:
+        raise ValueError(
+            "maximize_matrix_free needs tolerance > 0, max_iterations >= 1 and halvings >= 0, got "
+            f"{tolerance}, {max_iterations} and {halvings}"
+        )
+    x, value = start, flatten(start)
+    lengths = (0.5 ** torch.arange(halvings + 1)).to(value)
+    iterations = torch.zeros((), dtype=torch.int64, device=value.device)
+    bend = torch.full_like(value[0], torch.inf)
+    for _ in range(max_iterations):
+        slope = grad(objective)(x)
+        matvec = hessian_vector_product(lambda y: -objective(y), x)
+        step, info = conjugate_gradient(matvec, slope, tolerance=1e-4, max_iterations=cg_iterations)
+        active, moves = norm(slope) > tolerance, norm(step) > 0
+        direction = {name: torch.where(moves, step[name], slope[name]) for name in x}
+        values = vmap(lambda t, x=x, d=direction: objective(add_scaled(x, t, d)))(lengths)
+        length = torch.where(active, _first_of_the_best(values, lengths), 0.0)
+        x = add_scaled(x, length, direction)
+        iterations, bend = iterations + active, torch.where(active, info.curvature, bend)
+    return x, MaximizeInfo(norm(grad(objective)(x)), iterations, bend)
+
+
+def ascend(
+    objective: Callable[[Params], Tensor],
+    start: Params,
+    *,
+    step_size: float | Tensor,
+    num_steps: int,
+) -> Params:
+    r"""Take ``num_steps`` gradient steps x <- x + step_size \nabla f(x): a solver stopped early.
+
+    It can be differentiated through: that is the unrolled hypergradient.
+    """
+    x = start
+    for _ in range(num_steps):
+        x = add_scaled(x, step_size, grad(objective)(x))
+    return x
+
+
+def bisect(
+    function: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, *, iterations: int = 60
+) -> Tensor:
+    """Find where a decreasing function crosses 0 between ``low`` and ``high``, entry by entry.
+
+    Each iteration halves the bracket: 60 of them leave nothing of it in double precision.
+    """
+    for _ in range(iterations):
+        middle = (low + high) / 2
+        above = function(middle) > 0
+        low, high = torch.where(above, middle, low), torch.where(above, high, middle)
+    return (low + high) / 2
+
+
+def negative_hessian(objective: Callable[[Params], Tensor], x: Params) -> Float[Tensor, "P P"]:
+    """Return minus the Hessian of a scalar function of parameters, written out."""
+    return -dense_matrix(hessian_vector_product(objective, x), x)
+
+
+def curvature(objective: Callable[[Params], Tensor], x: Params) -> Float[Tensor, ""]:
+    """Return the smallest eigenvalue of minus the Hessian, its null space left out."""
+    values = torch.linalg.eigvalsh(negative_hessian(objective, x))
+    kept = values.abs() > NULL_SPACE * values.abs().max()
+    return torch.where(kept, values, torch.inf).min()
+
+
+def _saddle_free_step(
+    objective: Callable[[Params], Tensor], x: Params, slope: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the step, and whether the function curves upwards somewhere."""
+    values, vectors = torch.linalg.eigh(negative_hessian(objective, x))
+    size = values.abs()
+    floor = (NULL_SPACE * size.max()).clamp(min=torch.finfo(slope.dtype).tiny)
+    step = vectors @ ((vectors.mT @ slope) / torch.maximum(size, floor))
+    # At a saddle the slope vanishes, by symmetry for instance: leave it along the worst direction.
+    worst = vectors[:, 0] * torch.where(vectors[:, 0] @ slope < 0, -1.0, 1.0)
+    convex = values[0] < -1e-6 * size.max()
+    return step + torch.where(convex, SADDLE_PUSH, 0.0) * worst, convex
+
+
+def _first_of_the_best(values: Tensor, lengths: Tensor) -> Tensor:
+    """Return the first length whose value is the largest, up to the rounding of values."""
+    values = torch.where(values.isfinite(), values, -torch.inf)
+    best = values.max()
+    near = values >= best - 1e-13 * (1 + best.abs())
+    return (lengths * (near & (near.cumsum(0) == 1))).sum()

@@ -1,0 +1,74 @@
+r"""Tabular tasks as simulators: states become numbers, a step is one look-up."""
+
+import torch
+from torch import Tensor
+
+from bomrl_lite.tasks.splits import check_counts
+from bomrl_lite.types import TabularTask
+
+
+class TabularSimulator:
+    """Tabular tasks as arrays: states and actions are numbers, a step is one look-up.
+
+    Tabular tasks go on for ever (an end is a state that is never left), so no episode terminates;
+    the horizon cuts it off. The reward of a step is r(s, a), its expectation.
+
+    Args:
+        tasks: N tasks, fields with a leading N.
+        num_episodes: B, episodes per task.
+        horizon: T, steps per episode.
+    """
+
+    def __init__(self, tasks: TabularTask, num_episodes: int, horizon: int) -> None:
+        check_counts(num_episodes=num_episodes, horizon=horizon)
+        if tasks.reward.ndim != 3:
+            raise ValueError(
+                f"tasks must have a leading N, rewards [N, S, A], got {tuple(tasks.reward.shape)}; "
+                "of one task make N = 1 with .unsqueeze(0) on every field"
+            )
+        self.horizon = horizon
+        num_tasks, self._num_states, self._num_actions = tasks.reward.shape
+        self._starts = _cumulative(tasks.start)
+        self._moves = _cumulative(tasks.transition).flatten(0, 2)
+        self._rewards = tasks.reward.flatten()
+        first = torch.arange(num_tasks, device=tasks.reward.device) * self._num_states
+        self._first = first.unsqueeze(-1).expand(-1, num_episodes)
+        self._states = torch.zeros_like(self._first)
+
+    def reset(self, generator: torch.Generator) -> Tensor:
+        """Draw first states from rho; returns their numbers [N, B]."""
+        starts = self._starts.unsqueeze(1).expand(*self._first.shape, -1)
+        self._states = _draw(starts, generator)
+        return self._states
+
+    def step(
+        self, actions: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Take actions [N, B] in [0, A); no episode ends.
+
+        Raises:
+            ValueError: an action that the tasks do not have.
+        """
+        if not ((actions >= 0) & (actions < self._num_actions)).all():
+            raise ValueError(
+                f"actions must be in [0, {self._num_actions}), got {int(actions.min())} to "
+                f"{int(actions.max())}; give the policy as many actions as the tasks have"
+            )
+        rows = (self._first + self._states) * self._num_actions + actions
+        self._states = _draw(self._moves[rows], generator)
+        never = torch.zeros_like(rows, dtype=torch.bool)
+        return self._states, self._rewards[rows], never, never
+
+
+def _cumulative(probs: Tensor) -> Tensor:
+    """Sum probabilities up; dividing by the total makes the last one 1 in spite of rounding."""
+    sums = probs.cumsum(-1)
+    return sums / sums[..., -1:]
+
+
+def _draw(cumulative: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw from each row by inverting its distribution function: sums [..., S] -> [...]."""
+    kind = {"dtype": cumulative.dtype, "device": cumulative.device}
+    uniform = torch.rand(*cumulative.shape[:-1], 1, generator=generator, **kind)
+    # Counting the sums <= u passes over entries of probability 0, at u = 0 too.
+    return (cumulative <= uniform).sum(-1)

@@ -1,0 +1,1 @@
+"""Meta-training: a configuration, its problem, the trainer, run folders, evaluation."""

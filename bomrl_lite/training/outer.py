@@ -1,0 +1,143 @@
+r"""Outer updates on sampled episodes: Adam, clipped epochs, a trust region; any with any method.
+
+All climb the mean over tasks of an outer objective of the ADAPTED policies, and all need only a
+function phi -> gradient. What limits the step is measured on adapted policies too:
+
+    KL(phi) = mean_tau KL(pi_theta_tau(phi_old) || pi_theta_tau(phi))
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bomrl_lite.solvers.linear import add_scaled, conjugate_gradient, dot, norm, scale
+from bomrl_lite.types import Params
+
+GradientOf = Callable[[Params], Params]
+"""phi -> ascent direction, averaged over tasks."""
+
+
+class OuterInfo(NamedTuple):
+    """What an outer update did."""
+
+    gradient_norm: float
+    """Norm of the first gradient, before it was cut."""
+    updates: int
+    """Updates that were made: fewer than asked for where a guard stopped them."""
+    divergence: float
+    """KL of the adapted policies from those that collected, in nats: after a trust-region step,
+    before the last of several epochs."""
+    residual: float
+    """Relative residual of the linear system of a trust-region step; 0 without one."""
+
+
+def climb(
+    phi: Params,
+    optimizer: torch.optim.Optimizer,
+    gradient_of: Callable[[Params], tuple[Params, Callable[[], Tensor]]],
+    *,
+    epochs: int = 1,
+    max_norm: float = 1.0,
+    guard: float = 0.0,
+) -> OuterInfo:
+    """Take ``epochs`` optimiser steps on the same episodes, in place.
+
+    Several make sense with an objective that clips ratios; since the adaptation is part of the
+    objective, it is solved anew each time.
+
+    Args:
+        phi: meta-parameters, which ``optimizer`` holds; changed in place.
+        optimizer: maximises.
+        gradient_of: phi -> (gradient of the outer objective, function that returns the KL of the
+            adapted policies from those that collected); it is asked for only where it counts.
+        epochs: >= 1.
+        max_norm: gradients longer than this are cut to it.
+        guard: stop as soon as the divergence exceeds it; 0 never stops. Clipping does not bound the
+            step of phi where theta is very sensitive to it.
+    """
+    first, updates, divergence = 0.0, 0, 0.0
+    for epoch in range(epochs):
+        gradient, moved = gradient_of(phi)
+        if epoch > 0 and (guard > 0 or epoch == epochs - 1):  # at first nothing has moved
+            divergence = float(moved())
+        if 0 < guard < divergence:
+            break
+        size = float(norm(gradient))
+        first = size if epoch == 0 else first
+        cut = min(1.0, max_norm / size) if size > 0 else 1.0
+        for name, leaf in phi.items():
+            leaf.grad = cut * gradient[name]
+        optimizer.step()
+        updates += 1
+    return OuterInfo(first, updates, divergence, 0.0)
+
+
+def trust_region_step(
+    phi: Params,
+    gradient_of: GradientOf,
+    divergence_gradient_of: GradientOf,
+    value_of: Callable[[Params], tuple[Tensor, Tensor]],
+    *,
+    value: Tensor | float,
+    max_kl: float,
+    cg_iterations: int = 6,
+    damping: float = 1e-3,
+    halvings: int = 8,
+) -> OuterInfo:
+    r"""Take TRPO's step (Schulman et al., 1502.05477) for phi, in place.
+
+    max <g, x> subject to x^T H x / 2 <= max_kl,  H the curvature of KL(phi) at the present phi
+
+    by conjugate gradients with products H v = \nabla KL(phi + e v) / e, since \nabla KL(phi) = 0:
+    they ask nothing of the Alg but its hypergradient. Then the step is halved until the objective
+    gains and the divergence is allowed; if that never happens phi stays.
+
+    Args:
+        phi: meta-parameters; changed in place.
+        gradient_of: of the outer objective.
+        divergence_gradient_of: of KL(phi); may look at a part of the episodes, since it only
+            shapes the direction.
+        value_of: phi -> (outer objective, KL(phi)), on all episodes.
+        value: of the outer objective at the present phi.
+        max_kl: largest divergence, in nats.
+        cg_iterations: products with H; the residual says how far that got.
+        damping: added to H, relative to its size along the gradient.
+        halvings: of the step.
+    """
+    gradient = gradient_of(phi)
+    size = float(norm(gradient))
+    if size == 0:
+        return OuterInfo(0.0, 0, 0.0, 0.0)
+    reach = 1e-2 * float(norm(phi)) + 1e-4
+
+    def curvature_product(v: Params) -> Params:
+        length = float(norm(v))
+        if length == 0:
+            return v
+        step = reach / length
+        return scale(1 / step, divergence_gradient_of(add_scaled(phi, step, v)))
+
+    along = curvature_product(gradient)
+    shift = damping * float(dot(gradient, along)) / size**2
+
+    def product(v: Params) -> Params:
+        bent = along if v is gradient else curvature_product(v)  # where the solver begins
+        return add_scaled(bent, shift, v)
+
+    direction, info = conjugate_gradient(
+        product, gradient, tolerance=1e-3, max_iterations=cg_iterations
+    )
+    bent = float(dot(direction, gradient))  # x^T H x at the solution
+    if not bent > 0:
+        return OuterInfo(size, 0, 0.0, float(info.residual))
+    length = (2 * max_kl / bent) ** 0.5
+    for _ in range(halvings + 1):
+        there, divergence = value_of(add_scaled(phi, length, direction))
+        if there > value and divergence <= max_kl:
+            for name, leaf in phi.items():
+                leaf.add_(length * direction[name])
+            return OuterInfo(size, 1, float(divergence), float(info.residual))
+        length /= 2
+    return OuterInfo(size, 0, 0.0, float(info.residual))
