@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from bomrl_lite import __main__ as cli
-from bomrl_lite.course import plots
+from bomrl_lite.course import commands, plots
 from bomrl_lite.training.evaluate import is_sampled
 from bomrl_lite.training.sampled_trainer import load_policy
 
@@ -102,9 +102,9 @@ def test_an_experiment_writes_its_table_and_draws_it_where_nothing_was_before(
     tmp_path, monkeypatch
 ):
     """As in a fresh clone: neither ``runs/`` nor the folder of the table exists."""
-    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    monkeypatch.setattr(commands, "ROOT", tmp_path)
     out = tmp_path / "results"
-    assert cli.experiment("condition", seeds=1, iterations=1, out=out) == 0
+    assert commands.experiment("condition", seeds=1, iterations=1, out=out) == 0
     assert (out / "condition.csv").exists()
     assert (tmp_path / "runs" / "experiments" / "condition.png").stat().st_size > 1000
 
@@ -187,7 +187,7 @@ def runs(tmp_path):
 
 def test_compare_joins_the_seeds_of_one_configuration(runs, tmp_path, capsys):
     out = tmp_path / "new" / "picture.png"
-    assert cli.compare((*runs, tmp_path / "a" / "config.json"), out=out) == 0
+    assert commands.compare((*runs, tmp_path / "a" / "config.json"), out=out) == 0
     assert out.read_bytes().startswith(b"\x89PNG")
     header, joined, lone, *_ = capsys.readouterr().out.splitlines()
     assert header.split("  last ")[1] == "return_after, mean (range)"
@@ -239,17 +239,17 @@ def test_every_curve_has_a_name_of_its_own(tmp_path):
 
 def test_mistakes_of_compare_are_told(runs, tmp_path):
     with pytest.raises(ValueError, match="called 'gap'; there are return_after, gradient_norm"):
-        cli.compare(tuple(runs), column="gap", out=tmp_path / "x.png")
+        commands.compare(tuple(runs), column="gap", out=tmp_path / "x.png")
     with pytest.raises(FileNotFoundError, match=r"nowhere/history\.csv does not exist"):
-        cli.compare((runs[0], tmp_path / "nowhere"))
+        commands.compare((runs[0], tmp_path / "nowhere"))
     with pytest.raises(ValueError, match="each of them once"):
-        cli.compare((runs[0], runs[0]))
+        commands.compare((runs[0], runs[0]))
     write_run(tmp_path / "empty", [])
     with pytest.raises(ValueError, match="empty has done no iteration yet"):
-        cli.compare((tmp_path / "empty",))
+        commands.compare((tmp_path / "empty",))
     write_run(tmp_path / "nan", [float("nan")])
     with pytest.raises(ValueError, match="return_after holds no finite number"):
-        cli.compare((tmp_path / "nan",))
+        commands.compare((tmp_path / "nan",))
     assert not (tmp_path / "x.png").exists()
 
 
