@@ -19,8 +19,8 @@ from bomrl_lite.adaptation.objective import (
     policy_return,
     surrogate_objective,
 )
-from bomrl_lite.adaptation.solve import adapt, adapt_to_task, has_closed_form
-from bomrl_lite.adaptation.trust_region import adapt_in_trust_region, adapt_to_task_in_trust_region
+from bomrl_lite.adaptation.solve import adapt, has_closed_form
+from bomrl_lite.adaptation.trust_region import adapt_in_trust_region
 from bomrl_lite.mdp import expected_return
 from bomrl_lite.rollout.data import DataFunction, full_data
 from bomrl_lite.solvers.implicit import TOLERANCE, constrained_vjp, implicit_vjp
@@ -229,24 +229,3 @@ def _returns_around(
 ) -> AdaptInfo:
     before, after = (policy_return(p, task, policy=policy, gamma=gamma) for p in (phi, theta))
     return AdaptInfo(before, after, inner)
-
-
-META_GRADIENTS = {
-    "maml": maml,
-    "first_order_maml": first_order_maml,
-    "joint": joint,
-    "bomrl": bomrl,
-    "bomrl_trust_region": bomrl_trust_region,
-    "first_order_bomrl": first_order_bomrl,
-}
-"""The methods by name, as the command line and ``MetaConfig.method`` know them."""
-
-ADAPTATIONS = {
-    "maml": gradient_step,
-    "first_order_maml": gradient_step,
-    "joint": gradient_step,
-    "bomrl": adapt_to_task,
-    "bomrl_trust_region": adapt_to_task_in_trust_region,
-    "first_order_bomrl": adapt_to_task,
-}
-"""The Alg of each method: (phi, task, dials) -> theta."""

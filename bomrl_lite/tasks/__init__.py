@@ -22,6 +22,21 @@ def sampled_task_names() -> list[str]:
     return [*task_names(), *navigation.FAMILIES, *locomotion.FAMILIES]
 
 
+def has_exact_values(name: str) -> bool:
+    """Tell whether a family has tables, and so exact values."""
+    return name in task_names()
+
+
+def check_task_name(name: str) -> None:
+    """Refuse a name that no family has.
+
+    Raises:
+        ValueError: the message suggests close matches.
+    """
+    if name not in sampled_task_names():
+        raise _unknown(name, sampled_task_names())
+
+
 def make_tasks(name: str) -> TaskDistribution:
     """Return the tabular task distribution of that name.
 
