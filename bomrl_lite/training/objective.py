@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from bomrl_lite.adaptation.adapted import SampledInfo
 from bomrl_lite.adaptation.episodes import (
     Alg,
     adapted,
@@ -18,18 +17,14 @@ from bomrl_lite.adaptation.episodes import (
 )
 from bomrl_lite.methods import METHODS, make_alg
 from bomrl_lite.rollout.data import SampleBatch
+from bomrl_lite.solvers.implicit import UnsolvedInnerProblem, is_solved
 from bomrl_lite.solvers.linear import add_scaled, norm
 from bomrl_lite.training.run_folder import Row
 from bomrl_lite.training.sampled_problem import Batches, Collected, SampledProblem
-from bomrl_lite.types import ActionDistribution, Params
+from bomrl_lite.types import ActionDistribution, Params, SolvedInfo
 
 SOLVED = 2e-2
 """Relative stationarity and residual up to which a task's hypergradient takes part in an update."""
-
-
-def solved(info: SampledInfo) -> Tensor:
-    """Tell, task by task, whether the inner problem is solved well enough for an update."""
-    return (info.stationarity <= SOLVED) & (info.residual <= SOLVED) & (info.curvature > 0)
 
 
 class Objective:
@@ -46,7 +41,7 @@ class Objective:
         spread = returns.std(correction=0) + 1e-8
         self.scores = problem.dials["credit"] * (returns - returns.mean()) / spread
         zero = torch.zeros_like(returns)
-        self.info = SampledInfo(zero, torch.full_like(zero, torch.inf), zero)
+        self.info = SolvedInfo(zero, torch.full_like(zero, torch.inf), zero)
 
     def gradient(self, phi: Params) -> tuple[Params, Callable[[], Tensor]]:
         """Return the ascent direction, averaged over the tasks whose inner problem is solved.
@@ -55,9 +50,9 @@ class Objective:
         """
         gradients, thetas, info = self.per_task(phi, self.problem.alg)
         self.info = worst([self.info, info])
-        use = solved(info)
+        use = is_solved(info, SOLVED)
         if not bool(use.any()):
-            raise ArithmeticError(
+            raise UnsolvedInnerProblem(
                 f"none of the {len(use)} inner problems is solved: best stationarity "
                 f"{info.stationarity.min():.2g}, largest curvature {info.curvature.max():.2g}, "
                 f"best residual {info.residual.min():.2g}. Use a larger lam or ridge, or more "
@@ -77,12 +72,12 @@ class Objective:
 
         return mean, moved
 
-    def per_task(self, phi: Params, alg: Alg) -> tuple[Params, Params, SampledInfo]:
+    def per_task(self, phi: Params, alg: Alg) -> tuple[Params, Params, SolvedInfo]:
         """Return every task's ascent direction, adapted parameters and info, with a leading N."""
 
         def one(
             before: Batches, after: SampleBatch, score: Tensor
-        ) -> tuple[Params, Params, SampledInfo]:
+        ) -> tuple[Params, Params, SolvedInfo]:
             return sampled_meta_gradient(
                 phi,
                 before,

@@ -20,9 +20,10 @@ from torch.func import vmap
 from bomrl_lite.adaptation.episodes import mean_divergence
 from bomrl_lite.rollout.data import SampleBatch
 from bomrl_lite.rollout.observations import Moments
+from bomrl_lite.solvers.implicit import is_solved
 from bomrl_lite.training import run_folder
 from bomrl_lite.training.files import write_atomically
-from bomrl_lite.training.objective import DIAGNOSED, Objective, diagnose, every_fourth, solved
+from bomrl_lite.training.objective import DIAGNOSED, SOLVED, Objective, diagnose, every_fourth
 from bomrl_lite.training.outer import OuterInfo, climb, trust_region_step
 from bomrl_lite.training.run_folder import Progress, Row
 from bomrl_lite.training.sampled_config import SampledConfig
@@ -94,7 +95,7 @@ def meta_step(state: SampledState, config: SampledConfig, problem: SampledProble
         "curvature": info.curvature.min().item(),
         "negative_curvature": (info.curvature <= 0).float().mean().item(),
         "residual": info.residual.max().item(),
-        "unsolved": float((~solved(info)).sum()),
+        "unsolved": float((~is_solved(info, SOLVED)).sum()),
         "distance": _inner_distance(old, episodes, problem.policy),
         "updates": float(outer.updates),
         "outer_divergence": outer.divergence,
