@@ -202,15 +202,20 @@ class InnerInfo(NamedTuple):
     """D^2(pi_phi, pi_theta)."""
 
 
-class HypergradientInfo(NamedTuple):
-    """Whether a hypergradient may be believed; one value per task under ``vmap``."""
+class SolvedInfo(NamedTuple):
+    """Whether a hypergradient may be believed; one value per task under ``vmap``.
 
-    stationarity: Float[Tensor, ""]
-    r"""||\nabla_theta (L / lam - D^2)|| at the theta that was differentiated."""
-    curvature: Float[Tensor, ""]
-    """Smallest curvature of D^2 - L / lam that the linear solver met; must be positive."""
-    residual: Float[Tensor, ""]
-    """Relative residual of the linear system."""
+    Of an explicit step, which leaves nothing to be solved: (0, inf, 0).
+    """
+
+    stationarity: Float[Tensor, "*N"]
+    r"""||\nabla_theta F|| at the theta that was differentiated, F = L / lam - D^2; without unit.
+
+    Adaptations on samples divide it by ||\nabla_theta F|| at phi: their L has a unit of its own."""
+    curvature: Float[Tensor, "*N"]
+    """Smallest curvature of -F that a linear solver met; must be positive."""
+    residual: Float[Tensor, "*N"]
+    """Relative residual of the adjoint linear system."""
 
 
 class AdaptInfo(NamedTuple):
@@ -218,7 +223,7 @@ class AdaptInfo(NamedTuple):
 
     return_before: Float[Tensor, ""]
     return_after: Float[Tensor, ""]
-    inner: HypergradientInfo
+    inner: SolvedInfo
     """Of an implicit hypergradient; that of an explicit step has nothing to solve (0, inf, 0)."""
 
 

@@ -19,24 +19,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from bomrl_lite.rollout.data import OneTimeData
-from bomrl_lite.types import Params
+from bomrl_lite.types import Params, SolvedInfo
 
 DataOf = Callable[[Params], OneTimeData]
-
-
-class SampledInfo(NamedTuple):
-    """What is known about an adaptation on samples and its hypergradient; no unit."""
-
-    stationarity: Float[Tensor, ""]
-    r"""||\nabla F|| at theta over ||\nabla F|| at phi; 0 for an explicit step."""
-    curvature: Float[Tensor, ""]
-    """Smallest curvature of -F that a linear solver met; inf for an explicit step."""
-    residual: Float[Tensor, ""]
-    """Relative residual of the adjoint system."""
 
 
 class Adapted(NamedTuple):
@@ -44,7 +31,7 @@ class Adapted(NamedTuple):
 
     theta: Params
     """All parameters of the adapted policy."""
-    pull: Callable[[Params], tuple[Params, SampledInfo]]
+    pull: Callable[[Params], tuple[Params, SolvedInfo]]
     r"""Cotangent \nabla J at theta -> (gradient of J(theta(phi)) at phi, whether to believe it)."""
 
 
@@ -60,7 +47,7 @@ def select(params: Params, names: tuple[str, ...]) -> Params:
     return {name: params[name] for name in names} if names else dict(params)
 
 
-def explicit_info(phi: Params) -> SampledInfo:
+def explicit_info(phi: Params) -> SolvedInfo:
     """Return the info of an explicit step, which leaves nothing to be solved."""
     zero = torch.zeros_like(next(iter(phi.values())).sum())
-    return SampledInfo(zero, torch.full_like(zero, torch.inf), zero)
+    return SolvedInfo(zero, torch.full_like(zero, torch.inf), zero)

@@ -19,7 +19,7 @@ from bomrl_lite.solvers.implicit import (
     _refuse,
 )
 from bomrl_lite.solvers.maximize import MaximizeInfo, bisect, maximize
-from bomrl_lite.types import HypergradientInfo, Params, TabularPolicy
+from bomrl_lite.types import Params, SolvedInfo, TabularPolicy
 
 
 def policywise_hypergradient(
@@ -32,7 +32,7 @@ def policywise_hypergradient(
     state_distance: StateDistance,
     lam: float | Tensor,
     tolerance: float = TOLERANCE,
-) -> tuple[Params, HypergradientInfo]:
+) -> tuple[Params, SolvedInfo]:
     r"""Pull a cotangent in probabilities back through Alg with free logits, state by state.
 
     Proposition 1 of Xu and Zhu (2410.09728), completed by the constraint that probabilities sum to
@@ -79,7 +79,7 @@ def policywise_hypergradient(
     missing = missing - missing.mean(-1, keepdim=True)
     size = cotangent.abs().max()
     residual = missing.abs().max() / torch.where(size > 0, size, 1.0)
-    info = HypergradientInfo(slope.abs().max(), smallest_curvature(m) / lam, residual)
+    info = SolvedInfo(slope.abs().max(), smallest_curvature(m) / lam, residual)
     return _refuse(pulled, info, tolerance), info
 
 
@@ -94,7 +94,7 @@ def policywise_constrained_vjp(
     state_distance: StateDistance,
     delta: float,
     tolerance: float = TOLERANCE,
-) -> tuple[Params, HypergradientInfo]:
+) -> tuple[Params, SolvedInfo]:
     r"""Pull a cotangent in probabilities back through Alg in a trust region, with free logits.
 
     :func:`constrained_vjp` written state by state: probabilities stay well-conditioned where the
@@ -128,7 +128,7 @@ def policywise_constrained_vjp(
     stationarity = torch.where(multiplier > 0, stationarity, weighted_q(data).abs().max())
     size = cotangent.abs().max()
     residual = (normal * y).sum().abs() / torch.where(size > 0, size, 1.0)
-    info = HypergradientInfo(stationarity, smallest_curvature(m) / eta, residual)
+    info = SolvedInfo(stationarity, smallest_curvature(m) / eta, residual)
     return _refuse(pulled, info, tolerance), info
 
 

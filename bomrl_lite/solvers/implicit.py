@@ -27,7 +27,7 @@ from bomrl_lite.solvers.linear import (
     null_space_safe_solve,
 )
 from bomrl_lite.solvers.maximize import ascend
-from bomrl_lite.types import HypergradientInfo, Params, SolveInfo
+from bomrl_lite.types import Params, SolvedInfo, SolveInfo
 
 InnerObjective = Callable[[Params, Params], Tensor]
 """F(theta, phi): scalar, maximised over theta."""
@@ -52,7 +52,7 @@ def implicit_vjp(
     *,
     solve: LinearSolver = null_space_safe_solve,
     tolerance: float = TOLERANCE,
-) -> tuple[Params, HypergradientInfo]:
+) -> tuple[Params, SolvedInfo]:
     r"""Pull a cotangent back through theta(phi) = argmax_theta F(theta, phi).
 
     (d theta / d phi)^T c = \nabla_phi <x, \nabla_theta F(theta, phi)>,  -\nabla^2_theta F x = c
@@ -83,7 +83,7 @@ def implicit_vjp(
     bend = hessian_vector_product(lambda x: -objective(x, phi), theta)
     x, solved = solve(bend, cotangent)
     pulled = grad(lambda p: dot(x, grad(objective)(theta, p)))(phi)
-    info = HypergradientInfo(stationarity, solved.curvature, solved.residual)
+    info = SolvedInfo(stationarity, solved.curvature, solved.residual)
     return _refuse(pulled, info, tolerance), info
 
 
@@ -96,7 +96,7 @@ def constrained_vjp(
     cotangent: Params,
     *,
     tolerance: float = TOLERANCE,
-) -> tuple[Params, HypergradientInfo]:
+) -> tuple[Params, SolvedInfo]:
     r"""Pull a cotangent back through theta(phi) = argmax F(theta, phi) where C(theta, phi) <= 0.
 
     The implicit function theorem for \nabla_theta (F - eta C) = 0 and C = 0:
@@ -137,7 +137,7 @@ def constrained_vjp(
     off = torch.where(binds, level.abs(), torch.where(level < -tolerance, 0.0, torch.inf))
     stationarity = torch.maximum(norm(grad(scaled)(theta, phi)), off)
     curvature = _tangent_curvature(bend, torch.where(binds, flatten(normal), 0.0), theta)
-    info = HypergradientInfo(stationarity, curvature, solved.residual)
+    info = SolvedInfo(stationarity, curvature, solved.residual)
     return _refuse(pulled, info, tolerance), info
 
 
@@ -169,12 +169,12 @@ def unrolled_hypergradient(
     return grad(value)(phi)
 
 
-def is_solved(info: HypergradientInfo, tolerance: float = TOLERANCE) -> Tensor:
+def is_solved(info: SolvedInfo, tolerance: float = TOLERANCE) -> Tensor:
     """Tell, task by task, whether a hypergradient is that of the argmax."""
     return (info.stationarity <= tolerance) & (info.residual <= tolerance) & (info.curvature > 0)
 
 
-def require_solved(info: HypergradientInfo, tolerance: float = TOLERANCE) -> None:
+def require_solved(info: SolvedInfo, tolerance: float = TOLERANCE) -> None:
     """Raise :class:`UnsolvedInnerProblem` unless every task of ``info`` is solved.
 
     Call it outside ``vmap``; the message names the worst figures and what helps against each.
@@ -202,7 +202,7 @@ def require_solved(info: HypergradientInfo, tolerance: float = TOLERANCE) -> Non
     )
 
 
-def _refuse(pulled: Params, info: HypergradientInfo, tolerance: float) -> Params:
+def _refuse(pulled: Params, info: SolvedInfo, tolerance: float) -> Params:
     """Raise on an unsolved problem, or under ``vmap`` turn its hypergradient into nan."""
     if tolerance == float("inf"):
         return pulled

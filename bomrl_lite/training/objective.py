@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from bomrl_lite.adaptation.adapted import SampledInfo
 from bomrl_lite.adaptation.episodes import (
     Alg,
     adapted,
@@ -17,24 +16,20 @@ from bomrl_lite.adaptation.episodes import (
 )
 from bomrl_lite.adaptation.settings import Rung
 from bomrl_lite.rollout.data import SampleBatch
+from bomrl_lite.solvers.implicit import is_solved
 from bomrl_lite.solvers.linear import add_scaled, norm
 from bomrl_lite.training.episodes import Batches, Collected, EpisodesProblem, collect_all
 from bomrl_lite.training.outer import Ascent, OuterInfo
 from bomrl_lite.training.run_folder import Row, require_finite
 from bomrl_lite.training.state import MetaState
 from bomrl_lite.training.streams import seeded
-from bomrl_lite.types import ActionDistribution, Params, Policy
+from bomrl_lite.types import ActionDistribution, Params, Policy, SolvedInfo
 
 SOLVED = 2e-2
 """Relative stationarity and residual up to which a task's hypergradient takes part in an update."""
 DIAGNOSED = ("shuffled_distance", "norm_direct", "norm_curvature", "norm_q", "norm_nu")
 """Costly diagnostics: D1^2 of an adaptation to shuffled advantages, which is noise; and the norms
 of the meta-gradient's terms: d theta / d phi = I, what the frozen rung adds, grad Q, grad nu."""
-
-
-def solved(info: SampledInfo) -> Tensor:
-    """Tell, task by task, whether the inner problem is solved well enough for an update."""
-    return (info.stationarity <= SOLVED) & (info.residual <= SOLVED) & (info.curvature > 0)
 
 
 def collect_objective(problem: EpisodesProblem, state: MetaState) -> "EpisodesObjective":
@@ -67,7 +62,7 @@ class EpisodesObjective:
             ArithmeticError: no task's is.
         """
         gradients, thetas, info = self.per_task(phi, self.problem.alg)
-        use = solved(info)
+        use = is_solved(info, SOLVED)
         if not bool(use.any()):
             raise ArithmeticError(
                 f"none of the {len(use)} inner problems is solved: best stationarity "
@@ -89,12 +84,12 @@ class EpisodesObjective:
 
         return Ascent(mean, moved, info)
 
-    def per_task(self, phi: Params, alg: Alg) -> tuple[Params, Params, SampledInfo]:
+    def per_task(self, phi: Params, alg: Alg) -> tuple[Params, Params, SolvedInfo]:
         """Return every task's ascent direction, adapted parameters and info, with a leading N."""
 
         def one(
             before: Batches, after: SampleBatch, score: Tensor
-        ) -> tuple[Params, Params, SampledInfo]:
+        ) -> tuple[Params, Params, SolvedInfo]:
             return sampled_meta_gradient(
                 phi,
                 before,
@@ -179,7 +174,7 @@ class EpisodesObjective:
             "curvature": info.curvature.min().item(),
             "negative_curvature": (info.curvature <= 0).float().mean().item(),
             "residual": info.residual.max().item(),
-            "unsolved": float((~solved(info)).sum()),
+            "unsolved": float((~is_solved(info, SOLVED)).sum()),
             "distance": _inner_distance(self.old, episodes, self.problem.policy),
             "updates": float(update.updates),
             "outer_divergence": update.divergence,

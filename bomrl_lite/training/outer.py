@@ -12,10 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bomrl_lite.adaptation.adapted import SampledInfo
 from bomrl_lite.adaptation.episodes import worst
 from bomrl_lite.solvers.linear import add_scaled, conjugate_gradient, dot, norm, scale
-from bomrl_lite.types import Params
+from bomrl_lite.types import Params, SolvedInfo
 
 
 class Ascent(NamedTuple):
@@ -26,7 +25,7 @@ class Ascent(NamedTuple):
     moved: Callable[[], Tensor]
     """KL of the adapted policies from those that collected, in nats; costly, so asked for only
     where it counts."""
-    info: SampledInfo
+    info: SolvedInfo
     """Whether each task's hypergradient may be believed, [N]."""
     returns: tuple[Tensor, Tensor] | None = None
     """Exact values: each task's return before and after adaptation, [N]."""
@@ -44,7 +43,7 @@ class OuterInfo(NamedTuple):
     before the last of several epochs."""
     residual: float
     """Relative residual of the linear system of a trust-region step; 0 without one."""
-    info: SampledInfo
+    info: SolvedInfo
     """The worst that was known of each task's inner problem."""
     returns: tuple[Tensor, Tensor] | None = None
     """As in :class:`Ascent`, of the first."""
