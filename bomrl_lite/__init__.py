@@ -91,7 +91,7 @@ from bomrl_lite.solvers.linear import (
     neumann_series,
     null_space_safe_solve,
 )
-from bomrl_lite.tasks import make_sampled_tasks, make_tasks, task_names
+from bomrl_lite.tasks import make_tasks, require_exact, task_names
 from bomrl_lite.theory import (
     distance_to_optimum,
     illustrative_gap_bound,
@@ -110,7 +110,7 @@ from bomrl_lite.training.metrics import (
 )
 from bomrl_lite.training.sampled_config import SampledConfig
 from bomrl_lite.training.sampled_trainer import meta_train as meta_train_sampled
-from bomrl_lite.types import Params, TabularPolicy, TabularTask, TaskDistribution
+from bomrl_lite.types import Params, TabularPolicy, TabularTask, Tasks
 
 __all__ = [
     "DATA_FUNCTIONS",
@@ -126,7 +126,7 @@ __all__ = [
     "SampledConfig",
     "TabularPolicy",
     "TabularTask",
-    "TaskDistribution",
+    "Tasks",
     "UnsolvedInnerProblem",
     "adapt",
     "adapt_in_trust_region",
@@ -169,7 +169,6 @@ __all__ = [
     "load",
     "lower_bound",
     "make_problem",
-    "make_sampled_tasks",
     "make_tasks",
     "maml",
     "meta_train",
@@ -192,6 +191,7 @@ __all__ = [
     "ppo_penalty_objective",
     "q_values",
     "region_adaptation",
+    "require_exact",
     "require_solved",
     "rigorous_gap_bound",
     "rigorous_lambda",

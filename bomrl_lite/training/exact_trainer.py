@@ -20,7 +20,7 @@ from bomrl_lite.policies.networks import tabular_softmax
 from bomrl_lite.rollout.data import DATA_FUNCTIONS
 from bomrl_lite.solvers.implicit import TOLERANCE, is_solved, require_solved
 from bomrl_lite.solvers.linear import norm
-from bomrl_lite.tasks import make_tasks
+from bomrl_lite.tasks import make_tasks, require_exact
 from bomrl_lite.training import run_folder
 from bomrl_lite.training.run_folder import Progress, Row
 from bomrl_lite.types import (
@@ -29,7 +29,7 @@ from bomrl_lite.types import (
     Params,
     TabularPolicy,
     TabularTask,
-    TaskDistribution,
+    Tasks,
 )
 
 Method = Literal[
@@ -127,7 +127,7 @@ class MetaState:
 class Problem:
     """What a configuration stands for: the tasks to train on and how to train on one."""
 
-    distribution: TaskDistribution
+    distribution: Tasks[TabularTask]
     tasks: TabularTask
     policy: TabularPolicy
     meta_gradient: MetaGradient
@@ -137,7 +137,7 @@ class Problem:
 
 def make_problem(config: MetaConfig) -> Problem:
     """Draw the training tasks and bind the method's dials."""
-    distribution = make_tasks(config.tasks)
+    distribution = require_exact(make_tasks(config.tasks))
     tasks = distribution.sample(config.num_tasks, seeded(config.seed, stream=0), "train")
     policy = tabular_softmax(*tasks.reward.shape[-2:])
     dials = {

@@ -14,9 +14,9 @@ from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.rollout.data import SampleBatch, sample_batch
 from bomrl_lite.rollout.observations import Moments, NormalisedSimulator, no_moments
 from bomrl_lite.rollout.returns import discounted_returns
-from bomrl_lite.tasks import make_sampled_tasks
+from bomrl_lite.tasks import make_tasks
 from bomrl_lite.training.sampled_config import SampledConfig
-from bomrl_lite.types import Params, Policy, Rollout, SampledTasks, Simulator
+from bomrl_lite.types import Params, Policy, Rollout, Simulator, Tasks
 
 Batches = tuple[SampleBatch, ...]
 
@@ -24,7 +24,7 @@ Batches = tuple[SampleBatch, ...]
 class SampledProblem(NamedTuple):
     """What a configuration stands for."""
 
-    tasks: SampledTasks
+    tasks: Tasks[Any]
     policy: Policy
     alg: Alg
     dials: dict[str, Any]
@@ -67,7 +67,7 @@ class SampledProblem(NamedTuple):
 def make_problem(config: SampledConfig) -> SampledProblem:
     """Build the policy of the task family and bind the method's Alg."""
     dials = config.dials()
-    tasks = make_sampled_tasks(config.tasks, integrator=config.integrator, backend=config.backend)
+    tasks = make_tasks(config.tasks, integrator=config.integrator, backend=config.backend)
     robots = tasks.normalise_observations
     gpu = robots and resolve_backend(config.backend) == "warp"
     tabular = tasks.observation_size == 0
