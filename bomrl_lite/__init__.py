@@ -52,7 +52,7 @@ from bomrl_lite.solvers.implicit import (
     unrolled_hypergradient,
 )
 from bomrl_lite.solvers.linear import conjugate_gradient, null_space_safe_solve
-from bomrl_lite.tasks import make_tasks, task_names
+from bomrl_lite.tasks import make_tasks, require_exact, task_names
 from bomrl_lite.theory import lower_bound, rigorous_lambda, task_variance
 from bomrl_lite.training.config import Config, configure
 from bomrl_lite.training.metrics import adapted_returns, optimal_returns, optimality_gap
@@ -115,6 +115,7 @@ __all__ = [
     "policy_return",
     "policywise_hypergradient",
     "q_values",
+    "require_exact",
     "rigorous_lambda",
     "sample_batch",
     "save_policy",

@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from bomrl_lite.adaptation.settings import AlgSettings, HeadClosedForm, Rung
 from bomrl_lite.methods import METHODS, Epochs, Estimator, Kind, Network, OuterSettings, Trpo
 from bomrl_lite.methods import Values as ValuesName
-from bomrl_lite.tasks import check_task_name, has_exact_values, locomotion
+from bomrl_lite.tasks import make_tasks, require_exact
+from bomrl_lite.types import Tasks
 
 FORMAT = 2
 """Of stored configurations; see :func:`read_config`."""
@@ -151,18 +152,17 @@ def configure(
     if tasks is None:
         exact = "exact" in METHODS[method].values and values != "episodes"
         tasks = "frozen_lake/holes-4x4" if exact else "navigation/circle"
-    check_task_name(tasks)
-    source = _source_of(method, tasks, values)
-    kind = _kind_of(tasks, source)
+    family = make_tasks(tasks)
+    source = _source_of(method, family, values)
+    kind = _kind_of(family, source)
     tuned = METHODS[method].settings(kind)
-    tabular = has_exact_values(tasks)
     large = {"num_tasks": 20, "iterations": 50, "checkpoint_every": 10}
     parts: dict[str, Any] = {
         "alg": tuned.alg,
         "outer": _outer(outer, source, tuned.outer),
         "estimator": None if source == "exact" else tuned.estimator,
         "sampling": ExactValues() if source == "exact" else Episodes(),
-        "network": None if tabular else tuned.network,
+        "network": None if family.exact else tuned.network,
         "simulation": Simulation() if kind in ("robots", "ant") else None,
     }
     own: dict[str, Any] = {"method": method, "tasks": tasks, "values": source}
@@ -214,37 +214,34 @@ def config_from_file(path: Path) -> dict[str, Any]:
 
 
 def _usual_method(tasks: str | None, values: str | None) -> str:
-    exact = values != "episodes" and (tasks is None or has_exact_values(tasks))
+    exact = values != "episodes" and (tasks is None or make_tasks(tasks).exact)
     return "maml" if exact else "bomrl_natural"
 
 
-def _source_of(method: str, tasks: str, values: str | None) -> ValuesName:
+def _source_of(method: str, tasks: Tasks[Any], values: str | None) -> ValuesName:
     """Return where the data come from: what was asked for, if it can be had."""
     can = METHODS[method].values
-    source = values or ("exact" if has_exact_values(tasks) else "episodes")
+    source = values or ("exact" if tasks.exact else "episodes")
     if source not in get_args(ValuesName):
         raise ValueError(f"values must be one of {get_args(ValuesName)}, got {values!r}")
-    if source == "exact" and not has_exact_values(tasks):
-        raise ValueError(
-            f"{tasks} has continuous states, so no exact values: it can only be sampled, with "
-            f"values='episodes'; {method} takes {' and '.join(can)}"
-        )
+    if source == "exact":
+        require_exact(tasks)
     if source not in can:
         others = ", ".join(name for name, m in METHODS.items() if source in m.values)
         way = "on a tabular family" if source == "episodes" else "with values='episodes'"
         raise ValueError(
-            f"{method} takes {' and '.join(can)} only, not {source} ({tasks}): use it {way}, or "
-            f"one of {others}"
+            f"{method} takes {' and '.join(can)} only, not {source} ({tasks.name}): use it {way}, "
+            f"or one of {others}"
         )
     return "exact" if source == "exact" else "episodes"
 
 
-def _kind_of(tasks: str, source: ValuesName) -> Kind:
+def _kind_of(tasks: Tasks[Any], source: ValuesName) -> Kind:
     if source == "exact":
         return "exact"
-    if tasks not in locomotion.FAMILIES:
+    if not tasks.normalise_observations:
         return "points"
-    return "ant" if tasks.startswith("ant/") else "robots"
+    return "ant" if tasks.name.startswith("ant/") else "robots"
 
 
 def _outer(name: str | None, source: ValuesName, usual: OuterSettings) -> OuterSettings:

@@ -16,10 +16,10 @@ from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.rollout.data import SampleBatch, sample_batch
 from bomrl_lite.rollout.observations import Moments, NormalisedSimulator, no_moments
 from bomrl_lite.rollout.returns import discounted_returns
-from bomrl_lite.tasks import make_sampled_tasks
+from bomrl_lite.tasks import make_tasks
 from bomrl_lite.training.config import Config, Episodes, Simulation
 from bomrl_lite.training.streams import seeded
-from bomrl_lite.types import Params, Policy, Rollout, SampledTasks, Simulator
+from bomrl_lite.types import Params, Policy, Rollout, Simulator, Tasks
 
 Batches = tuple[SampleBatch, ...]
 
@@ -41,7 +41,7 @@ class EpisodesProblem:
     """What a configuration with episodes stands for."""
 
     config: Config
-    family: SampledTasks
+    family: Tasks[Any]
     policy: Policy
     alg: Alg
     device: torch.device
@@ -125,9 +125,9 @@ class EpisodesProblem:
 def episodes_problem(config: Config) -> EpisodesProblem:
     """Build the policy of the task family and bind the method's Alg."""
     simulation = config.simulation or Simulation()
-    kinds = {"integrator": simulation.integrator, "backend": simulation.backend}
-    family = make_sampled_tasks(config.tasks, **kinds)
-    gpu = config.simulation is not None and resolve_backend(simulation.backend) == "warp"
+    integrator, backend = simulation.integrator, simulation.backend
+    family = make_tasks(config.tasks, integrator=integrator, backend=backend)
+    gpu = config.simulation is not None and resolve_backend(backend) == "warp"
     policy = _policy_of(config, family)
     estimator = config.estimator or Estimator()
     alg = alg_on_samples(
@@ -140,7 +140,7 @@ def episodes_problem(config: Config) -> EpisodesProblem:
     return EpisodesProblem(config, family, policy, alg, torch.device("cuda" if gpu else "cpu"))
 
 
-def _policy_of(config: Config, family: SampledTasks) -> Policy:
+def _policy_of(config: Config, family: Tasks[Any]) -> Policy:
     """Return a table over numbered states, else a network over observations."""
     network = config.network
     if network is None:

@@ -18,7 +18,7 @@ from bomrl_lite.policies.networks import tabular_softmax
 from bomrl_lite.rollout.data import DATA_FUNCTIONS
 from bomrl_lite.solvers.implicit import TOLERANCE, is_solved, require_solved
 from bomrl_lite.solvers.linear import norm
-from bomrl_lite.tasks import make_tasks
+from bomrl_lite.tasks import make_tasks, require_exact
 from bomrl_lite.training.config import Config, ExactValues
 from bomrl_lite.training.outer import Ascent, OuterInfo
 from bomrl_lite.training.run_folder import Row, require_finite
@@ -29,7 +29,7 @@ from bomrl_lite.types import (
     Params,
     TabularPolicy,
     TabularTask,
-    TaskDistribution,
+    Tasks,
 )
 
 COLUMNS = (
@@ -52,7 +52,7 @@ class ExactProblem:
     """What a configuration with exact values stands for."""
 
     config: Config
-    family: TaskDistribution
+    family: Tasks[TabularTask]
     policy: TabularPolicy
     training_tasks: TabularTask
     """All that training will see, [N, ...]."""
@@ -134,7 +134,7 @@ def _means(returns: tuple[Tensor, Tensor]) -> Row:
 
 def exact_problem(config: Config) -> ExactProblem:
     """Draw the training tasks and bind the method's settings."""
-    family = make_tasks(config.tasks)
+    family = require_exact(make_tasks(config.tasks))
     tasks = family.sample(config.num_tasks, seeded(config.seed, "tasks"), "train")
     policy = tabular_softmax(*tasks.reward.shape[-2:])
     meta_gradient, adaptation = bind_method(config, policy, family.gamma)
