@@ -1,8 +1,14 @@
-"""What the front pages claim about files and commands is there."""
+"""What the front pages claim about files, names and commands holds, and their examples run."""
 
 import base64
+import dataclasses
+import functools
 import json
+import pydoc
 import re
+import shlex
+import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -10,9 +16,13 @@ import pytest
 import yaml
 
 import bomrl_lite
+from bomrl_lite import __main__ as command_line
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/decisions/README.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+PAGES += sorted(str(page.relative_to(ROOT)) for page in ROOT.glob("docs/**/*.md"))
+CURRENT = [page for page in PAGES if page != "CHANGELOG.md"]
+"""Pages about the present; the log also names what is gone."""
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -29,6 +39,66 @@ def test_named_make_targets_exist(page):
     makefile = (ROOT / "Makefile").read_text()
     known = re.findall(r"^TARGETS := (.*)$", makefile, re.MULTILINE)[0].split()
     assert named <= set(known)
+
+
+@pytest.mark.parametrize("page", CURRENT)
+def test_named_files_and_modules_exist(page):
+    text = (ROOT / page).read_text()
+    for file in re.findall(r"`((?:bomrl_lite|tests|notebooks|exercises)/[\w/.]+)`", text):
+        assert list(ROOT.glob(file.replace("NN_name", "*"))), file
+    for name in re.findall(r"`(bomrl_lite(?:\.\w+)+)`", text):
+        assert pydoc.locate(name) is not None, name
+
+
+def test_the_house_is_drawn_with_all_its_rooms():
+    drawing = (ROOT / "README.md").read_text().partition("## The house")[2].partition("## ")[0]
+    for room in (ROOT / "bomrl_lite").glob("[!.]*"):
+        if room.suffix == ".py" or (room / "__init__.py").exists():
+            assert re.search(rf"\b{room.stem}\b", drawing), room.name
+
+
+SNIPPETS = [
+    pytest.param(textwrap.dedent(code), id=f"{page}-{number}")
+    for page in CURRENT
+    for number, code in enumerate(
+        re.findall(r"(?ms)^ *```python\n(.*?)^ *```$", (ROOT / page).read_text())
+    )
+]
+
+
+@pytest.mark.parametrize("code", SNIPPETS)
+def test_snippets_run(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "snippet", "exec"), {})
+
+
+def commands(text: str) -> set[str]:
+    """Every call of the command line, on a line of its own or inline."""
+    calls = re.findall(r"python -m bomrl_lite ([^`\n#]+)", text.replace("\\\n", " "))
+    return {" ".join(call.split()) for call in calls}
+
+
+COMMANDS = commands("\n".join((ROOT / page).read_text() for page in CURRENT)).union(
+    *(commands(spec.target.__doc__) for spec in command_line.app._subcommands.values())
+)
+
+
+@pytest.mark.parametrize("line", sorted(COMMANDS))
+def test_command_lines_parse(line, monkeypatch):
+    """By the real parser; what it would call is left out."""
+
+    def run_nothing(command):
+        return functools.wraps(command)(lambda *args, **kwargs: 0)
+
+    for name, spec in command_line.app._subcommands.items():
+        silent = dataclasses.replace(spec, target=run_nothing(spec.target))
+        monkeypatch.setitem(command_line.app._subcommands, name, silent)
+    monkeypatch.setattr(sys, "argv", ["bomrl_lite", *shlex.split(line)])
+    try:
+        code = command_line.main()
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 0
 
 
 def test_the_readme_lists_every_lesson_and_exercise():

@@ -129,7 +129,9 @@ def test_tensors_have_shapes():
     assert not shapeless, "\n".join(sorted(shapeless))
 
 
-EXAMPLES = {name: "\n".join(text for _, text in docstrings(tree)) for name, tree in MODULES.items()}
+EXAMPLES = {
+    name: "\n".join(text + "\n" for _, text in docstrings(tree)) for name, tree in MODULES.items()
+}
 
 
 @pytest.mark.parametrize(
