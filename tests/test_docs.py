@@ -1,7 +1,6 @@
 """What the front pages claim about files, names and commands holds, and their examples run."""
 
 import base64
-import dataclasses
 import functools
 import json
 import pydoc
@@ -13,6 +12,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import tyro
 import yaml
 
 import bomrl_lite
@@ -72,27 +72,29 @@ def test_snippets_run(code, tmp_path, monkeypatch):
     exec(compile(code, "snippet", "exec"), {})
 
 
-def commands(text: str) -> set[str]:
-    """Every call of the command line, on a line of its own or inline."""
-    calls = re.findall(r"python -m bomrl_lite ([^`\n#]+)", text.replace("\\\n", " "))
-    return {" ".join(call.split()) for call in calls}
-
-
-COMMANDS = commands("\n".join((ROOT / page).read_text() for page in CURRENT)).union(
-    *(commands(spec.target.__doc__) for spec in command_line.app._subcommands.values())
-)
+COMMANDS = {
+    " ".join(call.split())
+    for page in (*CURRENT, "bomrl_lite/__main__.py", "bomrl_lite/course/commands.py")
+    for call in re.findall(
+        r"(?:^ *|`|Example: )python -m bomrl_lite ([^`\n#]+)",
+        (ROOT / page).read_text().replace("\\\n", " "),
+        re.MULTILINE,
+    )
+}
 
 
 @pytest.mark.parametrize("line", sorted(COMMANDS))
-def test_command_lines_parse(line, monkeypatch):
-    """By the real parser; what it would call is left out."""
+def test_command_lines_parse(line, tmp_path, monkeypatch):
+    """With the real settings and parser; only what a command would do is left out."""
+    register = tyro.extras.SubcommandApp.command
 
-    def run_nothing(command):
-        return functools.wraps(command)(lambda *args, **kwargs: 0)
+    def register_idle(app, command):
+        register(app, functools.wraps(command)(lambda *args, **kwargs: 0))
 
-    for name, spec in command_line.app._subcommands.items():
-        silent = dataclasses.replace(spec, target=run_nothing(spec.target))
-        monkeypatch.setitem(command_line.app._subcommands, name, silent)
+    monkeypatch.setattr(tyro.extras.SubcommandApp, "command", register_idle)
+    monkeypatch.chdir(tmp_path)
+    Path("runs/promp").mkdir(parents=True)
+    Path("runs/promp/config.json").write_text(json.dumps(bomrl_lite.configure("promp").stored()))
     monkeypatch.setattr(sys, "argv", ["bomrl_lite", *shlex.split(line)])
     try:
         code = command_line.main()

@@ -85,10 +85,10 @@ def raised(node: ast.AST, module: str) -> Iterator[str]:
     """Classes that a body raises itself: not in functions inside it, not what it caught."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Raise) and isinstance(child.exc, ast.Call):
-            name = ast.unparse(child.exc.func)
-            if name.startswith("_"):  # a function of its module that makes the error
+            name = ast.unparse(child.exc.func).rpartition(".")[2]
+            if name.lower() == name:  # a function that makes the error
                 name = get_type_hints(find(name, module))["return"].__name__
-            yield name.rpartition(".")[2]
+            yield name
         elif not isinstance(child, ast.FunctionDef | ast.Lambda | ast.ClassDef):
             yield from raised(child, module)
 
