@@ -7,11 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from bomrl_lite.training.sampled_trainer import load_policy
 
 from bomrl_lite import __main__ as cli
 from bomrl_lite.course import commands, plots
 from bomrl_lite.training.evaluate import is_sampled
-from bomrl_lite.training.sampled_trainer import load_policy
 
 
 def command(*arguments: object, **kind) -> subprocess.CompletedProcess[str]:

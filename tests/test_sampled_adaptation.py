@@ -13,11 +13,10 @@ from bomrl_lite.adaptation.head import head_adaptation
 from bomrl_lite.adaptation.natural import natural_adaptation, region_adaptation
 from bomrl_lite.adaptation.objective import surrogate_objective
 from bomrl_lite.adaptation.reductions import smooth_clip_surrogate
+from bomrl_lite.adaptation.settings import NaturalStep, SampledArgmax, alg_on_samples
 from bomrl_lite.adaptation.solve import solved_adaptation
-from bomrl_lite.methods import make_alg
 from bomrl_lite.policies.networks import categorical_mlp, gaussian_mlp, over_states, tabular_softmax
 from bomrl_lite.rollout.data import SAMPLE_FUNCTIONS, SampleBatch, policy_at
-from bomrl_lite.training.sampled_config import BASE
 
 HEAD = ("head.weight", "head.bias")
 EXACT = {"tolerance": 1e-14, "max_iterations": 60}
@@ -154,10 +153,14 @@ def test_a_bound_alg_averages_its_distance_over_every_third_sample(name):
     else:
         oracle = gaussian()
         reference = partial(oracle.natural, rung="full", distance_stride=3, **dials)
-    more = {"gamma": GAMMA, "causal_trace": TRACE, "data": "full", "distance_stride": 3}
-    more |= {"distance": "d1", "surrogate": "ratio", "parameters": "all", "tolerance": 1e-14}
-    more |= {"inner_iterations": 7, "cg_iterations": 40}
-    alg = make_alg(name, Bound(oracle, "full").policy, {**BASE, **dials, **more})
+    effort = {"distance_stride": 3, "cg_iterations": 40}
+    settings = (
+        SampledArgmax(**dials, **effort, distance="d1", surrogate="ratio", inner_iterations=7)
+        if name == "solved"
+        else NaturalStep(**dials, **effort)
+    )
+    policy = Bound(oracle, "full").policy
+    alg = alg_on_samples(settings, "full", policy, gamma=GAMMA, causal_trace=TRACE, tolerance=1e-14)
     theta, pull = alg(oracle.params(oracle.phi), oracle.before)
     assert (oracle.flat(theta) - reference(oracle.phi)).norm() < 1e-9
     pulled, _ = pull(oracle.params(grad(oracle.outer)(oracle.flat(theta))))

@@ -170,7 +170,13 @@ AlgSettings = (
 
 
 def alg_on_samples(
-    settings: AlgSettings, rung: Rung, policy: Policy, *, gamma: float, causal_trace: float = 1.0
+    settings: AlgSettings,
+    rung: Rung,
+    policy: Policy,
+    *,
+    gamma: float,
+    causal_trace: float = 1.0,
+    tolerance: float | None = None,
 ) -> Alg:
     """Return the Alg that adapts a policy to the episodes of one task.
 
@@ -180,6 +186,7 @@ def alg_on_samples(
         policy: over observations.
         gamma: discount in [0, 1].
         causal_trace: rungs q_gradient and full: truncation of the causal horizon, in [0, 1].
+        tolerance: at which an iterative solver stops before its last iteration; None takes its own.
 
     Raises:
         ValueError: an Alg that needs exact values, or a head that the policy does not have.
@@ -194,7 +201,7 @@ def alg_on_samples(
         )
 
     def alg(phi: Params, batch: SampleBatch) -> Adapted:
-        return _adapt_to(settings, rung, policy, phi, partial(data, batch=batch), batch)
+        return _adapt_to(settings, rung, policy, phi, partial(data, batch=batch), batch, tolerance)
 
     return alg
 
@@ -222,10 +229,13 @@ def _adapt_to(
     phi: Params,
     data_of: DataOf,
     batch: SampleBatch,
+    tolerance: float | None,
 ) -> Adapted:
     seen = policy_at(batch, policy)
     names = policy.head if getattr(settings, "parameters", "all") == "head" else ()
     observations, actions = batch.observations.flatten(0, 1), batch.actions.flatten(0, 1)
+
+    stop = {} if tolerance is None else {"tolerance": tolerance}
 
     def distribution(p: Params, stride: int) -> ActionDistribution:
         return policy.distribution(p, observations[::stride])
@@ -252,6 +262,7 @@ def _adapt_to(
                 names=names,
                 distance_stride=settings.distance_stride,
                 max_iterations=settings.cg_iterations,
+                **stop,
             )
         case NaturalRegion():
             return region_adaptation(
@@ -264,6 +275,7 @@ def _adapt_to(
                 names=names,
                 distance_stride=settings.distance_stride,
                 max_iterations=settings.cg_iterations,
+                **stop,
             )
         case SampledArgmax():
             surrogate, linear = _surrogate(settings.surrogate)
@@ -279,6 +291,7 @@ def _adapt_to(
                 dense=False,
                 max_iterations=settings.inner_iterations,
                 cg_iterations=settings.cg_iterations,
+                **stop,
             )
         case _:
             raise ValueError(f"{type(settings).__name__} is solved on exact values, not on samples")

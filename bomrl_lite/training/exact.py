@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
 from torch.func import vmap
 
 from bomrl_lite.adaptation import meta_gradients
@@ -108,8 +107,8 @@ class ExactObjective:
         if self.problem.sampling.unsolved == "raise":
             require_solved(info.inner)
         gradient = {name: leaf.mean(0) for name, leaf in per_task.items()}
-        returns = (info.return_before, info.return_after)
-        figures = {"iteration": float(self.iteration), **_means(returns)}
+        returns = (info.return_before.mean().item(), info.return_after.mean().item())
+        figures = {"iteration": float(self.iteration), **_named(returns)}
         figures["gradient_norm"] = norm(gradient).item()
         require_finite(figures, tuple(figures)[1:], "use a smaller step_size or learning_rate")
         return Ascent(gradient, lambda: torch.zeros(()), info.inner, returns)
@@ -119,7 +118,7 @@ class ExactObjective:
         assert update.returns is not None
         return {
             "iteration": float(self.iteration),
-            **_means(update.returns),
+            **_named(update.returns),
             "gradient_norm": update.gradient_norm,
             "stationarity": update.info.stationarity.max().item(),
             "residual": update.info.residual.max().item(),
@@ -127,9 +126,8 @@ class ExactObjective:
         }
 
 
-def _means(returns: tuple[Tensor, Tensor]) -> Row:
-    before, after = (values.mean().item() for values in returns)
-    return {"return_before": before, "return_after": after}
+def _named(returns: tuple[float, float]) -> Row:
+    return {"return_before": returns[0], "return_after": returns[1]}
 
 
 def exact_problem(config: Config) -> ExactProblem:
