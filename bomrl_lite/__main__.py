@@ -1,11 +1,6 @@
 """The command line: ``python -m bomrl_lite --help``."""
 
-import itertools
-import shutil
 import sys
-import time
-from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +12,7 @@ from bomrl_lite.training import evaluate as run_evaluation
 from bomrl_lite.training import sampled_trainer as sampled
 from bomrl_lite.training.exact_trainer import MetaConfig, meta_train
 from bomrl_lite.training.files import csv_text, write_atomically
-from bomrl_lite.training.run_folder import Progress, Row
+from bomrl_lite.training.progress import training_progress
 from bomrl_lite.training.sampled_config import SampledConfig
 
 app = tyro.extras.SubcommandApp()
@@ -43,8 +38,9 @@ def train(
         resume: go on from the last checkpoint in ``out``; the result is the same, bit for bit.
         tensorboard: also write the history to ``out``/tensorboard (pip install tensorboard).
     """
-    meta_train(config, out=out, resume=resume, progress=progress_line(), tensorboard=tensorboard)
-    print(f"\ndone: {out}/history.csv; next: python -m bomrl_lite evaluate {out}")
+    with training_progress() as progress:
+        meta_train(config, out=out, resume=resume, progress=progress, tensorboard=tensorboard)
+    print(f"done: {out}/history.csv; next: python -m bomrl_lite evaluate {out}")
     return 0
 
 
@@ -65,10 +61,11 @@ def train_sampled(
         resume: go on from the last checkpoint in ``out``; the result is the same, bit for bit.
         tensorboard: also write the history to ``out``/tensorboard (pip install tensorboard).
     """
-    sampled.meta_train(
-        config, out=out, resume=resume, progress=progress_line(), tensorboard=tensorboard
-    )
-    print(f"\ndone: {out}/history.csv; next: python -m bomrl_lite evaluate {out}")
+    with training_progress() as progress:
+        sampled.meta_train(
+            config, out=out, resume=resume, progress=progress, tensorboard=tensorboard
+        )
+    print(f"done: {out}/history.csv; next: python -m bomrl_lite evaluate {out}")
     return 0
 
 
@@ -131,38 +128,6 @@ def main() -> int:
             "\nstopped; what was written stays (train: --resume goes on after its last iteration)"
         )
         return 130
-
-
-def progress_line(clock: Callable[[], float] = time.monotonic) -> Progress:
-    """Return a progress callback that prints one line, in a terminal always over the same one.
-
-    The time left is reckoned from the iterations of this process: a resumed run has done others,
-    elsewhere.
-    """
-    start, here = clock(), itertools.count(1)
-
-    def show(done: int, total: int, row: Row) -> None:
-        """Print one iteration: in a terminal each, in a file every tenth of the run."""
-        left = (clock() - start) / next(here) * (total - done)
-        if sys.stdout.isatty():
-            width = shutil.get_terminal_size().columns - 1  # one more would break the line
-            line = progress_text(done, total, row, left)
-            print(line[:width].ljust(width), end="\r", flush=True)
-        elif done % max(1, total // 10) == 0 or done == total:
-            print(progress_text(done, total, row, left), flush=True)
-
-    return show
-
-
-def progress_text(done: int, total: int, row: Row, seconds_left: float) -> str:
-    """Lay out the newest row: iterations, returns, time left and what there is of diagnostics."""
-    line = f"{done:>5}/{total}  return {row['return_before']:+.4f} -> {row['return_after']:+.4f}"
-    line += f"  {timedelta(seconds=round(seconds_left))} left"
-    if "gradient_norm" in row:
-        line += f"  gradient {row['gradient_norm']:.1e}"
-    if row.get("unsolved"):
-        line += f"  {row['unsolved']:g} unsolved"
-    return line
 
 
 def route(arguments: list[str]) -> list[str]:
