@@ -13,7 +13,8 @@ Records are NamedTuples because ``vmap`` takes and returns them; a plain datacla
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -35,19 +36,6 @@ class TabularTask(NamedTuple):
     """r(s, a): expected reward of the step that starts in s with action a."""
     start: Float[Tensor, "*N S"]
     """rho(s): distribution of the first state."""
-
-
-class TaskDistribution(NamedTuple):
-    """P(Gamma): a seeded, unlimited supply of tabular tasks with a held-out split."""
-
-    name: str
-    summary: str
-    sample: Callable[[int, torch.Generator, Split], TabularTask]
-    """(number of tasks, generator, split) -> tasks with a leading N."""
-    gamma: float
-    """Discount, in [0, 1)."""
-    horizon: int
-    """Steps of one sampled episode; exact values use the infinite horizon."""
 
 
 class TabularPolicy(NamedTuple):
@@ -141,25 +129,35 @@ class Simulator(Protocol):
         ...
 
 
-class SampledTasks(NamedTuple):
-    """P(Gamma) where tasks can only be sampled: a seeded supply with a held-out split."""
+TaskBatch = TypeVar("TaskBatch", bound=tuple[Tensor, ...])
+"""N tasks of one family: a record of tensors with a leading N, such as :class:`TabularTask`."""
+
+
+@dataclass(frozen=True)
+class Tasks(Generic[TaskBatch]):
+    """P(Gamma): a seeded, unlimited supply of tasks with a held-out split, and their simulator.
+
+    It never crosses ``vmap``, so it may be a dataclass, which can say what kind of tasks it holds.
+    """
 
     name: str
     summary: str
-    sample: Callable[[int, torch.Generator, Split], Any]
+    sample: Callable[[int, torch.Generator, Split], TaskBatch]
     """(number of tasks, generator, split) -> tasks, a record whose fields have a leading N."""
-    simulator: Callable[[Any, int, int | None], Simulator]
+    simulator: Callable[[TaskBatch, int, int | None], Simulator]
     """(tasks, episodes per task, horizon or None for the family's own) -> their simulator."""
     gamma: float
-    """Discount, in [0, 1]."""
+    """Discount, in [0, 1]; below 1 where values are exact."""
     horizon: int
-    """T of an episode unless another is asked for."""
+    """T of an episode unless another is asked for; exact values use the infinite horizon."""
     observation_size: int
     """O; 0 where states are numbered."""
     action_size: int
     """K, or the number of discrete actions A."""
     discrete: bool
     """Whether actions are numbered."""
+    exact: bool = False
+    """Whether tasks are tables, :class:`TabularTask`, whose values can be computed exactly."""
     normalise_observations: bool = False
     """Whether policies see observations in units of their running deviation."""
 
@@ -202,15 +200,20 @@ class InnerInfo(NamedTuple):
     """D^2(pi_phi, pi_theta)."""
 
 
-class HypergradientInfo(NamedTuple):
-    """Whether a hypergradient may be believed; one value per task under ``vmap``."""
+class SolvedInfo(NamedTuple):
+    """Whether a hypergradient may be believed; one value per task under ``vmap``.
 
-    stationarity: Float[Tensor, ""]
-    r"""||\nabla_theta (L / lam - D^2)|| at the theta that was differentiated."""
-    curvature: Float[Tensor, ""]
-    """Smallest curvature of D^2 - L / lam that the linear solver met; must be positive."""
-    residual: Float[Tensor, ""]
-    """Relative residual of the linear system."""
+    Of an explicit step, which leaves nothing to be solved: (0, inf, 0).
+    """
+
+    stationarity: Float[Tensor, "*N"]
+    r"""||\nabla_theta F|| at the theta that was differentiated, F = L / lam - D^2; without unit.
+
+    Adaptations on samples divide it by ||\nabla_theta F|| at phi: their L has a unit of its own."""
+    curvature: Float[Tensor, "*N"]
+    """Smallest curvature of -F that a linear solver met; must be positive."""
+    residual: Float[Tensor, "*N"]
+    """Relative residual of the adjoint linear system."""
 
 
 class AdaptInfo(NamedTuple):
@@ -218,7 +221,7 @@ class AdaptInfo(NamedTuple):
 
     return_before: Float[Tensor, ""]
     return_after: Float[Tensor, ""]
-    inner: HypergradientInfo
+    inner: SolvedInfo
     """Of an implicit hypergradient; that of an explicit step has nothing to solve (0, inf, 0)."""
 
 

@@ -157,7 +157,7 @@ def calls(monkeypatch):
     def make(config):
         problem = make_problem(config)
         sample = lambda count, generator, split: (split, count)  # noqa: E731
-        return problem._replace(tasks=problem.tasks._replace(sample=sample))
+        return problem._replace(tasks=replace(problem.tasks, sample=sample))
 
     monkeypatch.setattr(sampled, "adapted_returns", returns)
     monkeypatch.setattr(sampled, "later_alg", lambda config, problem, factor: factor)

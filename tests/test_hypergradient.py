@@ -43,7 +43,7 @@ from bomrl_lite.solvers.linear import (
     null_space_safe_solve,
 )
 from bomrl_lite.solvers.maximize import maximize
-from bomrl_lite.types import HypergradientInfo
+from bomrl_lite.types import SolvedInfo
 
 GAMMA = 0.9
 KL = {"d1": d1, "d2": d2}
@@ -284,7 +284,7 @@ def test_a_theta_that_is_no_solution_is_refused_and_the_message_has_the_figures(
 
 @pytest.mark.parametrize("changed", ["stationarity", "curvature", "residual"])
 def test_each_of_the_three_figures_can_refuse(changed):
-    good = HypergradientInfo(*torch.tensor([1e-9, 0.5, 1e-9], dtype=torch.float64))
+    good = SolvedInfo(*torch.tensor([1e-9, 0.5, 1e-9], dtype=torch.float64))
     require_solved(good)
     bad = good._replace(**{changed: torch.tensor({"curvature": 0.0}.get(changed, 1e-5))})
     with pytest.raises(UnsolvedInnerProblem, match="1 of 1 inner problems"):

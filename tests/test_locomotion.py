@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bomrl_lite.tasks import make_sampled_tasks
+from bomrl_lite.tasks import make_tasks
 from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
 from bomrl_lite.tasks.robot_goals import Speeds
 
@@ -119,7 +119,7 @@ def test_a_pose_is_a_fall_where_gymnasium_says_so(name):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_sizes_are_those_of_gymnasium_s_spaces(name):
-    family, sampled = FAMILIES[name], make_sampled_tasks(name)
+    family, sampled = FAMILIES[name], make_tasks(name)
     env, _ = gymnasium_s(family)
     size = 45 if family.robot == "humanoid" else env.observation_space.shape[0]
     assert (family.observation_size, family.action_size) == (size, env.action_space.shape[0])

@@ -6,7 +6,7 @@ import torch
 
 from bomrl_lite.policies.distributions import Categorical, Gaussian
 from bomrl_lite.rollout.collect import collect, repeat
-from bomrl_lite.tasks import make_sampled_tasks, make_tasks, sampled_task_names
+from bomrl_lite.tasks import make_tasks, require_exact, task_names
 from bomrl_lite.tasks.navigation import FAMILIES, Goals
 from bomrl_lite.types import Policy
 
@@ -16,7 +16,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def goals_of(name, split="train", count=4000, seed=0):
-    return make_sampled_tasks(name).sample(count, seeded(seed), split).goal.numpy()
+    return make_tasks(name).sample(count, seeded(seed), split).goal.numpy()
 
 
 def wander(size):
@@ -45,7 +45,7 @@ def walk_by_hand(name, goal, actions):
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("horizon", [None, 12])
 def test_a_point_walks_as_it_does_by_hand(name, horizon):
-    family = make_sampled_tasks(name)
+    family = make_tasks(name)
     size = family.observation_size
     assert size == family.action_size == (1 if name == "navigation/line" else 2)
     generator = seeded()
@@ -71,7 +71,7 @@ def test_a_point_walks_as_it_does_by_hand(name, horizon):
 
 
 def test_only_the_last_step_ends_and_a_reset_starts_anew():
-    family = make_sampled_tasks("navigation/square")
+    family = make_tasks("navigation/square")
     simulator = family.simulator(family.sample(2, seeded(), "test"), 1, 3)
     for _ in range(2):
         assert not simulator.reset(seeded()).any()
@@ -129,20 +129,21 @@ def test_goals_come_from_the_generator(name):
     assert not np.array_equal(goals_of(name, seed=3), goals_of(name, seed=4))
 
 
-@pytest.mark.parametrize("name", sampled_task_names())
+@pytest.mark.parametrize("name", task_names())
 def test_every_family_can_be_sampled(name):
-    family = make_sampled_tasks(name)
+    family = make_tasks(name)
     assert family.name == name
+    assert family.exact == (name in task_names(exact=True))
     tasks = family.sample(2, seeded(), "test")
-    if family.discrete:
+    if family.exact:
+        assert require_exact(family) is family
         logits = torch.zeros(64, family.action_size)
         policy = Policy(
             lambda g: {"logits": logits},
             lambda p, s: Categorical(torch.log_softmax(p["logits"][s], -1)),
         )
-        assert family.observation_size == 0
+        assert (family.observation_size, family.discrete) == (0, True)
         assert tasks.reward.shape[-1] == family.action_size
-        assert (family.gamma, family.horizon) == make_tasks(name)[3:]
     else:
         policy = wander(family.action_size)
     simulator = family.simulator(tasks, 3, None)
@@ -150,26 +151,29 @@ def test_every_family_can_be_sampled(name):
     simulator = family.simulator(tasks, 3, 2)
     rollout = collect(simulator, policy, repeat(policy.init(seeded()), 2), seeded())
     assert rollout.mask.shape == (2, 3, 2)
-    if family.discrete:
+    if family.exact:
         rows = rollout.observations.flatten(1), rollout.actions.flatten(1)
         paid = [tasks.reward[n][rows[0][n], rows[1][n]].tolist() for n in range(2)]
         assert rollout.rewards.flatten(1).tolist() == paid
 
 
 def point(**changes):
-    family = make_sampled_tasks("navigation/circle")
+    family = make_tasks("navigation/circle")
     arguments = {"tasks": Goals(torch.zeros(2, 2)), "num_episodes": 3, "horizon": 4} | changes
     return family.simulator(*arguments.values())
 
 
 MISTAKES = {
-    "no tables": (lambda: make_tasks("navigation/circle"), "make_sampled_tasks.'navigation/circle"),
+    "no exact values": (
+        lambda: require_exact(make_tasks("navigation/circle")),
+        "'navigation/circle' has continuous .* can only be sampled. With exact values are frozen_",
+    ),
     "misspelt": (
-        lambda: make_sampled_tasks("navigation/cirle"),
+        lambda: make_tasks("navigation/cirle"),
         "did you mean navigation/circle",
     ),
     "tabular, misspelt": (
-        lambda: make_sampled_tasks("probe/bandit-5"),
+        lambda: make_tasks("probe/bandit-5"),
         "did you mean probe/bandits-5",
     ),
     "no tasks, circle": (lambda: goals_of("navigation/circle", count=0), "at least 1, got 0"),

@@ -15,10 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bomrl_lite.training import exact_trainer as train
-from bomrl_lite.training import sampled_trainer as train_sampled
-from bomrl_lite.training.exact_trainer import MetaConfig
-from bomrl_lite.training.sampled_config import SampledConfig
+from bomrl_lite.training.config import configure
+from bomrl_lite.training.trainer import meta_train
 
 STORED = Path(__file__).parent / "data" / "same_numbers.json"
 
@@ -41,7 +39,8 @@ EXACT_CASES = {
     "maml lake": {"tasks": "frozen_lake/holes-4x4", "step_size": 4.0},
     "bomrl lake": {"tasks": "frozen_lake/holes-4x4", "seed": 1},
 }
-"""By label, whose first word is the method: fields beside :data:`EXACT`."""
+"""By label, whose first word is what the method was called: settings beside :data:`EXACT`."""
+EXACT_NAMES = {"joint": "joint_finetuned"}
 
 SAMPLED = {
     "tasks": "navigation/circle",
@@ -53,7 +52,7 @@ SAMPLED = {
     "diagnose_every": 2,
 }
 ROBOT = {"tasks": "cheetah/direction", "num_tasks": 2, "num_episodes": 3, "hidden": (8, 8)}
-TABLE = {"tasks": "probe/random-5x3", "hidden": None, "parameters": "all"}
+TABLE = {"tasks": "probe/random-5x3", "parameters": "all"}
 SAMPLED_CASES = {
     **{
         method: {}
@@ -77,7 +76,7 @@ SAMPLED_CASES = {
     },
     "promp adaptive": {"kl_penalty": 0.1, "kl_target": 1e-9, "seed": 2},
     "maml two steps": {"num_steps": 2},
-    "bomrl trpo": {"outer": "trpo"},
+    "bomrl trpo": {"outer": "trpo", "clip": 0.3},
     "bomrl q_gradient": {"data": "q_gradient", "causal_trace": 0.5, "distance_stride": 4},
     "bomrl_solved d2": {"distance": "d2", "surrogate": "linear", "parameters": "all"},
     "maml table": TABLE,
@@ -88,7 +87,12 @@ SAMPLED_CASES = {
     "bomrl_head robot": ROBOT,
     "bomrl robot": {**ROBOT, "integrator": "fast"},
 }
-"""By label, whose first word is the method: fields beside :data:`SAMPLED`."""
+"""By label, whose first word is what the method was called: settings beside :data:`SAMPLED`."""
+SAMPLED_NAMES = {
+    "maml": "lvc_maml",
+    "bomrl": "bomrl_natural",
+    "bomrl_trust_region": "bomrl_natural_region",
+}
 
 CASES = [("exact", label) for label in EXACT_CASES] + [
     ("sampled", label) for label in SAMPLED_CASES
@@ -110,9 +114,13 @@ def processor() -> str:
 def run(lane: str, label: str):
     method = label.split()[0]
     if lane == "exact":
-        return train.meta_train(MetaConfig(method=method, **{**EXACT, **EXACT_CASES[label]}))
-    config = SampledConfig(method=method, **{**SAMPLED, **SAMPLED_CASES[label]})
-    return train_sampled.meta_train(config)
+        method = EXACT_NAMES.get(method, method)
+        return meta_train(configure(method, **{**EXACT, **EXACT_CASES[label]}))
+    settings = {**SAMPLED, **SAMPLED_CASES[label]}
+    if settings["tasks"] == TABLE["tasks"]:
+        del settings["hidden"]
+    method = SAMPLED_NAMES.get(method, method)
+    return meta_train(configure(method, values="episodes", **settings))
 
 
 def numbers(state) -> dict:

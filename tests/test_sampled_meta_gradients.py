@@ -9,7 +9,7 @@ import torch
 from sampled_oracle import GAMMA, TRACE, categorical, gaussian
 from torch.func import grad
 
-from bomrl_lite.adaptation.adapted import Adapted, SampledInfo
+from bomrl_lite.adaptation.adapted import Adapted
 from bomrl_lite.adaptation.episodes import (
     adapted,
     mean_divergence,
@@ -23,6 +23,7 @@ from bomrl_lite.training.objective import Objective
 from bomrl_lite.training.sampled_config import BASE, SampledConfig
 from bomrl_lite.training.sampled_problem import collect_all, make_problem
 from bomrl_lite.training.sampled_trainer import meta_step, start_state
+from bomrl_lite.types import SolvedInfo
 
 POLICY = gaussian_mlp(2, 2, hidden=(3,), log_std_range=(-9.0, 9.0), dtype=torch.float64)
 DIALS = {
@@ -133,7 +134,7 @@ def test_e_maml_adds_the_score_of_the_first_data():
 
 def test_the_worst_of_several_steps_is_reported():
     figures = ((0.1, 3.0, 0.2), (0.4, -1.0, 0.0))
-    infos = [SampledInfo(*map(torch.tensor, each)) for each in figures]
+    infos = [SolvedInfo(*map(torch.tensor, each)) for each in figures]
     assert [round(x.item(), 6) for x in worst(infos)] == [0.4, -1.0, 0.2]
     steps = iter(infos)
 

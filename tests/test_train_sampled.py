@@ -10,9 +10,10 @@ import torch
 from torch.distributions import Normal, kl_divergence
 from torch.func import grad
 
+from bomrl_lite.solvers.implicit import is_solved
 from bomrl_lite.training import exact_trainer as train
 from bomrl_lite.training import sampled_problem
-from bomrl_lite.training.objective import DIAGNOSED, Objective, _shuffled, solved
+from bomrl_lite.training.objective import DIAGNOSED, SOLVED, Objective, _shuffled
 from bomrl_lite.training.sampled_config import SampledConfig
 from bomrl_lite.training.sampled_problem import adapted_returns, collect_all, make_problem
 from bomrl_lite.training.sampled_trainer import (
@@ -257,9 +258,9 @@ def test_a_task_whose_inner_problem_is_not_solved_is_left_out():
     batch = episodes.before[0]._replace(advantages=wild)
     objective = Objective(problem, episodes._replace(before=(batch,)), state.phi, 0.0)
     gradient = objective.gradient(state.phi)[0]
-    assert solved(objective.info).tolist() == [True, False, True]
+    assert is_solved(objective.info, SOLVED).tolist() == [True, False, True]
     singles, _, info = Objective(problem, episodes, state.phi, 0.0).per_task(state.phi, problem.alg)
-    assert solved(info).all()
+    assert is_solved(info, SOLVED).all()
     for name, leaf in gradient.items():
         torch.testing.assert_close(leaf, (singles[name][0] + singles[name][2]) / 2)
     assert all(

@@ -2,15 +2,15 @@ r"""Alg on sampled data, and the way back: from a cotangent at theta to the grad
 
 Each Alg maps (phi, data_of) to :class:`Adapted`: theta, a function ``pull`` and what is known about
 both. ``data_of(phi)`` are one-time data that keep what the chosen rung of
-:mod:`bomrl_lite.one_time_data` keeps of their dependence on phi. The policy is one seen from the
-samples (:func:`bomrl_lite.policies.at_samples`), so the objective and the distances are those of
-the exact road, function for function.
+:mod:`bomrl_lite.rollout.data` keeps of their dependence on phi. The policy is one seen from the
+samples (:func:`bomrl_lite.policies.networks.at_samples`), so the objective and the distances are
+those of the exact road, function for function.
 
     gradient_adaptation   one gradient step                             MAML and its relatives
     head_adaptation       linear head, KL and ridge: one small solve    recipe A
     solved_adaptation     any surrogate, any distance, solved           recipe C, iMAML
 
-:mod:`bomrl_lite.natural_adaptation` has recipe B and the trust region.
+:mod:`bomrl_lite.adaptation.natural` has recipe B and the trust region.
 
 Parameters that are not adapted, such as the body under a head, are those of phi.
 """
@@ -19,24 +19,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from bomrl_lite.rollout.data import OneTimeData
-from bomrl_lite.types import Params
+from bomrl_lite.types import Params, SolvedInfo
 
 DataOf = Callable[[Params], OneTimeData]
-
-
-class SampledInfo(NamedTuple):
-    """What is known about an adaptation on samples and its hypergradient; no unit."""
-
-    stationarity: Float[Tensor, ""]
-    r"""||\nabla F|| at theta over ||\nabla F|| at phi; 0 for an explicit step."""
-    curvature: Float[Tensor, ""]
-    """Smallest curvature of -F that a linear solver met; inf for an explicit step."""
-    residual: Float[Tensor, ""]
-    """Relative residual of the adjoint system."""
 
 
 class Adapted(NamedTuple):
@@ -44,7 +31,7 @@ class Adapted(NamedTuple):
 
     theta: Params
     """All parameters of the adapted policy."""
-    pull: Callable[[Params], tuple[Params, SampledInfo]]
+    pull: Callable[[Params], tuple[Params, SolvedInfo]]
     r"""Cotangent \nabla J at theta -> (gradient of J(theta(phi)) at phi, whether to believe it)."""
 
 
@@ -60,7 +47,7 @@ def select(params: Params, names: tuple[str, ...]) -> Params:
     return {name: params[name] for name in names} if names else dict(params)
 
 
-def explicit_info(phi: Params) -> SampledInfo:
+def explicit_info(phi: Params) -> SolvedInfo:
     """Return the info of an explicit step, which leaves nothing to be solved."""
     zero = torch.zeros_like(next(iter(phi.values())).sum())
-    return SampledInfo(zero, torch.full_like(zero, torch.inf), zero)
+    return SolvedInfo(zero, torch.full_like(zero, torch.inf), zero)

@@ -19,7 +19,7 @@ from bomrl_lite.solvers.implicit import (
     _refuse,
 )
 from bomrl_lite.solvers.maximize import MaximizeInfo, bisect, maximize
-from bomrl_lite.types import HypergradientInfo, Params, TabularPolicy
+from bomrl_lite.types import Params, SolvedInfo, TabularPolicy
 
 
 def policywise_hypergradient(
@@ -32,7 +32,7 @@ def policywise_hypergradient(
     state_distance: StateDistance,
     lam: float | Tensor,
     tolerance: float = TOLERANCE,
-) -> tuple[Params, HypergradientInfo]:
+) -> tuple[Params, SolvedInfo]:
     r"""Pull a cotangent in probabilities back through Alg with free logits, state by state.
 
     Proposition 1 of Xu and Zhu (2410.09728), completed by the constraint that probabilities sum to
@@ -50,12 +50,14 @@ def policywise_hypergradient(
         policy: a policy with free logits.
         state_distance: d^2 of one state.
         lam: > 0.
-        tolerance: as for :func:`implicit_vjp`, on the largest slope in a probability.
+        tolerance: as for :func:`bomrl_lite.solvers.implicit.implicit_vjp`, on the largest slope in
+            a probability.
 
     Raises:
         ValueError: the policy has no free logits.
-        UnsolvedInnerProblem: as for :func:`implicit_vjp`. The spurious stationary points that the
-            logits of D2 have at vanishing probabilities are among what is refused.
+        UnsolvedInnerProblem: theta is not a solution, or the linear system was not solved. The
+            spurious stationary points that the logits of D2 have at vanishing probabilities are
+            refused as well.
     """
     if not policy.free_logits:
         raise ValueError(
@@ -79,7 +81,7 @@ def policywise_hypergradient(
     missing = missing - missing.mean(-1, keepdim=True)
     size = cotangent.abs().max()
     residual = missing.abs().max() / torch.where(size > 0, size, 1.0)
-    info = HypergradientInfo(slope.abs().max(), smallest_curvature(m) / lam, residual)
+    info = SolvedInfo(slope.abs().max(), smallest_curvature(m) / lam, residual)
     return _refuse(pulled, info, tolerance), info
 
 
@@ -94,12 +96,12 @@ def policywise_constrained_vjp(
     state_distance: StateDistance,
     delta: float,
     tolerance: float = TOLERANCE,
-) -> tuple[Params, HypergradientInfo]:
+) -> tuple[Params, SolvedInfo]:
     r"""Pull a cotangent in probabilities back through Alg in a trust region, with free logits.
 
-    :func:`constrained_vjp` written state by state: probabilities stay well-conditioned where the
-    logits of rare actions do not. With W of Proposition 1 for lam = eta, g = \nabla_pi d^2,
-    x = W c and k = <x, g> / <nu g, W g>,
+    :func:`bomrl_lite.solvers.implicit.constrained_vjp` state by state: probabilities stay
+    well-conditioned where the logits of rare actions do not. With W of Proposition 1 for
+    lam = eta, g = \nabla_pi d^2, x = W c and k = <x, g> / <nu g, W g>,
 
         (d pi' / d phi)^T c = \nabla_phi [<x - k nu W g, Q - eta \nabla_pi d^2> - k D^2]
 
@@ -128,7 +130,7 @@ def policywise_constrained_vjp(
     stationarity = torch.where(multiplier > 0, stationarity, weighted_q(data).abs().max())
     size = cotangent.abs().max()
     residual = (normal * y).sum().abs() / torch.where(size > 0, size, 1.0)
-    info = HypergradientInfo(stationarity, smallest_curvature(m) / eta, residual)
+    info = SolvedInfo(stationarity, smallest_curvature(m) / eta, residual)
     return _refuse(pulled, info, tolerance), info
 
 

@@ -107,10 +107,18 @@ def over_every(stride: int, distance: Distance, part: TabularPolicy) -> Distance
         phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tensor
     ) -> Tensor:
         del policy  # as seen from all samples
-        weights = state_weights[::stride]
-        return distance(phi, theta, policy=part, state_weights=weights / weights.sum())
+        weights = every_weight(state_weights, stride)
+        return distance(phi, theta, policy=part, state_weights=weights)
 
     return thinned
+
+
+def every_weight(weights: Float[Tensor, " M"], stride: int) -> Float[Tensor, " M_part"]:
+    """Return the weights of samples 0, stride, 2 stride and so on, summing to 1 again."""
+    if stride == 1:
+        return weights  # another division would change the last bit
+    part = weights[::stride]
+    return part / part.sum()
 
 
 DISTANCES: dict[str, Distance] = {"d1": d1, "d2": d2, "d3": d3}

@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import grad
 
-from bomrl_lite.adaptation.adapted import Adapted, SampledInfo
+from bomrl_lite.adaptation.adapted import Adapted
 from bomrl_lite.rollout.data import SampleBatch, policy_at
 from bomrl_lite.solvers.linear import add_scaled
-from bomrl_lite.types import Params, Policy
+from bomrl_lite.types import Params, Policy, SolvedInfo
 
 Alg = Callable[[Params, SampleBatch], Adapted]
 """(phi, episodes of one task) -> theta and the way back."""
@@ -29,7 +29,7 @@ def sampled_meta_gradient(
     outer: OuterObjective,
     score: Float[Tensor, ""] | float = 0.0,
     policy: Policy,
-) -> tuple[Params, Params, SampledInfo]:
+) -> tuple[Params, Params, SolvedInfo]:
     r"""Estimate \nabla_phi of one task's outer objective, from samples.
 
     \nabla_phi J(theta(phi)) + score \nabla_phi mean log pi_phi
@@ -108,7 +108,7 @@ def _mean_log_prob(phi: Params, batch: SampleBatch, policy: Policy) -> Tensor:
     return batch.weights.flatten() @ policy_at(batch, policy).log_probs(phi).squeeze(-1)
 
 
-def worst(infos: list[SampledInfo]) -> SampledInfo:
+def worst(infos: list[SolvedInfo]) -> SolvedInfo:
     """Return the worst figure of each kind, task by task."""
     stationarity, curvature, residual = (torch.stack(x) for x in zip(*infos, strict=True))
-    return SampledInfo(stationarity.amax(0), curvature.amin(0), residual.amax(0))
+    return SolvedInfo(stationarity.amax(0), curvature.amin(0), residual.amax(0))

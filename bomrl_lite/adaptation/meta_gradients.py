@@ -19,13 +19,13 @@ from bomrl_lite.adaptation.objective import (
     policy_return,
     surrogate_objective,
 )
-from bomrl_lite.adaptation.solve import adapt, adapt_to_task, has_closed_form
-from bomrl_lite.adaptation.trust_region import adapt_in_trust_region, adapt_to_task_in_trust_region
+from bomrl_lite.adaptation.solve import adapt, has_closed_form
+from bomrl_lite.adaptation.trust_region import adapt_in_trust_region
 from bomrl_lite.mdp import expected_return
 from bomrl_lite.rollout.data import DataFunction, full_data
 from bomrl_lite.solvers.implicit import TOLERANCE, constrained_vjp, implicit_vjp
 from bomrl_lite.solvers.linear import add_scaled, hessian_vector_product
-from bomrl_lite.types import AdaptInfo, HypergradientInfo, Params, TabularPolicy, TabularTask
+from bomrl_lite.types import AdaptInfo, Params, SolvedInfo, TabularPolicy, TabularTask
 
 
 def maml(
@@ -194,9 +194,7 @@ def first_order_bomrl(
     """
     data = full_data(phi, task, policy=policy, gamma=gamma)
     theta, solved = adapt(phi, data, policy=policy, distance=distance, lam=lam)
-    inner = HypergradientInfo(
-        solved.stationarity, solved.curvature, torch.zeros_like(solved.curvature)
-    )
+    inner = SolvedInfo(solved.stationarity, solved.curvature, torch.zeros_like(solved.curvature))
     outer = policy_gradient(theta, task, policy=policy, gamma=gamma)
     return outer, _returns_around(phi, theta, task, policy, gamma, inner)
 
@@ -215,7 +213,7 @@ def _one_step(
     """Adapt by an explicit step, which leaves nothing to be solved."""
     theta = gradient_step(phi, task, policy=policy, gamma=gamma, step_size=step_size)
     zero = torch.zeros_like(task.start.sum())
-    nothing = HypergradientInfo(zero, torch.full_like(zero, torch.inf), zero)
+    nothing = SolvedInfo(zero, torch.full_like(zero, torch.inf), zero)
     return theta, _returns_around(phi, theta, task, policy, gamma, nothing)
 
 
@@ -225,28 +223,7 @@ def _returns_around(
     task: TabularTask,
     policy: TabularPolicy,
     gamma: float,
-    inner: HypergradientInfo,
+    inner: SolvedInfo,
 ) -> AdaptInfo:
     before, after = (policy_return(p, task, policy=policy, gamma=gamma) for p in (phi, theta))
     return AdaptInfo(before, after, inner)
-
-
-META_GRADIENTS = {
-    "maml": maml,
-    "first_order_maml": first_order_maml,
-    "joint": joint,
-    "bomrl": bomrl,
-    "bomrl_trust_region": bomrl_trust_region,
-    "first_order_bomrl": first_order_bomrl,
-}
-"""The methods by name, as the command line and ``MetaConfig.method`` know them."""
-
-ADAPTATIONS = {
-    "maml": gradient_step,
-    "first_order_maml": gradient_step,
-    "joint": gradient_step,
-    "bomrl": adapt_to_task,
-    "bomrl_trust_region": adapt_to_task_in_trust_region,
-    "first_order_bomrl": adapt_to_task,
-}
-"""The Alg of each method: (phi, task, dials) -> theta."""

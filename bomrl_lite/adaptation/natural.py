@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.func import grad, jvp, vjp
 
-from bomrl_lite.adaptation.adapted import Adapted, DataOf, SampledInfo, select
+from bomrl_lite.adaptation.adapted import Adapted, DataOf, select
+from bomrl_lite.adaptation.distances import every_weight
 from bomrl_lite.adaptation.objective import check_positive, surrogate_objective
 from bomrl_lite.solvers.linear import add_scaled, conjugate_gradient, dot, scale
-from bomrl_lite.types import ActionDistribution, Params, TabularPolicy
+from bomrl_lite.types import ActionDistribution, Params, SolvedInfo, TabularPolicy
 
 
 def natural_adaptation(
@@ -58,13 +59,13 @@ def natural_adaptation(
     unit, inner = solve(local.product, local.slope)
     change = scale(1 / lam, unit)
 
-    def pull(cotangent: Params) -> tuple[Params, SampledInfo]:
+    def pull(cotangent: Params) -> tuple[Params, SolvedInfo]:
         v, adjoint = solve(local.product, select(cotangent, names))
 
         def pairing(p: Params) -> Tensor:
             return local.slope_along(p, v) / lam - local.fisher_form(p, change, v)
 
-        info = SampledInfo(
+        info = SolvedInfo(
             inner.residual, torch.minimum(inner.curvature, adjoint.curvature), adjoint.residual
         )
         return add_scaled(cotangent, 1.0, grad(pairing)(phi)), info
@@ -105,7 +106,7 @@ def region_adaptation(
     gain = dot(local.slope, unit).clamp(min=torch.finfo(local.slope[next(iter(unit))].dtype).tiny)
     length = (2 * delta / gain).sqrt()
 
-    def pull(cotangent: Params) -> tuple[Params, SampledInfo]:
+    def pull(cotangent: Params) -> tuple[Params, SolvedInfo]:
         moved = select(cotangent, names)
         v, adjoint = solve(local.product, moved)
         share = dot(moved, unit) / (2 * gain)
@@ -115,7 +116,7 @@ def region_adaptation(
             gained = 2 * local.slope_along(p, unit) - local.fisher_form(p, unit, unit)
             return length * (along - share * gained)
 
-        info = SampledInfo(
+        info = SolvedInfo(
             inner.residual, torch.minimum(inner.curvature, adjoint.curvature), adjoint.residual
         )
         return add_scaled(cotangent, 1.0, grad(pairing)(phi)), info
@@ -143,7 +144,7 @@ class _LocalModel:
         self.slope = grad(lambda x: surrogate_objective({**phi, **x}, data, policy=policy))(
             self.start
         )
-        self.weights = self._thinned(data.state_weights).unsqueeze(-1)
+        self.weights = every_weight(data.state_weights, self.stride).unsqueeze(-1)
         self.at_phi, back = vjp(lambda x: self._outputs({**phi, **x}), self.start)[:2]
         self.back = lambda u: back(u)[0]
         # J v as the transpose of u -> J^T u: recorded once, where jvp would run the network anew.
@@ -173,14 +174,8 @@ class _LocalModel:
         at_p, along_x = jvp(outputs, (select(p, self.names),), (x,))[:2]
         bent = at_p.fisher_product(jvp(outputs, (select(p, self.names),), (v,))[1])
         pairs = torch.stack([(a * b).sum(-1) for a, b in zip(along_x, bent, strict=True)])
-        return (self._thinned(self.data_of(p).state_weights) * pairs.sum(0)).sum()
+        return (every_weight(self.data_of(p).state_weights, self.stride) * pairs.sum(0)).sum()
 
     def _outputs(self, p: Params) -> ActionDistribution:
         """Return pi(. | s) of the samples that F is averaged over."""
         return self.distribution(p, self.stride)
-
-    def _thinned(self, weights: Tensor) -> Tensor:
-        if self.stride == 1:
-            return weights
-        part = weights[:: self.stride]
-        return part / part.sum()

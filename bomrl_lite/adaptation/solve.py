@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
-from bomrl_lite.adaptation.adapted import Adapted, DataOf, SampledInfo, select
+from bomrl_lite.adaptation.adapted import Adapted, DataOf, select
 from bomrl_lite.adaptation.closed_forms import (
     CLOSED_FORMS,
     climb_d3,
@@ -30,7 +30,7 @@ from bomrl_lite.solvers.linear import (
     null_space_safe_solve,
 )
 from bomrl_lite.solvers.maximize import MaximizeInfo, maximize, maximize_matrix_free
-from bomrl_lite.types import InnerInfo, Params, TabularPolicy, TabularTask
+from bomrl_lite.types import InnerInfo, Params, SolvedInfo, TabularPolicy, TabularTask
 
 
 def adapt(
@@ -185,7 +185,7 @@ def solved_adaptation(
     )
     first = norm(grad(objective)(start, phi))
 
-    def pull(cotangent: Params) -> tuple[Params, SampledInfo]:
+    def pull(cotangent: Params) -> tuple[Params, SolvedInfo]:
         iterative = partial(conjugate_gradient, max_iterations=cg_iterations)
         through, info = implicit_vjp(
             objective,
@@ -200,7 +200,7 @@ def solved_adaptation(
             for name, leaf in phi.items()
         }
         relative = info.stationarity / torch.where(first > 0, first, 1.0)
-        solved = SampledInfo(relative, info.curvature, info.residual)
+        solved = SolvedInfo(relative, info.curvature, info.residual)
         return add_scaled(direct, 1.0, through), solved
 
     return Adapted({**phi, **moved}, pull)

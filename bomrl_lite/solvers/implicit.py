@@ -6,8 +6,9 @@ so the implicit function theorem gives its derivative without a look at the solv
     -\nabla^2_theta F  d theta = \nabla_phi \nabla_theta F  d phi
 
 All functions take the cotangent, \nabla J at theta, and pull it back to phi. Which dependence of
-the data on phi is kept is decided by the data function that builds F (:mod:`one_time_data`), never
-here. A hypergradient describes the solution: from a theta that is none it is refused.
+the data on phi is kept is decided by the data function that builds F, never here (the library's
+stand in :mod:`bomrl_lite.rollout.data`). A hypergradient describes the solution: from a theta that
+is none it is refused.
 """
 
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from bomrl_lite.solvers.linear import (
     null_space_safe_solve,
 )
 from bomrl_lite.solvers.maximize import ascend
-from bomrl_lite.types import HypergradientInfo, Params, SolveInfo
+from bomrl_lite.types import Params, SolvedInfo, SolveInfo
 
 InnerObjective = Callable[[Params, Params], Tensor]
 """F(theta, phi): scalar, maximised over theta."""
@@ -52,7 +53,7 @@ def implicit_vjp(
     *,
     solve: LinearSolver = null_space_safe_solve,
     tolerance: float = TOLERANCE,
-) -> tuple[Params, HypergradientInfo]:
+) -> tuple[Params, SolvedInfo]:
     r"""Pull a cotangent back through theta(phi) = argmax_theta F(theta, phi).
 
     (d theta / d phi)^T c = \nabla_phi <x, \nabla_theta F(theta, phi)>,  -\nabla^2_theta F x = c
@@ -77,13 +78,13 @@ def implicit_vjp(
             -\nabla^2_theta F is not positive definite. Under ``vmap``, which hides values, the
             offending hypergradients are nan instead: call :func:`require_solved` outside. The
             spurious stationary points that logits have where a probability vanishes pass for
-            solutions here; :func:`policywise_hypergradient` refuses them.
+            solutions here; :mod:`bomrl_lite.adaptation.closed_forms` refuses them.
     """
     stationarity = norm(grad(objective)(theta, phi))
     bend = hessian_vector_product(lambda x: -objective(x, phi), theta)
     x, solved = solve(bend, cotangent)
     pulled = grad(lambda p: dot(x, grad(objective)(theta, p)))(phi)
-    info = HypergradientInfo(stationarity, solved.curvature, solved.residual)
+    info = SolvedInfo(stationarity, solved.curvature, solved.residual)
     return _refuse(pulled, info, tolerance), info
 
 
@@ -96,7 +97,7 @@ def constrained_vjp(
     cotangent: Params,
     *,
     tolerance: float = TOLERANCE,
-) -> tuple[Params, HypergradientInfo]:
+) -> tuple[Params, SolvedInfo]:
     r"""Pull a cotangent back through theta(phi) = argmax F(theta, phi) where C(theta, phi) <= 0.
 
     The implicit function theorem for \nabla_theta (F - eta C) = 0 and C = 0:
@@ -137,7 +138,7 @@ def constrained_vjp(
     off = torch.where(binds, level.abs(), torch.where(level < -tolerance, 0.0, torch.inf))
     stationarity = torch.maximum(norm(grad(scaled)(theta, phi)), off)
     curvature = _tangent_curvature(bend, torch.where(binds, flatten(normal), 0.0), theta)
-    info = HypergradientInfo(stationarity, curvature, solved.residual)
+    info = SolvedInfo(stationarity, curvature, solved.residual)
     return _refuse(pulled, info, tolerance), info
 
 
@@ -169,12 +170,12 @@ def unrolled_hypergradient(
     return grad(value)(phi)
 
 
-def is_solved(info: HypergradientInfo, tolerance: float = TOLERANCE) -> Tensor:
+def is_solved(info: SolvedInfo, tolerance: float = TOLERANCE) -> Tensor:
     """Tell, task by task, whether a hypergradient is that of the argmax."""
     return (info.stationarity <= tolerance) & (info.residual <= tolerance) & (info.curvature > 0)
 
 
-def require_solved(info: HypergradientInfo, tolerance: float = TOLERANCE) -> None:
+def require_solved(info: SolvedInfo, tolerance: float = TOLERANCE) -> None:
     """Raise :class:`UnsolvedInnerProblem` unless every task of ``info`` is solved.
 
     Call it outside ``vmap``; the message names the worst figures and what helps against each.
@@ -202,7 +203,7 @@ def require_solved(info: HypergradientInfo, tolerance: float = TOLERANCE) -> Non
     )
 
 
-def _refuse(pulled: Params, info: HypergradientInfo, tolerance: float) -> Params:
+def _refuse(pulled: Params, info: SolvedInfo, tolerance: float) -> Params:
     """Raise on an unsolved problem, or under ``vmap`` turn its hypergradient into nan."""
     if tolerance == float("inf"):
         return pulled

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 
 from bomrl_lite.mdp import tabular_task
-from bomrl_lite.types import Split, TabularTask, TaskDistribution
+from bomrl_lite.tasks.tabular import tabular_tasks
+from bomrl_lite.types import Split, TabularTask, Tasks
 
 LakeMap = tuple[str, ...]
 
@@ -130,14 +131,21 @@ def sample_maps(
     return maps
 
 
-def distribution(family: str) -> TaskDistribution:
+def lake_family(family: str) -> Tasks[TabularTask]:
     """Return the task distribution of a family, by its name in :data:`FAMILIES`."""
     lake = FAMILIES[family]
 
     def sample(num_tasks: int, generator: torch.Generator, split: Split = "train") -> TabularTask:
         return lake_tasks(sample_maps(family, num_tasks, generator, split), lake.rules)
 
-    return TaskDistribution(family, lake.summary, sample, lake.gamma, lake.horizon)
+    return tabular_tasks(
+        family,
+        lake.summary,
+        sample,
+        num_actions=len(MOVES),
+        gamma=lake.gamma,
+        horizon=lake.horizon,
+    )
 
 
 class LakeFamily(NamedTuple):

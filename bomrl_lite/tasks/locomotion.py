@@ -34,7 +34,7 @@ from bomrl_lite.physics import Backend, Physics, make_physics, resolve_backend
 from bomrl_lite.physics.robots import ROBOTS, Integrator, load_model
 from bomrl_lite.tasks import robot_goals as goals
 from bomrl_lite.tasks.splits import check_counts
-from bomrl_lite.types import SampledTasks, Split
+from bomrl_lite.types import Split, Tasks
 
 
 class Family(NamedTuple):
@@ -283,11 +283,11 @@ FAMILIES: dict[str, Family] = {
 """Families by name."""
 
 
-def sampled_family(
+def robot_tasks(
     family: Family, *, integrator: Integrator = "gym", backend: Backend = "auto"
-) -> SampledTasks:
-    """Return a family as tasks that can be sampled, on the simulation of one's choice."""
-    return SampledTasks(
+) -> Tasks[Any]:
+    """Return the record of a family of robots, on the simulation of one's choice."""
+    return Tasks(
         name=family.name,
         summary=family.summary,
         sample=family.sample,

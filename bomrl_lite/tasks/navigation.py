@@ -12,13 +12,13 @@ longer moves would otherwise be credited with the rewards of an eternity that no
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bomrl_lite.types import SampledTasks, Split
+from bomrl_lite.types import Split, Tasks
 
 STEP = 0.1
 """Largest move in each direction per step."""
@@ -178,11 +178,11 @@ def _family(
     sample: Callable[[int, torch.Generator, Split], Goals],
     reward: Callable[[Tensor], Tensor] = dense_reward,
     size: int = 2,
-) -> SampledTasks:
-    def simulator(tasks: Any, num_episodes: int, horizon: int | None = None) -> PointSimulator:
+) -> Tasks[Goals]:
+    def simulator(tasks: Goals, num_episodes: int, horizon: int | None = None) -> PointSimulator:
         return PointSimulator(tasks, num_episodes, horizon, reward)
 
-    return SampledTasks(
+    return Tasks(
         name=name,
         summary=summary,
         sample=sample,
@@ -197,7 +197,7 @@ def _family(
 
 CORNERS = ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0))
 
-FAMILIES: dict[str, SampledTasks] = {
+FAMILIES: dict[str, Tasks[Goals]] = {
     family.name: family
     for family in (
         _family("navigation/circle", "a goal on the unit circle", circle_goals),

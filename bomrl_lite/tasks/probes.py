@@ -10,7 +10,8 @@ import torch
 
 from bomrl_lite.mdp import tabular_task
 from bomrl_lite.tasks.frozen_lake import HOLES, lake_tasks, random_map
-from bomrl_lite.types import Split, TabularTask, TaskDistribution
+from bomrl_lite.tasks.tabular import tabular_tasks
+from bomrl_lite.types import Split, TabularTask, Tasks
 
 
 def bandit(rewards: torch.Tensor) -> TabularTask:
@@ -20,7 +21,7 @@ def bandit(rewards: torch.Tensor) -> TabularTask:
     return tabular_task(ones, rewards.unsqueeze(-2), ones[..., 0, 0, :])
 
 
-def opposite_bandits() -> TaskDistribution:
+def opposite_bandits() -> Tasks[TabularTask]:
     """Two bandits that want opposite arms, in equal parts.
 
     By symmetry the best meta-policy of MAML is the uniform one, as long as its step is large enough
@@ -30,13 +31,13 @@ def opposite_bandits() -> TaskDistribution:
     return _cycle("probe/opposite", "two bandits with opposite best arms", arms, gamma=0.0)
 
 
-def identical_bandits() -> TaskDistribution:
+def identical_bandits() -> Tasks[TabularTask]:
     """One bandit over and over: no variance between tasks, so the best prior IS the solution."""
     arms = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64)
     return _cycle("probe/identical", "the same bandit every time", arms, gamma=0.0)
 
 
-def delayed_reward() -> TaskDistribution:
+def delayed_reward() -> Tasks[TabularTask]:
     """One task: the first step pays nothing, the second pays 1 if action 1 was taken first.
 
     Q of the first state is (0, gamma): an algorithm that loses the discount or the next state's
@@ -53,10 +54,12 @@ def delayed_reward() -> TaskDistribution:
     def sample(num_tasks: int, generator: torch.Generator, split: Split = "train") -> TabularTask:
         return TabularTask(*(torch.stack([field] * num_tasks) for field in task))
 
-    return TaskDistribution("probe/delayed", "a reward one step late", sample, gamma=0.5, horizon=2)
+    return tabular_tasks(
+        "probe/delayed", "a reward one step late", sample, num_actions=2, gamma=0.5, horizon=2
+    )
 
 
-def random_bandits(num_arms: int) -> TaskDistribution:
+def random_bandits(num_arms: int) -> Tasks[TabularTask]:
     """Bandits whose arms pay independent amounts from [0, 1), drawn anew for every task.
 
     A pull pays its arm's mean, without noise. The splits draw independently, even from one seed.
@@ -69,10 +72,11 @@ def random_bandits(num_arms: int) -> TaskDistribution:
         return bandit(torch.rand(num_tasks, num_arms, dtype=torch.float64, generator=stream))
 
     summary = f"bandits of {num_arms} arms, each paying an amount from [0, 1)"
-    return TaskDistribution(f"probe/bandits-{num_arms}", summary, sample, gamma=0.0, horizon=1)
+    name = f"probe/bandits-{num_arms}"
+    return tabular_tasks(name, summary, sample, num_actions=num_arms, gamma=0.0, horizon=1)
 
 
-def random_mdps(num_states: int, num_actions: int) -> TaskDistribution:
+def random_mdps(num_states: int, num_actions: int) -> Tasks[TabularTask]:
     """Tasks without structure: transitions from a flat Dirichlet, rewards from N(0, 1).
 
     Every state can follow every other, and the first is any with equal chances. Nothing that is
@@ -91,10 +95,10 @@ def random_mdps(num_states: int, num_actions: int) -> TaskDistribution:
         return tabular_task(weights / weights.sum(-1, keepdim=True), reward, start)
 
     name, summary = f"probe/random-{num_states}x{num_actions}", "random transitions and rewards"
-    return TaskDistribution(name, summary, sample, gamma=0.8, horizon=50)
+    return tabular_tasks(name, summary, sample, num_actions=num_actions, gamma=0.8, horizon=50)
 
 
-def variance_dial(ice: float) -> TaskDistribution:
+def variance_dial(ice: float) -> Tasks[TabularTask]:
     """Lakes whose variance is a dial: random 4x4 maps with this share of ice, holes for ever.
 
     At ice = 1 every lake is the same open one; the less ice, the further apart are the optimal
@@ -111,7 +115,8 @@ def variance_dial(ice: float) -> TaskDistribution:
         return lake_tasks(maps, HOLES)
 
     summary = f"lakes with a share of {ice:g} ice; holes absorb and cost 1 a step"
-    return TaskDistribution(f"probe/ice-{ice:g}", summary, sample, gamma=0.8, horizon=49)
+    name = f"probe/ice-{ice:g}"
+    return tabular_tasks(name, summary, sample, num_actions=4, gamma=0.8, horizon=49)
 
 
 def _check_counts(**counts: int) -> None:
@@ -133,13 +138,13 @@ def _check_draw(num_tasks: int, split: str) -> None:
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
 
 
-def _cycle(name: str, summary: str, arms: torch.Tensor, gamma: float) -> TaskDistribution:
+def _cycle(name: str, summary: str, arms: torch.Tensor, gamma: float) -> Tasks[TabularTask]:
     """Return the distribution that deals the rows of ``arms`` in turn, the same in both splits."""
 
     def sample(num_tasks: int, generator: torch.Generator, split: Split = "train") -> TabularTask:
         return bandit(arms[torch.arange(num_tasks) % len(arms)])
 
-    return TaskDistribution(name, summary, sample, gamma, horizon=1)
+    return tabular_tasks(name, summary, sample, num_actions=arms.shape[1], gamma=gamma, horizon=1)
 
 
 PROBES = {

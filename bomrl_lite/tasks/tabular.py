@@ -1,10 +1,42 @@
-r"""Tabular tasks as simulators: states become numbers, a step is one look-up."""
+r"""Tabular tasks: their record, and a simulator for which states are numbers."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from bomrl_lite.tasks.splits import check_counts
-from bomrl_lite.types import TabularTask
+from bomrl_lite.types import Split, TabularTask, Tasks
+
+
+def tabular_tasks(
+    name: str,
+    summary: str,
+    sample: Callable[[int, torch.Generator, Split], TabularTask],
+    *,
+    num_actions: int,
+    gamma: float,
+    horizon: int,
+) -> Tasks[TabularTask]:
+    """Return the record of a family with exact values, whose episodes come from its tables."""
+
+    def simulator(
+        tasks: TabularTask, num_episodes: int, steps: int | None = None
+    ) -> TabularSimulator:
+        return TabularSimulator(tasks, num_episodes, horizon if steps is None else steps)
+
+    return Tasks(
+        name=name,
+        summary=summary,
+        sample=sample,
+        simulator=simulator,
+        gamma=gamma,
+        horizon=horizon,
+        observation_size=0,
+        action_size=num_actions,
+        discrete=True,
+        exact=True,
+    )
 
 
 class TabularSimulator:

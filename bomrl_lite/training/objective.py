@@ -1,61 +1,68 @@
 r"""The outer objective of one iteration's episodes as functions of phi, and its diagnostics."""
 
-from collections.abc import Callable
+import math
 from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from bomrl_lite.adaptation.adapted import SampledInfo
 from bomrl_lite.adaptation.episodes import (
     Alg,
     adapted,
     mean_divergence,
     ratio_objective,
     sampled_meta_gradient,
-    worst,
 )
-from bomrl_lite.methods import METHODS, make_alg
+from bomrl_lite.adaptation.settings import Rung
 from bomrl_lite.rollout.data import SampleBatch
+from bomrl_lite.solvers.implicit import is_solved
 from bomrl_lite.solvers.linear import add_scaled, norm
-from bomrl_lite.training.run_folder import Row
-from bomrl_lite.training.sampled_problem import Batches, Collected, SampledProblem
-from bomrl_lite.types import ActionDistribution, Params
+from bomrl_lite.training.episodes import Batches, Collected, EpisodesProblem, collect_all
+from bomrl_lite.training.outer import Ascent, OuterInfo
+from bomrl_lite.training.run_folder import Row, require_finite
+from bomrl_lite.training.state import MetaState
+from bomrl_lite.training.streams import seeded
+from bomrl_lite.types import ActionDistribution, Params, Policy, SolvedInfo
 
 SOLVED = 2e-2
 """Relative stationarity and residual up to which a task's hypergradient takes part in an update."""
+DIAGNOSED = ("shuffled_distance", "norm_direct", "norm_curvature", "norm_q", "norm_nu")
+"""Costly diagnostics: D1^2 of an adaptation to shuffled advantages, which is noise; and the norms
+of the meta-gradient's terms: d theta / d phi = I, what the frozen rung adds, grad Q, grad nu."""
 
 
-def solved(info: SampledInfo) -> Tensor:
-    """Tell, task by task, whether the inner problem is solved well enough for an update."""
-    return (info.stationarity <= SOLVED) & (info.residual <= SOLVED) & (info.curvature > 0)
+def collect_objective(problem: EpisodesProblem, state: MetaState) -> "EpisodesObjective":
+    """Let phi collect, adapt, let the adapted policies collect; the moments of the state go on."""
+    tasks = problem.draw(state.generator)
+    episodes = collect_all(state.phi, tasks, problem, state.generator, state.moments)
+    state.moments = episodes.moments
+    old = {name: leaf.clone() for name, leaf in state.phi.items()}
+    return EpisodesObjective(problem, episodes, old, state.kl_penalty)
 
 
-class Objective:
+class EpisodesObjective:
     """The outer objective of one iteration's episodes as functions of phi."""
 
     def __init__(
-        self, problem: SampledProblem, episodes: Collected, old: Params, kl_penalty: float
+        self, problem: EpisodesProblem, episodes: Collected, old: Params, kl_penalty: float
     ) -> None:
         self.problem, self.episodes, self.old = problem, episodes, old
         self.kl_penalty = kl_penalty
-        clip = problem.dials["clip"] or None
+        clip = getattr(problem.config.outer, "clip", 0.0) or None
         self.outer = partial(ratio_objective, policy=problem.policy, clip=clip)
         returns = episodes.returns_after
         spread = returns.std(correction=0) + 1e-8
-        self.scores = problem.dials["credit"] * (returns - returns.mean()) / spread
-        zero = torch.zeros_like(returns)
-        self.info = SampledInfo(zero, torch.full_like(zero, torch.inf), zero)
+        self.scores = problem.estimator.credit * (returns - returns.mean()) / spread
 
-    def gradient(self, phi: Params) -> tuple[Params, Callable[[], Tensor]]:
+    def gradient(self, phi: Params) -> Ascent:
         """Return the ascent direction, averaged over the tasks whose inner problem is solved.
 
-        And a function for the divergence of the adapted policies from those that collected.
+        Raises:
+            ArithmeticError: no task's is.
         """
         gradients, thetas, info = self.per_task(phi, self.problem.alg)
-        self.info = worst([self.info, info])
-        use = solved(info)
+        use = is_solved(info, SOLVED)
         if not bool(use.any()):
             raise ArithmeticError(
                 f"none of the {len(use)} inner problems is solved: best stationarity "
@@ -75,21 +82,21 @@ class Objective:
             away = vmap(partial(mean_divergence, policy=self.problem.policy))
             return away(self.episodes.thetas, thetas, self.episodes.after).mean()
 
-        return mean, moved
+        return Ascent(mean, moved, info)
 
-    def per_task(self, phi: Params, alg: Alg) -> tuple[Params, Params, SampledInfo]:
+    def per_task(self, phi: Params, alg: Alg) -> tuple[Params, Params, SolvedInfo]:
         """Return every task's ascent direction, adapted parameters and info, with a leading N."""
 
         def one(
             before: Batches, after: SampleBatch, score: Tensor
-        ) -> tuple[Params, Params, SampledInfo]:
+        ) -> tuple[Params, Params, SolvedInfo]:
             return sampled_meta_gradient(
                 phi,
                 before,
                 after,
                 alg=alg,
                 outer=self.outer,
-                score=score if self.problem.dials["credit"] else 0.0,
+                score=score if self.problem.estimator.credit else 0.0,
                 policy=self.problem.policy,
             )
 
@@ -127,6 +134,61 @@ class Objective:
         gradients = vmap(one)(*self._part)
         return {name: leaf.mean(0) for name, leaf in gradients.items()}
 
+    def diagnose(self, phi: Params, generator: torch.Generator) -> Row:
+        """Measure the noise floor of the adaptation and the terms of the meta-gradient."""
+        shuffled = _shuffled(self.episodes.before[0], generator)
+        thetas = vmap(lambda b: self.problem.alg(phi, b).theta)(shuffled)
+        noise = vmap(partial(mean_divergence, policy=self.problem.policy), in_dims=(None, 0, 0))
+        result = {"shuffled_distance": noise(phi, thetas, shuffled).mean().item()}
+        direct = vmap(grad(self.outer))(self.episodes.thetas, self.episodes.after)
+        parts = [{name: leaf.mean(0) for name, leaf in direct.items()}]
+        result["norm_direct"] = norm(parts[0]).item()
+        rungs: dict[str, Rung] = {"curvature": "frozen", "q": "q_gradient", "nu": "full"}
+        for column, rung in rungs.items():
+            alg = self.problem.alg_of(self.problem.config.alg, rung)
+            gradients, _, _ = self.per_task(phi, alg)
+            parts.append({key: leaf.mean(0) for key, leaf in gradients.items()})
+            result[f"norm_{column}"] = norm(add_scaled(parts[-1], -1.0, parts[-2])).item()
+        return result
+
+    def finish(self, state: MetaState, update: OuterInfo, diagnosed: Row) -> Row:
+        """Return the row of the history, and adapt the penalty.
+
+        Args:
+            state: after the update.
+            update: what the update did.
+            diagnosed: the costly diagnostics of this iteration, from before it.
+
+        Raises:
+            FloatingPointError: a figure is not finite.
+        """
+        episodes, info = self.episodes, update.info
+        moved = _first_divergence(self.old, state.phi, episodes.before[0], self.problem.policy)
+        state.kl_penalty = _tuned_penalty(state.kl_penalty, self.problem, moved)
+        row = {
+            "iteration": float(state.iteration),
+            "return_before": episodes.returns_before.mean().item(),
+            "return_after": episodes.returns_after.mean().item(),
+            "gradient_norm": update.gradient_norm,
+            "stationarity": info.stationarity.max().item(),
+            "curvature": info.curvature.min().item(),
+            "negative_curvature": (info.curvature <= 0).float().mean().item(),
+            "residual": info.residual.max().item(),
+            "unsolved": float((~is_solved(info, SOLVED)).sum()),
+            "distance": _inner_distance(self.old, episodes, self.problem.policy),
+            "updates": float(update.updates),
+            "outer_divergence": update.divergence,
+            "outer_residual": update.residual,
+            "divergence_before": moved,
+            **diagnosed,
+        }
+        require_finite(
+            row,
+            ("return_before", "return_after", "gradient_norm", "distance", "outer_divergence"),
+            "use a smaller learning_rate, step_size or max_kl, or a larger lam or ridge",
+        )
+        return row
+
     @cached_property
     def _part(self) -> tuple[Batches, SampleBatch, Params]:
         """Every fourth episode, and what the old phi adapts to on these."""
@@ -149,33 +211,36 @@ class Objective:
         return vmap(one)(self.episodes.before[0], acted).mean()
 
 
-DIAGNOSED = ("shuffled_distance", "norm_direct", "norm_curvature", "norm_q", "norm_nu")
-"""Costly diagnostics: D1^2 of an adaptation to shuffled advantages, which is noise; and the norms
-of the meta-gradient's terms: d theta / d phi = I, what the frozen rung adds, grad Q, grad nu."""
+def diagnose_now(problem: EpisodesProblem, objective: EpisodesObjective, state: MetaState) -> Row:
+    """Return the costly diagnostics where this iteration measures them, else nan for each."""
+    if state.iteration % problem.sampling.diagnose_every:
+        return dict.fromkeys(DIAGNOSED, math.nan)
+    return objective.diagnose(state.phi, seeded(state.iteration, "diagnosis"))
 
 
-def diagnose(
-    phi: Params,
-    episodes: Collected,
-    problem: SampledProblem,
-    objective: Objective,
-    generator: torch.Generator,
-) -> Row:
-    """Measure the noise floor of the adaptation and the terms of the meta-gradient."""
-    shuffled = _shuffled(episodes.before[0], generator)
-    thetas = vmap(lambda b: problem.alg(phi, b).theta)(shuffled)
-    noise = vmap(partial(mean_divergence, policy=problem.policy), in_dims=(None, 0, 0))
-    result = {"shuffled_distance": noise(phi, thetas, shuffled).mean().item()}
-    direct = vmap(grad(objective.outer))(episodes.thetas, episodes.after)
-    parts = [{name: leaf.mean(0) for name, leaf in direct.items()}]
-    result["norm_direct"] = norm(parts[0]).item()
-    name = METHODS[problem.dials["method"]].alg
-    for column, rung in (("curvature", "frozen"), ("q", "q_gradient"), ("nu", "full")):
-        dials = {**problem.dials, "data": rung, "gamma": problem.gamma, "first_order": False}
-        gradients, _, _ = objective.per_task(phi, make_alg(name, problem.policy, dials))
-        parts.append({key: leaf.mean(0) for key, leaf in gradients.items()})
-        result[f"norm_{column}"] = norm(add_scaled(parts[-1], -1.0, parts[-2])).item()
-    return result
+def _inner_distance(phi: Params, episodes: Collected, policy: Policy) -> float:
+    """Return D1^2 of the adaptation, averaged over tasks."""
+
+    def one(theta: Params, batch: SampleBatch) -> Tensor:
+        return mean_divergence(phi, theta, batch, policy=policy)
+
+    return vmap(one)(episodes.thetas, every_fourth(episodes.before[0])).mean().item()
+
+
+def _first_divergence(old: Params, new: Params, batch: SampleBatch, policy: Policy) -> float:
+    """Return KL(pi_old || pi_new) before adaptation."""
+    part = every_fourth(batch)
+    return vmap(lambda b: mean_divergence(old, new, b, policy=policy))(part).mean().item()
+
+
+def _tuned_penalty(penalty: float, problem: EpisodesProblem, divergence: float) -> float:
+    """Double or halve the KL penalty outside 1.5 times its target (1707.06347, section 4)."""
+    target = getattr(problem.config.outer, "kl_target", 0.0)
+    if target > 0 and divergence > 1.5 * target:
+        return penalty * 2
+    if target > 0 and divergence < target / 1.5:
+        return penalty / 2
+    return penalty
 
 
 def _shuffled(batch: SampleBatch, generator: torch.Generator) -> SampleBatch:

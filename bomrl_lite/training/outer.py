@@ -12,11 +12,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from bomrl_lite.adaptation.episodes import worst
 from bomrl_lite.solvers.linear import add_scaled, conjugate_gradient, dot, norm, scale
-from bomrl_lite.types import Params
+from bomrl_lite.types import Params, SolvedInfo
 
-GradientOf = Callable[[Params], Params]
-"""phi -> ascent direction, averaged over tasks."""
+
+class Ascent(NamedTuple):
+    """Which way up, and what is known about it."""
+
+    direction: Params
+    """Gradient of the outer objective, averaged over tasks."""
+    moved: Callable[[], Tensor]
+    """KL of the adapted policies from those that collected, in nats; costly, so asked for only
+    where it counts."""
+    info: SolvedInfo
+    """Whether each task's hypergradient may be believed, [N]."""
+    returns: tuple[Tensor, Tensor] | None = None
+    """Exact values: each task's return before and after adaptation, [N]."""
 
 
 class OuterInfo(NamedTuple):
@@ -31,12 +43,16 @@ class OuterInfo(NamedTuple):
     before the last of several epochs."""
     residual: float
     """Relative residual of the linear system of a trust-region step; 0 without one."""
+    info: SolvedInfo
+    """The worst that was known of each task's inner problem."""
+    returns: tuple[Tensor, Tensor] | None = None
+    """As in :class:`Ascent`, of the first."""
 
 
 def climb(
     phi: Params,
     optimizer: torch.optim.Optimizer,
-    gradient_of: Callable[[Params], tuple[Params, Callable[[], Tensor]]],
+    ascent_of: Callable[[Params], Ascent],
     *,
     epochs: int = 1,
     max_norm: float = 1.0,
@@ -50,16 +66,16 @@ def climb(
     Args:
         phi: meta-parameters, which ``optimizer`` holds; changed in place.
         optimizer: maximises.
-        gradient_of: phi -> (gradient of the outer objective, function that returns the KL of the
-            adapted policies from those that collected); it is asked for only where it counts.
+        ascent_of: phi -> the gradient of the outer objective, and what is known about it.
         epochs: >= 1.
         max_norm: gradients longer than this are cut to it.
         guard: stop as soon as the divergence exceeds it; 0 never stops. Clipping does not bound the
             step of phi where theta is very sensitive to it.
     """
-    first, updates, divergence = 0.0, 0, 0.0
+    ascents, first, updates, divergence = [], 0.0, 0, 0.0
     for epoch in range(epochs):
-        gradient, moved = gradient_of(phi)
+        ascents.append(ascent_of(phi))
+        gradient, moved = ascents[-1].direction, ascents[-1].moved
         if epoch > 0 and (guard > 0 or epoch == epochs - 1):  # at first nothing has moved
             divergence = float(moved())
         if 0 < guard < divergence:
@@ -71,13 +87,14 @@ def climb(
             leaf.grad = cut * gradient[name]
         optimizer.step()
         updates += 1
-    return OuterInfo(first, updates, divergence, 0.0)
+    info = worst([ascent.info for ascent in ascents])
+    return OuterInfo(first, updates, divergence, 0.0, info, ascents[0].returns)
 
 
 def trust_region_step(
     phi: Params,
-    gradient_of: GradientOf,
-    divergence_gradient_of: GradientOf,
+    ascent: Ascent,
+    divergence_gradient_of: Callable[[Params], Params],
     value_of: Callable[[Params], tuple[Tensor, Tensor]],
     *,
     value: Tensor | float,
@@ -96,7 +113,7 @@ def trust_region_step(
 
     Args:
         phi: meta-parameters; changed in place.
-        gradient_of: of the outer objective.
+        ascent: the gradient of the outer objective at phi.
         divergence_gradient_of: of KL(phi); may look at a part of the episodes, since it only
             shapes the direction.
         value_of: phi -> (outer objective, KL(phi)), on all episodes.
@@ -106,10 +123,11 @@ def trust_region_step(
         damping: added to H, relative to its size along the gradient.
         halvings: of the step.
     """
-    gradient = gradient_of(phi)
+    gradient = ascent.direction
     size = float(norm(gradient))
+    done = OuterInfo(size, 0, 0.0, 0.0, ascent.info)
     if size == 0:
-        return OuterInfo(0.0, 0, 0.0, 0.0)
+        return done
     reach = 1e-2 * float(norm(phi)) + 1e-4
 
     def curvature_product(v: Params) -> Params:
@@ -130,14 +148,15 @@ def trust_region_step(
         product, gradient, tolerance=1e-3, max_iterations=cg_iterations
     )
     bent = float(dot(direction, gradient))  # x^T H x at the solution
+    done = done._replace(residual=float(info.residual))
     if not bent > 0:
-        return OuterInfo(size, 0, 0.0, float(info.residual))
+        return done
     length = (2 * max_kl / bent) ** 0.5
     for _ in range(halvings + 1):
         there, divergence = value_of(add_scaled(phi, length, direction))
         if there > value and divergence <= max_kl:
             for name, leaf in phi.items():
                 leaf.add_(length * direction[name])
-            return OuterInfo(size, 1, float(divergence), float(info.residual))
+            return done._replace(updates=1, divergence=float(divergence))
         length /= 2
-    return OuterInfo(size, 0, 0.0, float(info.residual))
+    return done

@@ -6,13 +6,12 @@ code. A trainer keeps its ``history`` as a list with one row per iteration done,
 as a dictionary, and hands :func:`run_loop` a function that does one iteration::
 
     fresh = run_folder.is_new(out, resume=resume)           # refuses to overwrite
-    config, state, history = run_folder.load(out)           # to go on ...
-    run_folder.check_same(config, asdict(now), out, done=len(history))
+    config, state, history = run_folder.read_checkpoint(out)    # to go on ...
+    run_folder.check_same(config, now.stored(), out, done=len(history))
     run_folder.run_loop(step, config=now, state=describe, history=history, out=out)
 """
 
 import contextlib
-import dataclasses
 import importlib
 import io
 import json
@@ -22,7 +21,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -38,10 +37,12 @@ FREE = ("iterations", "checkpoint_every")
 """Fields of a configuration that may change when a run goes on."""
 
 
-class Config(Protocol):
-    """A frozen dataclass of plain values with at least these fields."""
+class Storable(Protocol):
+    """What a run folder asks of a configuration."""
 
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+    def stored(self) -> dict[str, Any]:
+        """Return its plain values by name."""
+        ...
 
     @property
     def iterations(self) -> int:
@@ -61,7 +62,7 @@ def silent(done: int, total: int, row: Row) -> None:
 def save(
     out: Path,
     *,
-    config: Config,
+    config: Storable,
     state: State,
     history: list[Row],
     columns: tuple[str, ...] = (),
@@ -77,7 +78,7 @@ def save(
         columns: header of the history while it has no row.
         whole: columns whose floats are counts and written as such.
     """
-    plain = dataclasses.asdict(config)
+    plain = config.stored()
     buffer = io.BytesIO()
     torch.save({"config": plain, **state, "history": history}, buffer)
     write_atomically(out / "checkpoint.pt", buffer.getvalue())
@@ -85,7 +86,7 @@ def save(
     write_atomically(out / "history.csv", _history_csv(history, columns, whole).encode())
 
 
-def load(out: Path) -> tuple[dict[str, Any], State, list[Row]]:
+def read_checkpoint(out: Path) -> tuple[dict[str, Any], State, list[Row]]:
     """Read configuration, state and history back, executing no code of the file's.
 
     Tensors arrive on the CPU.
@@ -183,7 +184,7 @@ def check_same(
 def run_loop(
     step: Callable[[], object],
     *,
-    config: Config,
+    config: Storable,
     state: Callable[[], State],
     history: list[Row],
     out: Path | None = None,

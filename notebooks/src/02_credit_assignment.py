@@ -45,7 +45,7 @@ from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.rollout.data import frozen_samples, full_samples, naive_samples
 from bomrl_lite.rollout.returns import dice_objective, discounted_returns, magic_box
 from bomrl_lite.solvers.linear import add_scaled, dot, norm
-from bomrl_lite.tasks import make_sampled_tasks
+from bomrl_lite.tasks import make_tasks
 from bomrl_lite.training.sampled_config import SampledConfig
 from bomrl_lite.training.sampled_problem import make_problem as make_sampled_problem
 from bomrl_lite.training.sampled_trainer import meta_train
@@ -191,7 +191,7 @@ for rung, data_of in bl.DATA_FUNCTIONS.items():
 # Now from episodes. `collect` lets a policy act in all tasks at once; a `Rollout` is batch first, padded where episodes end early:
 
 # %%
-family = make_sampled_tasks("probe/random-5x3")
+family = make_tasks("probe/random-5x3")
 generator = torch.Generator().manual_seed(seed)
 mdps = family.sample(2, generator, "train")
 tabular = bl.tabular_softmax(5, 3)
@@ -333,7 +333,7 @@ fig = plots.draw_experiment("navigation_tuning", stored_table("navigation_tuning
 # On the dense task every step tells where the goal is. Make it sparse: four corners, one of them pays, and only nearby. Now a meta-policy must *look* before it can adapt, and the return before adaptation gives it no reason to. Does credit for the collection of data teach it to look?
 
 # %%
-corners = make_sampled_tasks("navigation/corners")
+corners = make_tasks("navigation/corners")
 four = type(corners.sample(1, generator, "train"))(
     torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
 )

@@ -23,7 +23,7 @@ from bomrl_lite.policies.networks import gaussian_mlp
 from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.rollout.data import SampleBatch, frozen_samples, policy_at, sample_batch
 from bomrl_lite.solvers.linear import add_scaled, dot, norm, scale
-from bomrl_lite.tasks import make_sampled_tasks
+from bomrl_lite.tasks import make_tasks
 from bomrl_lite.training.objective import Objective
 from bomrl_lite.training.sampled_config import SampledConfig
 from bomrl_lite.training.sampled_problem import collect_all, make_problem
@@ -137,7 +137,7 @@ def recipe_b_training() -> Iterator[Figure]:
 
 def _frozen_problem() -> tuple[Params, SampleBatch, Callable[[Params], Tensor]]:
     """Return phi, one task's episodes, and an outer objective on others; float64."""
-    family, generator = make_sampled_tasks("navigation/circle"), torch.Generator().manual_seed(0)
+    family, generator = make_tasks("navigation/circle"), torch.Generator().manual_seed(0)
     task = family.sample(1, generator, "train")
     task = type(task)(*(field.double() for field in task))
     policy, simulator = _policy(), family.simulator(task, 10, 15)

@@ -25,7 +25,7 @@ from bomrl_lite.solvers.implicit import (
 from bomrl_lite.solvers.linear import add_scaled, conjugate_gradient, neumann_series, norm
 from bomrl_lite.solvers.linear import null_space_safe_solve as dense
 from bomrl_lite.solvers.maximize import ascend
-from bomrl_lite.types import HypergradientInfo, Params, TabularPolicy, TabularTask
+from bomrl_lite.types import Params, SolvedInfo, TabularPolicy, TabularTask
 
 UNROLLED = "unrolled"
 COLUMNS = ("error", "stationarity", "curvature", "residual")
@@ -102,7 +102,7 @@ def hypergradient_errors(
             for task in range(len(table))
         ]
     frame = pd.DataFrame(rows)
-    info = HypergradientInfo(*(torch.tensor(frame[name].to_numpy()) for name in COLUMNS[1:]))
+    info = SolvedInfo(*(torch.tensor(frame[name].to_numpy()) for name in COLUMNS[1:]))
     frame["believed"] = is_solved(info).numpy()
     return frame
 

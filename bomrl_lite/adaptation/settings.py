@@ -1,0 +1,301 @@
+r"""The settings of every Alg, and the Alg that settings stand for.
+
+A method (:mod:`bomrl_lite.methods`) is an Alg, a rung of the ladder and an outer update. What its
+Alg can be told is one small dataclass of this file, so that a setting which an Alg does not have
+cannot be given to it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from torch import Tensor
+
+from bomrl_lite.adaptation.adapted import Adapted, DataOf, explicit_info
+from bomrl_lite.adaptation.distances import DISTANCES, Distance, add_distances, d3, over_every
+from bomrl_lite.adaptation.episodes import Alg
+from bomrl_lite.adaptation.gradient import gradient_adaptation
+from bomrl_lite.adaptation.head import head_adaptation
+from bomrl_lite.adaptation.natural import natural_adaptation, region_adaptation
+from bomrl_lite.adaptation.objective import Surrogate, surrogate_objective
+from bomrl_lite.adaptation.reductions import smooth_clip_surrogate
+from bomrl_lite.adaptation.solve import solved_adaptation
+from bomrl_lite.policies.networks import at_samples
+from bomrl_lite.rollout.data import (
+    OneTimeData,
+    SampleBatch,
+    frozen_samples,
+    full_samples,
+    naive_samples,
+    policy_at,
+    samples_with_q_gradient,
+)
+from bomrl_lite.types import ActionDistribution, Params, Policy
+
+Rung = Literal["none", "identity", "naive", "frozen", "q_gradient", "full"]
+r"""What of d theta / d phi a meta-gradient keeps.
+
+``none``: the adaptation is left out of training altogether. ``identity``: d theta / d phi = I, the
+first-order methods. The others are the rungs of :mod:`bomrl_lite.rollout.data`."""
+
+DistanceName = Literal["d1", "d2", "d3"]
+SurrogateName = Literal["linear", "ratio", "smooth_clip"]
+Moved = Literal["all", "head"]
+
+
+@dataclass(frozen=True)
+class NoAdaptation:
+    """theta = phi: one policy for all tasks."""
+
+
+@dataclass(frozen=True)
+class GradientStep:
+    r"""One step up: theta = phi + alpha \nabla J (Finn et al., 1703.03400)."""
+
+    step_size: float = 1.0
+    """alpha of the inner policy-gradient step: in parameters^2 per return with exact values, per
+    deviation of the advantages from episodes."""
+    parameters: Moved = "all"
+    """What the adaptation moves."""
+
+
+@dataclass(frozen=True)
+class Argmax:
+    """Alg solved on exact data, in closed form where there is one (Xu and Zhu, 2410.09728)."""
+
+    distance: DistanceName = "d2"
+    """D^2 of the adaptation: KL(phi||theta), KL(theta||phi) or Euclidean."""
+    lam: float = 1.0
+    """Weight of D^2, in units of return."""
+
+
+@dataclass(frozen=True)
+class ConstrainedArgmax:
+    """Alg with a limit on D^2 in place of a price, solved on exact data."""
+
+    distance: DistanceName = "d2"
+    """D^2 of the adaptation: KL(phi||theta), KL(theta||phi) or Euclidean."""
+    delta: float = 0.1
+    """Largest D^2 allowed, in nats (d3: parameters^2)."""
+
+
+@dataclass(frozen=True)
+class HeadClosedForm:
+    """The linear head of a Gaussian policy, in closed form (recipe A)."""
+
+    lam: float = 0.0125
+    """Weight of D^2, in deviations of the advantages."""
+    ridge: float = 0.0
+    """rho of the Euclidean term inside D^2."""
+
+
+@dataclass(frozen=True)
+class NaturalStep:
+    """Linear surrogate, KL divergence to second order, ridge (recipe B)."""
+
+    lam: float = 0.0125
+    """Weight of D^2, in deviations of the advantages."""
+    ridge: float = 0.0
+    """rho of the Euclidean term inside D^2."""
+    cg_iterations: int = 6
+    """Conjugate-gradient iterations, forward and back; see ``residual`` of the history."""
+    distance_stride: int = 1
+    """Average the KL divergence over every so many-th sample."""
+    parameters: Moved = "all"
+    """What the adaptation moves."""
+
+
+@dataclass(frozen=True)
+class NaturalRegion:
+    """:class:`NaturalStep` with a limit on D^2 in place of a price."""
+
+    delta: float = 1.0
+    """Largest D^2, in nats."""
+    ridge: float = 0.0
+    """rho of the Euclidean term inside D^2."""
+    cg_iterations: int = 6
+    """Conjugate-gradient iterations, forward and back; see ``residual`` of the history."""
+    distance_stride: int = 1
+    """Average the KL divergence over every so many-th sample."""
+    parameters: Moved = "all"
+    """What the adaptation moves."""
+
+
+@dataclass(frozen=True)
+class SampledArgmax:
+    """Any surrogate and any distance, solved on samples (recipe C; iMAML)."""
+
+    lam: float = 0.0125
+    """Weight of D^2, in deviations of the advantages."""
+    ridge: float = 0.0
+    """rho of the Euclidean term inside D^2."""
+    distance: DistanceName = "d1"
+    """D^2 beside the ridge."""
+    surrogate: SurrogateName = "ratio"
+    """L."""
+    inner_iterations: int = 12
+    """Newton steps; see ``stationarity`` of the history."""
+    cg_iterations: int = 6
+    """Conjugate-gradient iterations, forward and back; see ``residual`` of the history."""
+    distance_stride: int = 1
+    """Average a KL divergence over every so many-th sample."""
+    parameters: Moved = "all"
+    """What the adaptation moves."""
+
+    def __post_init__(self) -> None:
+        """Refuse a stride that nothing would follow.
+
+        Raises:
+            ValueError: the Euclidean distance has no samples to skip.
+        """
+        if self.distance == "d3" and self.distance_stride > 1:
+            raise ValueError(
+                f"distance_stride is {self.distance_stride}, but d3 is no average over samples: "
+                "leave it at 1, or choose d1 or d2"
+            )
+
+
+AlgSettings = (
+    NoAdaptation
+    | GradientStep
+    | Argmax
+    | ConstrainedArgmax
+    | HeadClosedForm
+    | NaturalStep
+    | NaturalRegion
+    | SampledArgmax
+)
+"""What an Alg can be told, by Alg."""
+
+
+def alg_on_samples(
+    settings: AlgSettings, rung: Rung, policy: Policy, *, gamma: float, causal_trace: float = 1.0
+) -> Alg:
+    """Return the Alg that adapts a policy to the episodes of one task.
+
+    Args:
+        settings: which Alg, and what it is told.
+        rung: what of the data's dependence on phi its way back keeps.
+        policy: over observations.
+        gamma: discount in [0, 1].
+        causal_trace: rungs q_gradient and full: truncation of the causal horizon, in [0, 1].
+
+    Raises:
+        ValueError: an Alg that needs exact values, or a head that the policy does not have.
+    """
+    data = sample_function(rung, policy, gamma=gamma, causal_trace=causal_trace)
+    if not policy.head and (
+        isinstance(settings, HeadClosedForm) or getattr(settings, "parameters", "all") == "head"
+    ):
+        raise ValueError(
+            "a tabular policy has no head to adapt alone; use parameters='all' with another "
+            "method than bomrl_head"
+        )
+
+    def alg(phi: Params, batch: SampleBatch) -> Adapted:
+        return _adapt_to(settings, rung, policy, phi, partial(data, batch=batch), batch)
+
+    return alg
+
+
+def sample_function(
+    rung: Rung, policy: Policy, *, gamma: float, causal_trace: float
+) -> Callable[..., OneTimeData]:
+    """Return (phi, *, batch) -> one-time data that keep what the rung keeps."""
+    match rung:
+        case "naive":
+            return partial(naive_samples, policy=policy)
+        case "q_gradient":
+            causes = {"gamma": gamma, "trace": causal_trace}
+            return partial(samples_with_q_gradient, policy=policy, **causes)
+        case "full":
+            return partial(full_samples, policy=policy, gamma=gamma, trace=causal_trace)
+        case _:
+            return partial(frozen_samples, policy=policy)
+
+
+def _adapt_to(
+    settings: AlgSettings,
+    rung: Rung,
+    policy: Policy,
+    phi: Params,
+    data_of: DataOf,
+    batch: SampleBatch,
+) -> Adapted:
+    seen = policy_at(batch, policy)
+    names = policy.head if getattr(settings, "parameters", "all") == "head" else ()
+    observations, actions = batch.observations.flatten(0, 1), batch.actions.flatten(0, 1)
+
+    def distribution(p: Params, stride: int) -> ActionDistribution:
+        return policy.distribution(p, observations[::stride])
+
+    match settings:
+        case NoAdaptation():
+            return Adapted(phi, lambda cotangent: (cotangent, explicit_info(phi)))
+        case GradientStep(step_size=step_size):
+            first = rung == "identity"
+            return gradient_adaptation(
+                phi, data_of, policy=seen, step_size=step_size, names=names, first_order=first
+            )
+        case HeadClosedForm(lam=lam, ridge=ridge):
+            seen_at = {"observations": observations, "actions": actions}
+            return head_adaptation(phi, data_of, policy=policy, **seen_at, lam=lam, ridge=ridge)
+        case NaturalStep():
+            return natural_adaptation(
+                phi,
+                data_of,
+                policy=seen,
+                distribution=distribution,
+                lam=settings.lam,
+                ridge=settings.ridge,
+                names=names,
+                distance_stride=settings.distance_stride,
+                max_iterations=settings.cg_iterations,
+            )
+        case NaturalRegion():
+            return region_adaptation(
+                phi,
+                data_of,
+                policy=seen,
+                distribution=distribution,
+                delta=settings.delta,
+                ridge=settings.ridge,
+                names=names,
+                distance_stride=settings.distance_stride,
+                max_iterations=settings.cg_iterations,
+            )
+        case SampledArgmax():
+            surrogate, linear = _surrogate(settings.surrogate)
+            return solved_adaptation(
+                phi,
+                data_of,
+                policy=seen,
+                distance=_distance(settings, policy, observations, actions),
+                lam=settings.lam,
+                surrogate=surrogate,
+                linear=linear,
+                names=names,
+                dense=False,
+                max_iterations=settings.inner_iterations,
+                cg_iterations=settings.cg_iterations,
+            )
+        case _:
+            raise ValueError(f"{type(settings).__name__} is solved on exact values, not on samples")
+
+
+def _surrogate(name: SurrogateName) -> tuple[Surrogate, bool]:
+    """Return L and whether to expand it to first order at phi."""
+    return smooth_clip_surrogate if name == "smooth_clip" else surrogate_objective, name == "linear"
+
+
+def _distance(
+    settings: SampledArgmax, policy: Policy, observations: Tensor, actions: Tensor
+) -> Distance:
+    """Return D^2 of every stride-th sample, with the ridge inside."""
+    stride, base = settings.distance_stride, DISTANCES[settings.distance]
+    if stride > 1:
+        base = over_every(
+            stride, base, at_samples(policy, observations[::stride], actions[::stride])
+        )
+    return add_distances((1.0, base), (settings.ridge / 2, d3)) if settings.ridge > 0 else base

@@ -1,0 +1,444 @@
+r"""ONE configuration: a method with its settings, the tasks, and how large a run is."""
+
+import dataclasses
+import importlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from bomrl_lite.adaptation.settings import AlgSettings, HeadClosedForm, Rung
+from bomrl_lite.methods import METHODS, Epochs, Estimator, Kind, Network, OuterSettings, Trpo
+from bomrl_lite.methods import Values as ValuesName
+from bomrl_lite.tasks import make_tasks, require_exact
+from bomrl_lite.types import Tasks
+
+FORMAT = 2
+"""Of stored configurations; see :func:`read_config`."""
+
+
+@dataclass(frozen=True)
+class ExactValues:
+    """Every task's values solved, not sampled."""
+
+    batch_tasks: int | None = None
+    """Tasks of one iteration, drawn anew from the training tasks; None takes all of them."""
+    unsolved: Literal["raise", "approximate"] = "raise"
+    """What to do about an inner problem that was not solved; the history marks it."""
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """What an iteration collects."""
+
+    num_episodes: int = 20
+    """Episodes per task before adaptation, and again after it."""
+    horizon: int | None = None
+    """Steps of an episode; None takes the family's."""
+    num_steps: int = 1
+    """Adaptation steps, each on episodes of the policy before it."""
+    diagnose_every: int = 10
+    """Iterations between two measurements of the costly diagnostics."""
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """How robots are simulated."""
+
+    integrator: Literal["gym", "fast"] = "gym"
+    """Of robots: gymnasium's dynamics, or implicitfast, which is no other for the cheetah."""
+    backend: Literal["auto", "mujoco", "warp"] = "auto"
+    """What simulates robots: MuJoCo on the processor or Warp on a GPU; auto takes what is there."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A training run; make one by :func:`configure`. Two runs of one Config are bit-identical.
+
+    On one machine and with one number of threads, that is.
+    """
+
+    method: str
+    """How phi is trained; ``python -m bomrl_lite methods`` lists them."""
+    tasks: str
+    """Task family, by name; a wrong name lists the close ones."""
+    values: ValuesName
+    """Where the data come from: exact values, or episodes."""
+    alg: AlgSettings
+    data: Rung
+    """What of the data's dependence on phi the meta-gradient keeps: a rung of the ladder."""
+    outer: OuterSettings
+    estimator: Estimator | None
+    """None with exact values."""
+    sampling: ExactValues | Episodes
+    network: Network | None
+    """None for tabular policies."""
+    simulation: Simulation | None
+    """None but for robots."""
+    num_tasks: int = 10
+    """Exact values: training tasks, drawn once. Episodes: tasks of an iteration, drawn anew."""
+    iterations: int = 150
+    """Updates of phi."""
+    seed: int = 0
+    """Decides everything that is random."""
+    checkpoint_every: int = 25
+    """Iterations between two checkpoints."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that could not train.
+
+        Raises:
+            ValueError: says which setting, what it must be and what it is.
+        """
+        _check_choices(self)
+        _check_numbers(self.settings())
+        _check_together(self)
+
+    def settings(self) -> dict[str, Any]:
+        """Return every setting by its name, whatever part it belongs to."""
+        return {name: getattr(part, name) for part, name in _settings_of(self)}
+
+    @property
+    def outer_name(self) -> str:
+        """Return ``adam`` or ``trpo``: what the outer update is built on."""
+        return "trpo" if isinstance(self.outer, Trpo) else "adam"
+
+    def stored(self) -> dict[str, Any]:
+        """Return what a file holds: plain values, for :func:`read_config`."""
+        head = {"format": FORMAT, "method": self.method, "tasks": self.tasks}
+        head["outer"] = self.outer_name
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in self.settings().items()}
+        return {**head, **plain}
+
+    def replace(self, **changes: Any) -> "Config":
+        """Return a configuration with some settings changed, those of its parts included.
+
+        With another method or other tasks, settings that were chosen go along and all others are
+        those of the new method there.
+
+        Raises:
+            ValueError: a setting that the new configuration does not have.
+        """
+        usual = configure(self.method, tasks=self.tasks, values=self.values).stored()
+        now = self.stored()
+        chosen = {k: v for k, v in now.items() if v != usual.get(k) and k != "format"}
+        same = {"method": self.method, "tasks": self.tasks}
+        if changes.keys().isdisjoint(("tasks", "method")):
+            same["values"] = self.values
+        return configure(**{**same, **chosen, **changes})
+
+
+def configure(
+    method: str | None = None,
+    *,
+    tasks: str | None = None,
+    values: str | None = None,
+    outer: str | None = None,
+    **settings: Any,
+) -> Config:
+    """Return a configuration: the method's tuned settings for these tasks, but for those given.
+
+    Args:
+        method: a key of ``METHODS``; left out, ``maml`` with exact values, else ``bomrl_natural``.
+        tasks: family; left out, the method's natural one: Frozen Lake where it takes exact values,
+            else 2-D navigation.
+        values: ``exact`` or ``episodes``; left out, what the tasks have and the method takes.
+        outer: ``adam`` or ``trpo``; left out, the method's own.
+        settings: any field of :class:`Config` or of its parts, by name.
+
+    Raises:
+        ValueError: an unknown method or family, values that the method or the tasks do not have, or
+            a setting that the method does not have; the message lists those it has.
+    """
+    method = method or _usual_method(tasks, values)
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {tuple(METHODS)}, got {method!r}")
+    if tasks is None:
+        exact = "exact" in METHODS[method].values and values != "episodes"
+        tasks = "frozen_lake/holes-4x4" if exact else "navigation/circle"
+    family = make_tasks(tasks)
+    source = _source_of(method, family, values)
+    kind = _kind_of(family, source)
+    tuned = METHODS[method].settings(kind)
+    large = {"num_tasks": 20, "iterations": 50, "checkpoint_every": 10}
+    parts: dict[str, Any] = {
+        "alg": tuned.alg,
+        "outer": _outer(outer, source, tuned.outer),
+        "estimator": None if source == "exact" else tuned.estimator,
+        "sampling": ExactValues() if source == "exact" else Episodes(),
+        "network": None if family.exact else tuned.network,
+        "simulation": Simulation() if kind in ("robots", "ant") else None,
+    }
+    own: dict[str, Any] = {"method": method, "tasks": tasks, "values": source}
+    own |= {"data": METHODS[method].rungs[0], **({} if source == "exact" else large)}
+    return _with_settings(own, parts, settings)
+
+
+def read_config(stored: Mapping[str, Any]) -> Config:
+    """Return the configuration that a file holds, of this format or of format 1.
+
+    Args:
+        stored: settings by name; those that are left out are the method's own.
+
+    Raises:
+        ValueError: a newer format, or something that is no configuration.
+    """
+    fields = dict(stored)
+    version = fields.pop("format", FORMAT)
+    if version != FORMAT:
+        raise ValueError(
+            f"the configuration has format {version!r}, and this version reads formats up to "
+            f"{FORMAT}: if a newer version of bomrl_lite made it, that one can read it"
+        )
+    if "format" not in stored and _FORMAT_1 <= fields.keys():
+        fields = _from_format_1(fields)
+    return configure(**fields)
+
+
+def config_from_file(path: Path) -> Config:
+    """Read a ``config.json``, or YAML where PyYAML is installed; see :func:`read_config`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file holds no settings by name, or some that do not fit.
+        ModuleNotFoundError: it is YAML and PyYAML is not installed.
+    """
+    text = path.read_text()
+    try:
+        stored = _yaml(text, path) if path.suffix in (".yaml", ".yml") else json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as settings: {error}") from error
+    if not isinstance(stored, dict):
+        raise ValueError(f"{path} must hold settings by name, as a run's config.json does")
+    return read_config(stored)
+
+
+def _yaml(text: str, path: Path) -> Any:
+    """Read YAML, of which JSON is a part.
+
+    Raises:
+        ModuleNotFoundError: PyYAML is not installed.
+        ValueError: the text is none.
+    """
+    try:
+        yaml = importlib.import_module("yaml")
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            f"reading {path} needs PyYAML; pip install pyyaml, or write it as .json"
+        ) from error
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def _usual_method(tasks: str | None, values: str | None) -> str:
+    exact = values != "episodes" and (tasks is None or make_tasks(tasks).exact)
+    return "maml" if exact else "bomrl_natural"
+
+
+def _source_of(method: str, tasks: Tasks[Any], values: str | None) -> ValuesName:
+    """Return where the data come from: what was asked for, if it can be had."""
+    can = METHODS[method].values
+    source = values or ("exact" if tasks.exact else "episodes")
+    if source not in get_args(ValuesName):
+        raise ValueError(f"values must be one of {get_args(ValuesName)}, got {values!r}")
+    if source == "exact":
+        require_exact(tasks)
+    if source not in can:
+        others = ", ".join(name for name, m in METHODS.items() if source in m.values)
+        way = "on a tabular family" if source == "episodes" else "with values='episodes'"
+        raise ValueError(
+            f"{method} takes {' and '.join(can)} only, not {source} ({tasks.name}): use it {way}, "
+            f"or one of {others}"
+        )
+    return "exact" if source == "exact" else "episodes"
+
+
+def _kind_of(tasks: Tasks[Any], source: ValuesName) -> Kind:
+    if source == "exact":
+        return "exact"
+    if not tasks.normalise_observations:
+        return "points"
+    return "ant" if tasks.name.startswith("ant/") else "robots"
+
+
+def _outer(name: str | None, source: ValuesName, usual: OuterSettings) -> OuterSettings:
+    """Return the outer update of that name, with the method's own settings if it is the usual."""
+    if name not in (None, "adam", "trpo"):
+        raise ValueError(f"outer must be one of ('adam', 'trpo'), got {name!r}")
+    if name is None or (name == "trpo") == isinstance(usual, Trpo):
+        return usual
+    if source == "exact":
+        raise ValueError("outer must be 'adam' with exact values, got 'trpo'")
+    return Trpo() if name == "trpo" else Epochs()
+
+
+def _with_settings(
+    own: dict[str, Any], parts: dict[str, Any], settings: Mapping[str, Any]
+) -> Config:
+    """Hand every setting to the part that has it."""
+    top = {"data", "num_tasks", "iterations", "seed", "checkpoint_every"}
+    homes = {
+        field.name: part
+        for part, value in parts.items()
+        if value is not None
+        for field in dataclasses.fields(value)
+    }
+    unknown = [name for name in settings if name not in homes and name not in top]
+    if unknown:
+        raise no_such_setting(Config(**own, **parts), unknown)
+    for name, value in settings.items():
+        value = tuple(value) if isinstance(value, list) else value
+        if name in homes:
+            part = parts[homes[name]]
+            if isinstance(getattr(part, name), float) and type(value) is int:
+                value = float(value)  # lam=1 means 1.0, also in files and comparisons
+            parts[homes[name]] = dataclasses.replace(part, **{name: value})
+        else:
+            own[name] = value
+    return Config(**own, **parts)
+
+
+def no_such_setting(config: Config, names: Sequence[str]) -> ValueError:
+    """Return the error about settings that a method does not have."""
+    source = "exact values" if config.values == "exact" else "episodes"
+    return ValueError(
+        f"{config.method} on {config.tasks} with {source} has no setting {', '.join(names)}; it "
+        f"has {', '.join(config.settings())}"
+    )
+
+
+@cache
+def all_settings() -> frozenset[str]:
+    """Return the names of the settings of all methods, on all kinds of tasks."""
+    kinds = (*get_args(AlgSettings), *get_args(OuterSettings), Estimator, Network)
+    parts = (*kinds, ExactValues, Episodes, Simulation)
+    return frozenset(field.name for part in parts for field in dataclasses.fields(part))
+
+
+PARTS = ("alg", "outer", "estimator", "sampling", "network", "simulation")
+
+
+def _settings_of(config: Config) -> Iterator[tuple[Any, str]]:
+    """Yield (part, name) of every setting."""
+    for name in ("values", "data"):
+        yield config, name
+    for part in PARTS:
+        value = getattr(config, part)
+        for field in dataclasses.fields(value) if value is not None else ():
+            yield value, field.name
+    for name in ("num_tasks", "iterations", "seed", "checkpoint_every"):
+        yield config, name
+
+
+def _check_choices(config: Config) -> None:
+    """Refuse a word that is none of those that a setting knows."""
+    for part, name in _settings_of(config):
+        hint = get_type_hints(type(part))[name]
+        kinds = [kind for kind in (hint, *get_args(hint)) if get_origin(kind) is Literal]
+        value, allowed = getattr(part, name), [x for kind in kinds for x in get_args(kind)]
+        if allowed and value is not None and value not in allowed:
+            raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
+
+
+_AT_LEAST_1 = (
+    "num_tasks",
+    "iterations",
+    "checkpoint_every",
+    "num_episodes",
+    "num_steps",
+    "diagnose_every",
+    "epochs",
+    "cg_iterations",
+    "distance_stride",
+    "inner_iterations",
+)
+_POSITIVE = ("step_size", "lam", "delta", "learning_rate", "max_kl")
+_NOT_NEGATIVE = ("ridge", "clip", "kl_penalty", "kl_target", "kl_guard")
+_SHARES = ("causal_trace", "trace")
+
+
+def _check_numbers(settings: Mapping[str, Any]) -> None:
+    for name, value in settings.items():
+        if name in _AT_LEAST_1 and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+        if name in _POSITIVE and not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive and finite, got {value}")
+        if name in _NOT_NEGATIVE and not 0 <= value < math.inf:
+            raise ValueError(f"{name} must be 0 or more and finite, got {value}")
+        if name in _SHARES and not 0 <= value <= 1:
+            raise ValueError(f"{name} must be in [0, 1], got {value}")
+
+
+def _check_together(config: Config) -> None:
+    """Refuse settings that do not fit each other, or that another one leaves without effect."""
+    s, rungs = config.settings(), METHODS[config.method].rungs
+    if config.data not in rungs:
+        raise ValueError(
+            f"data of {config.method} must be one of {rungs}, got {config.data!r}: a name means "
+            "one algorithm"
+        )
+    if s.get("batch_tasks") is not None and not 1 <= s["batch_tasks"] <= config.num_tasks:
+        raise ValueError(
+            f"batch_tasks must be between 1 and num_tasks = {config.num_tasks}, got "
+            f"{s['batch_tasks']}"
+        )
+    if config.network is None and (
+        isinstance(config.alg, HeadClosedForm) or s.get("parameters") == "head"
+    ):
+        raise ValueError(
+            f"{config.tasks} has a tabular policy, which has no head to adapt alone; "
+            "use parameters='all' with another method than bomrl_head"
+        )
+    usual = Estimator()
+    if s.get("causal_trace", 1.0) != 1.0 and config.data not in ("q_gradient", "full"):
+        raise ValueError(
+            f"causal_trace is {s['causal_trace']}, but data={config.data!r} has no causal terms to "
+            "truncate; leave it at 1, or ask for data='q_gradient' or 'full'"
+        )
+    if s.get("baseline") is False and s["trace"] != usual.trace:
+        raise ValueError(
+            f"trace is {s['trace']}, but without a baseline advantages are returns; leave it, or "
+            "set baseline=True"
+        )
+    if s.get("kl_target", 0.0) > 0 and s["kl_penalty"] == 0:
+        raise ValueError(
+            f"kl_target is {s['kl_target']}, but there is no penalty to adapt; set kl_penalty too"
+        )
+
+
+def _from_format_1(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a configuration from before exact and sampled runs were one.
+
+    A setting that the method did not have was stored, and had no effect: it is left out.
+    """
+    given = {name: value for name, value in stored.items() if value is not None}
+    sampled = "num_episodes" in stored
+    new_names = _SAMPLED_NAMES if sampled else _EXACT_NAMES
+    method = new_names.get(given["method"], given["method"])
+    if given.pop("first_order", False) and method == "lvc_maml":
+        method = "first_order_maml"
+    values = "episodes" if sampled else "exact"
+    # The ant had the settings of the other robots then.
+    tuned_then = "cheetah/direction" if given["tasks"].startswith("ant/") else given["tasks"]
+    usual = configure(method, tasks=tuned_then, values=values, outer=given.get("outer"))
+    known = {**usual.stored(), **{k: v for k, v in given.items() if k in usual.settings()}}
+    del known["format"]
+    if len(METHODS[method].rungs) == 1:
+        known["data"] = METHODS[method].rungs[0]
+    return {**known, "method": method, "tasks": given["tasks"], "values": values}
+
+
+_FORMAT_1 = frozenset(("method", "tasks", "iterations", "step_size", "distance", "delta", "seed"))
+"""What every stored configuration of format 1 held."""
+_EXACT_NAMES = {"joint": "joint_finetuned"}
+_SAMPLED_NAMES = {
+    "maml": "lvc_maml",
+    "bomrl": "bomrl_natural",
+    "bomrl_trust_region": "bomrl_natural_region",
+}
+"""What methods were called in format 1, where a name could mean two algorithms."""

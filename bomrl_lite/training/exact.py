@@ -1,0 +1,177 @@
+r"""Training on exact values: every task is solved, nothing is sampled but the tasks themselves."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from bomrl_lite.adaptation import meta_gradients
+from bomrl_lite.adaptation.distances import DISTANCES
+from bomrl_lite.adaptation.gradient import gradient_step
+from bomrl_lite.adaptation.settings import Argmax, ConstrainedArgmax, GradientStep
+from bomrl_lite.adaptation.solve import adapt_to_task
+from bomrl_lite.adaptation.trust_region import adapt_to_task_in_trust_region
+from bomrl_lite.policies.networks import tabular_softmax
+from bomrl_lite.rollout.data import DATA_FUNCTIONS
+from bomrl_lite.solvers.implicit import TOLERANCE, is_solved, require_solved
+from bomrl_lite.solvers.linear import norm
+from bomrl_lite.tasks import make_tasks, require_exact
+from bomrl_lite.training.config import Config, ExactValues
+from bomrl_lite.training.outer import Ascent, OuterInfo
+from bomrl_lite.training.run_folder import Row, require_finite
+from bomrl_lite.training.streams import seeded
+from bomrl_lite.types import (
+    Adaptation,
+    MetaGradient,
+    Params,
+    TabularPolicy,
+    TabularTask,
+    Tasks,
+)
+
+COLUMNS = (
+    "iteration",
+    "return_before",
+    "return_after",
+    "gradient_norm",
+    "stationarity",
+    "residual",
+    "unsolved",
+)
+"""Columns of the history: means over tasks, then the worst inner stationarity and linear residual,
+and how many inner problems were not solved."""
+WHOLE = ("iteration", "unsolved")
+"""Columns of whole numbers."""
+
+
+@dataclass(frozen=True)
+class ExactProblem:
+    """What a configuration with exact values stands for."""
+
+    config: Config
+    family: Tasks[TabularTask]
+    policy: TabularPolicy
+    training_tasks: TabularTask
+    """All that training will see, [N, ...]."""
+    meta_gradient: MetaGradient
+    adaptation: Adaptation
+    """The Alg that ``meta_gradient`` differentiates."""
+    columns: tuple[str, ...] = COLUMNS
+    whole: tuple[str, ...] = WHOLE
+
+    @property
+    def gamma(self) -> float:
+        """Discount, in [0, 1)."""
+        return self.family.gamma
+
+    @property
+    def sampling(self) -> ExactValues:
+        """What the configuration says about exact values."""
+        assert isinstance(self.config.sampling, ExactValues)
+        return self.config.sampling
+
+    def start(self) -> tuple[Params, torch.Generator]:
+        """Return the first phi, and the generator that training goes on with."""
+        generator = seeded(self.config.seed, "training")
+        return self.policy.init(generator), generator
+
+    def moments(self) -> None:
+        """Tables have no observations to normalise."""
+
+    def draw(self, generator: torch.Generator) -> TabularTask:
+        """Return the tasks of one iteration."""
+        count = self.sampling.batch_tasks
+        if count is None:
+            return self.training_tasks
+        chosen = torch.randperm(self.config.num_tasks, generator=generator)[:count]
+        return TabularTask(*(field[chosen] for field in self.training_tasks))
+
+
+class ExactObjective:
+    r"""mean_tau J_tau(Alg(phi)) of one iteration's tasks, as a function of phi."""
+
+    def __init__(self, problem: ExactProblem, tasks: TabularTask, iteration: int) -> None:
+        self.problem, self.tasks, self.iteration = problem, tasks, iteration
+
+    def gradient(self, phi: Params) -> Ascent:
+        """Return the mean of the tasks' meta-gradients; no policy moves before the update.
+
+        Raises:
+            UnsolvedInnerProblem: an inner problem is not solved, unless the configuration takes
+                approximate ones.
+            FloatingPointError: the meta-gradient or a return is not finite.
+        """
+        per_task, info = vmap(self.problem.meta_gradient, in_dims=(None, 0))(phi, self.tasks)
+        if self.problem.sampling.unsolved == "raise":
+            require_solved(info.inner)
+        gradient = {name: leaf.mean(0) for name, leaf in per_task.items()}
+        returns = (info.return_before, info.return_after)
+        figures = {"iteration": float(self.iteration), **_means(returns)}
+        figures["gradient_norm"] = norm(gradient).item()
+        require_finite(figures, tuple(figures)[1:], "use a smaller step_size or learning_rate")
+        return Ascent(gradient, lambda: torch.zeros(()), info.inner, returns)
+
+    def finish(self, update: OuterInfo) -> Row:
+        """Return the row of the history."""
+        assert update.returns is not None
+        return {
+            "iteration": float(self.iteration),
+            **_means(update.returns),
+            "gradient_norm": update.gradient_norm,
+            "stationarity": update.info.stationarity.max().item(),
+            "residual": update.info.residual.max().item(),
+            "unsolved": float((~is_solved(update.info)).sum()),
+        }
+
+
+def _means(returns: tuple[Tensor, Tensor]) -> Row:
+    before, after = (values.mean().item() for values in returns)
+    return {"return_before": before, "return_after": after}
+
+
+def exact_problem(config: Config) -> ExactProblem:
+    """Draw the training tasks and bind the method's settings."""
+    family = require_exact(make_tasks(config.tasks))
+    tasks = family.sample(config.num_tasks, seeded(config.seed, "tasks"), "train")
+    policy = tabular_softmax(*tasks.reward.shape[-2:])
+    meta_gradient, adaptation = bind_method(config, policy, family.gamma)
+    return ExactProblem(config, family, policy, tasks, meta_gradient, adaptation)
+
+
+def bind_method(
+    config: Config, policy: TabularPolicy, gamma: float
+) -> tuple[MetaGradient, Adaptation]:
+    """Return a method's meta-gradient of one task, and its Alg.
+
+    Raises:
+        ValueError: an Alg that has no exact form.
+    """
+    settings, bound = config.alg, {"policy": policy, "gamma": gamma}
+    lenient = isinstance(config.sampling, ExactValues) and config.sampling.unsolved != "raise"
+    kept = {"tolerance": math.inf if lenient else TOLERANCE}
+    if config.data not in ("none", "identity"):
+        kept["data"] = DATA_FUNCTIONS[config.data]
+    match settings:
+        case GradientStep(step_size=step_size):
+            functions = {
+                "none": meta_gradients.joint,
+                "identity": meta_gradients.first_order_maml,
+                "full": meta_gradients.maml,
+            }
+            bound["step_size"] = step_size
+            return partial(functions[config.data], **bound), partial(gradient_step, **bound)
+        case Argmax(distance=distance, lam=lam):
+            bound |= {"distance": DISTANCES[distance], "lam": lam}
+            alg = partial(adapt_to_task, **bound)
+            if config.data == "identity":
+                return partial(meta_gradients.first_order_bomrl, **bound), alg
+            return partial(meta_gradients.bomrl, **bound, **kept), alg
+        case ConstrainedArgmax(distance=distance, delta=delta):
+            bound |= {"distance": DISTANCES[distance], "delta": delta}
+            alg = partial(adapt_to_task_in_trust_region, **bound)
+            return partial(meta_gradients.bomrl_trust_region, **bound, **kept), alg
+        case _:
+            raise ValueError(f"{type(settings).__name__} adapts to episodes, not to exact values")

@@ -1,0 +1,145 @@
+r"""Meta-training: gradient ascent of phi on the mean of the tasks' meta-objectives.
+
+One iteration of every method (Finn et al., 1703.03400; Rothfuss et al., 1810.06784; Xu and Zhu,
+2410.09728): draw tasks; collect data once with pi_phi; adapt to each task on them; update phi along
+the gradient of what the adapted policies earn. Whether the data are exact values or episodes is the
+problem's business. A run is kept in its folder as :mod:`bomrl_lite.training.run_folder` describes.
+"""
+
+import math
+from pathlib import Path
+
+import torch
+
+from bomrl_lite.methods import Adam, Epochs, OuterSettings, Trpo
+from bomrl_lite.training import run_folder
+from bomrl_lite.training.config import Config, read_config
+from bomrl_lite.training.exact import ExactObjective, ExactProblem
+from bomrl_lite.training.objective import EpisodesObjective, collect_objective, diagnose_now
+from bomrl_lite.training.outer import OuterInfo, climb, trust_region_step
+from bomrl_lite.training.problem import Problem, make_problem
+from bomrl_lite.training.run_folder import Progress, Row
+from bomrl_lite.training.state import MetaState
+
+
+def start_state(problem: Problem) -> MetaState:
+    """Return the state before the first update."""
+    phi, generator = problem.start()
+    outer = problem.config.outer
+    rate = 1.0 if isinstance(outer, Trpo) else outer.learning_rate  # TRPO finds its own length
+    optimizer = torch.optim.Adam(list(phi.values()), lr=rate, maximize=True)
+    penalty = getattr(outer, "kl_penalty", 0.0)
+    return MetaState(phi, optimizer, generator, penalty, problem.moments())
+
+
+def meta_step(state: MetaState, problem: Problem) -> Row:
+    r"""Update phi once, in place, along mean_tau \nabla_phi J_tau(Alg(phi)); return the new row.
+
+    Raises:
+        UnsolvedInnerProblem: exact values: an inner problem is not solved.
+        ArithmeticError: episodes: no task's inner problem is solved.
+        FloatingPointError: a figure is not finite.
+    """
+    if isinstance(problem, ExactProblem):
+        objective = ExactObjective(problem, problem.draw(state.generator), state.iteration)
+        row = objective.finish(update_phi(state, problem.config.outer, objective))
+    else:
+        objective = collect_objective(problem, state)
+        diagnosed = diagnose_now(problem, objective, state)
+        update = update_phi(state, problem.config.outer, objective)
+        row = objective.finish(state, update, diagnosed)
+    state.history.append(row)
+    return row
+
+
+def meta_train(
+    config: Config,
+    *,
+    out: Path | str | None = None,
+    resume: bool = False,
+    progress: Progress = run_folder.silent,
+    tensorboard: bool = False,
+) -> MetaState:
+    """Train a meta-policy.
+
+    Args:
+        config: from :func:`bomrl_lite.training.config.configure`.
+        out: run folder; None keeps everything in memory.
+        resume: go on from the checkpoint in ``out`` if there is one; the configuration must agree
+            with it, except that ``iterations`` may grow and ``checkpoint_every`` may change.
+        progress: called after every iteration.
+        tensorboard: also write the history to ``out/tensorboard``.
+
+    Raises:
+        FileExistsError: ``out`` holds a run already and ``resume`` is off.
+        ValueError: the configuration does not fit the checkpoint.
+        ArithmeticError: an inner problem is not solved, or training diverged; the last good state
+            is kept.
+        ModuleNotFoundError: ``tensorboard`` is on and TensorBoard is not installed.
+    """
+    out = None if out is None else Path(out)
+    if tensorboard:
+        run_folder.require_tensorboard(out)
+    problem = make_problem(config)
+    if out is None or run_folder.is_new(out, resume=resume):
+        state = start_state(problem)
+    else:
+        there, state = load(out)
+        run_folder.check_same(there.stored(), config.stored(), out, done=state.iteration)
+    run_folder.run_loop(
+        lambda: meta_step(state, problem),
+        config=config,
+        state=state.described,
+        history=state.history,
+        out=out,
+        columns=problem.columns,
+        whole=problem.whole,
+        progress=progress,
+        tensorboard=tensorboard,
+    )
+    return state
+
+
+def save(config: Config, state: MetaState, out: Path) -> None:
+    """Write the run folder; each file is replaced whole, the checkpoint first."""
+    problem = make_problem(config)
+    layout = {"columns": problem.columns, "whole": problem.whole}
+    run_folder.save(out, config=config, state=state.described(), history=state.history, **layout)
+
+
+def load(out: Path | str) -> tuple[Config, MetaState]:
+    """Read a run folder back, executing no code of the file's.
+
+    Raises:
+        FileNotFoundError: no checkpoint there.
+        ValueError: the file is not a checkpoint of this course.
+    """
+    out = Path(out)
+    stored, saved, history = run_folder.read_checkpoint(out)
+    with run_folder.reading(out):
+        config = read_config(stored)
+        state = start_state(make_problem(config))
+        state.restore(saved, history)
+    return config, state
+
+
+def update_phi(
+    state: MetaState, outer: OuterSettings, objective: ExactObjective | EpisodesObjective
+) -> OuterInfo:
+    """Take the outer update that the settings ask for, in place."""
+    phi, optimizer = state.phi, state.optimizer
+    match outer:
+        case Adam():
+            return climb(phi, optimizer, objective.gradient, max_norm=math.inf)
+        case Epochs(epochs=epochs, kl_guard=guard):
+            return climb(phi, optimizer, objective.gradient, epochs=epochs, guard=guard)
+        case Trpo(max_kl=max_kl):
+            assert isinstance(objective, EpisodesObjective)  # the configuration sees to it
+            return trust_region_step(
+                phi,
+                objective.gradient(phi),
+                objective.divergence_gradient,
+                objective.value,
+                value=objective.value_at_old,
+                max_kl=max_kl,
+            )
