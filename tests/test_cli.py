@@ -98,17 +98,6 @@ def test_an_unsolved_inner_problem_is_one_line_too_and_the_run_can_be_looked_at(
     assert (tmp_path / "run" / "history.csv").read_text().count("\n") == 1
 
 
-def test_an_experiment_writes_its_table_and_draws_it_where_nothing_was_before(
-    tmp_path, monkeypatch
-):
-    """As in a fresh clone: neither ``runs/`` nor the folder of the table exists."""
-    monkeypatch.setattr(commands, "ROOT", tmp_path)
-    out = tmp_path / "results"
-    assert commands.experiment("condition", seeds=1, iterations=1, out=out) == 0
-    assert (out / "condition.csv").exists()
-    assert (tmp_path / "runs" / "experiments" / "condition.png").stat().st_size > 1000
-
-
 def test_ctrl_c_keeps_the_last_iteration_of_a_run_without_checkpoints(tmp_path):
     run = tmp_path / "run"
     dials = ["--num-tasks", "2", "--iterations", "2000", "--checkpoint-every", "2000"]
@@ -133,39 +122,6 @@ def test_a_missing_package_is_one_line_too(tmp_path, monkeypatch, capsys):
     assert cli.main() == 2
     assert "error: TensorBoard is not installed; pip install" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-
-
-ROW = {"return_before": -0.5, "return_after": 0.25, "gradient_norm": 0.0123, "unsolved": 0.0}
-
-
-def progress_at(times: list[float], capsys) -> str:
-    """Show iterations 41, 42, ... of 100, each finished at one of these seconds."""
-    moments = iter([1000.0, *(1000.0 + t for t in times)])
-    show = cli.progress_line(clock=lambda: next(moments))
-    for done, _ in enumerate(times, 41):
-        show(done, 100, ROW)
-    return capsys.readouterr().out
-
-
-def test_the_time_left_is_reckoned_from_the_iterations_of_this_process(capsys):
-    """A run resumed at 40 of 100; ten iterations in 20 seconds leave 50 in 100 seconds."""
-    out = progress_at([2.0 * k for k in range(1, 11)], capsys)
-    assert out == "   50/100  return -0.5000 -> +0.2500  0:01:40 left  gradient 1.2e-02\n"
-
-
-def test_in_a_terminal_progress_stays_on_one_line(capsys, monkeypatch):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "60")
-    lines = progress_at([3600.0 * 24 * 9, 3600.0 * 24 * 9], capsys).split("\r")
-    assert [len(line) for line in lines] == [59, 59, 0]
-    assert "  531 days" in lines[0]
-    monkeypatch.setenv("COLUMNS", "100")
-    assert {len(line) for line in progress_at([1.0], capsys).split("\r")} == {99, 0}
-
-
-def test_progress_names_unsolved_inner_problems():
-    assert "unsolved" not in cli.progress_text(1, 2, ROW, 0.0)
-    assert cli.progress_text(1, 2, {**ROW, "unsolved": 3.0}, 0.0).endswith("  3 unsolved")
 
 
 def write_run(folder, values: list[float], **config) -> None:
