@@ -13,13 +13,13 @@ import importlib.metadata
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -40,45 +40,48 @@ from bomrl_lite.course.experiments.gaps import (
     variance,
 )
 from bomrl_lite.course.experiments.hypergradients import condition, consistency
-from bomrl_lite.course.experiments.setting import MATCHED, Row, Scale
-from bomrl_lite.methods import METHODS
-from bomrl_lite.training.exact_trainer import MetaConfig, meta_train
+from bomrl_lite.course.experiments.setting import MATCHED, Row, Rows, Scale, Trained
+from bomrl_lite.methods import METHODS, Kind
+from bomrl_lite.training.config import Config
 from bomrl_lite.training.files import csv_text, write_atomically
-from bomrl_lite.training.sampled_config import ROBOT, ROBOT_METHODS, SampledConfig
-from bomrl_lite.training.sampled_trainer import SampledState
-from bomrl_lite.training.sampled_trainer import meta_train as meta_train_sampled
-from bomrl_lite.types import Params
+from bomrl_lite.training.trainer import meta_train
 
-EXACT = {"matched": MATCHED, "grids": GRIDS, "published": PUBLISHED}
-"""What the record of an exact table's origin must tell beside its scale."""
+Origin = Mapping[str, object]
+"""What the record of a table's origin must tell beside its scale: plain values by name."""
+
+EXACT: Origin = {"matched": MATCHED, "grids": GRIDS, "published": PUBLISHED}
 
 
 class Experiment(NamedTuple):
     """A table of results and how it is made."""
 
     summary: str
-    rows: Callable[[int, Scale, Any], Iterator[Row]]
-    """(seed, scale, trainer) -> rows of that seed."""
-    dials: Mapping[str, Any] = MappingProxyType(EXACT)
-    """What the record of the table's origin must tell beside its scale."""
+    rows: Rows
+    settings: Origin = MappingProxyType(EXACT)
     iterations: int = 150
     """Of every meta-training, unless told otherwise."""
 
 
 RECORDS = ("checkpoint_every", "diagnose_every")
-"""Dials that change no result."""
+"""Settings that change no result."""
 
-SAMPLED: dict[str, Any] = {
-    "grids": navigation.GRIDS,
-    "methods": {name: method.dials for name, method in METHODS.items()},
-}
 
-ROBOTS: dict[str, Any] = {
+def tuned_settings(kind: Kind) -> dict[str, dict[str, object]]:
+    """Return the settings of every method that samples, as plain values, on a kind of task."""
+    tuned = {name: m.settings(kind) for name, m in METHODS.items() if "episodes" in m.values}
+    return {
+        name: {k: v for part in parts if part is not None for k, v in asdict(part).items()}
+        for name, parts in tuned.items()
+    }
+
+
+SAMPLED: Origin = {"grids": navigation.GRIDS, "methods": tuned_settings("points")}
+
+ROBOTS: Origin = {
     "grids": locomotion.GRIDS,
-    "ant": {"grids": locomotion.ANT_GRIDS, "dials": locomotion.ANT},
     "arms": locomotion.ARMS,
-    "dials": ROBOT,
-    "methods": ROBOT_METHODS,
+    "methods": tuned_settings("robots"),
+    "ant": {"grids": locomotion.ANT_GRIDS, "methods": tuned_settings("ant")},
 }
 
 EXPERIMENTS = {
@@ -89,10 +92,10 @@ EXPERIMENTS = {
     "condition": Experiment("condition number of M(s) during meta-training", condition),
     "sensitivity": Experiment("gap after one step over lam", sensitivity),
     "laboratory": Experiment(
-        "bias and spread of estimators of the curvature", laboratory.stored, laboratory.DIALS
+        "bias and spread of estimators of the curvature", laboratory.stored, laboratory.ORIGIN
     ),
     "q_gradient": Experiment(
-        "error of the sampled term through Q over truncation", q_gradient.stored, q_gradient.DIALS
+        "error of the sampled term through Q over truncation", q_gradient.stored, q_gradient.ORIGIN
     ),
     "navigation_tuning": Experiment(
         "8 configurations of every sampled method on 2 seeds", navigation.tuning, SAMPLED, 30
@@ -132,13 +135,13 @@ EXPERIMENTS = {
     ),
     "ant_direction": Experiment(
         "training and adaptation on Ant direction, fast integrator",
-        locomotion.comparison("ant/direction", tuple(locomotion.ANT)),
+        locomotion.comparison("ant/direction", tuple(locomotion.ANT_GRIDS)),
         ROBOTS,
         150,
     ),
     "ant_velocity": Experiment(
         "training and adaptation on Ant velocity, fast integrator",
-        locomotion.comparison("ant/velocity", tuple(locomotion.ANT)),
+        locomotion.comparison("ant/velocity", tuple(locomotion.ANT_GRIDS)),
         ROBOTS,
         150,
     ),
@@ -155,7 +158,7 @@ EXPERIMENTS = {
     ),
     "inner_steps": Experiment(
         "implicit and unrolled hypergradients over inner steps",
-        inner_steps.inner_steps,
+        inner_steps.stored,
         {"lam": inner_steps.LAM, "ridge": inner_steps.RIDGE, "step_size": inner_steps.STEP_SIZE},
     ),
     "heterogeneity": Experiment(
@@ -208,7 +211,7 @@ def run(
         "command": f"python -m bomrl_lite experiment {name} --seeds {scale.seeds} "
         f"--iterations {scale.iterations}",
         "scale": asdict(scale),
-        "dials": dict(EXPERIMENTS[name].dials),
+        "settings": dict(EXPERIMENTS[name].settings),
         "versions": _versions(),
     }
     write_atomically(out / f"{name}.json", (json.dumps(origin, indent=1) + "\n").encode())
@@ -218,36 +221,21 @@ def run(
 def _rows_of_seed(name: str, scale: Scale, runs: Path, seed: int) -> tuple[list[Row], float]:
     torch.set_num_threads(1)
     start = time.process_time()
-
-    def train(config: Any) -> Any:
-        if isinstance(config, SampledConfig):
-            return train_sampled_once(config, runs=runs / "sampled")
-        return train_once(config, runs=runs)
-
-    rows = list(EXPERIMENTS[name].rows(seed, scale, train))
+    rows = list(EXPERIMENTS[name].rows(seed, scale, partial(train_once, runs=runs)))
     return rows, time.process_time() - start
 
 
-def train_sampled_once(config: SampledConfig, *, runs: Path) -> tuple[SampledState, float]:
-    """Meta-train on samples, or find the finished run; also return its CPU-seconds."""
-    digest = _digest({k: v for k, v in config.dials().items() if k not in RECORDS})
-    out = runs / f"{config.method}-{digest}"
+def train_once(config: Config, *, runs: Path) -> Trained:
+    """Meta-train, or go on with the run folder of this very configuration."""
+    telling = {name: value for name, value in config.stored().items() if name not in RECORDS}
+    text = json.dumps(telling, sort_keys=True)
+    out = runs / f"{config.method}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     clock = out / "seconds.json"
     start = time.process_time()
-    state = meta_train_sampled(config, out=out, resume=True)
+    state = meta_train(config, out=out, resume=True)
     if not clock.exists():
         write_atomically(clock, json.dumps(time.process_time() - start).encode())
-    return state, float(json.loads(clock.read_text()))
-
-
-def train_once(config: MetaConfig, *, runs: Path) -> Params:
-    """Meta-train, or go on with the run folder of this very configuration."""
-    out = runs / f"{config.method}-{_digest(asdict(config))}"
-    return meta_train(config, out=out, resume=True).phi
-
-
-def _digest(fields: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+    return Trained(state, float(json.loads(clock.read_text())))
 
 
 def _short(value: float | int | str) -> float | int | str:

@@ -1,7 +1,6 @@
 """Experiments on returns and gaps: (a) returns, (b) bounds, (c) variance, (f) sensitivity."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 
 from torch.func import vmap
@@ -13,9 +12,9 @@ from bomrl_lite.course.experiments.setting import (
     Row,
     Scale,
     Setting,
-    Trained,
+    Train,
     alg_of,
-    bomrl_config,
+    config_of,
     distance_of,
     make_setting,
     mean_gaps,
@@ -36,7 +35,7 @@ GRIDS = {
     "bomrl_d3": (0.001, 0.003, 0.01, 0.03),
     "maml": (3.0, 10.0, 30.0, 100.0, 300.0),
 }
-"""Dials that ``sensitivity`` tries."""
+"""What ``sensitivity`` tries: lam, or for MAML alpha."""
 
 PUBLISHED = {
     "high variance": {"train": 5.0, "bomrl_d1": 0.1, "bomrl_d2": 0.2},
@@ -49,8 +48,8 @@ SMOOTHING = 1e-2
 """eps of the optimum in D1, which is infinitely far from a deterministic one."""
 
 
-def returns(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
-    """(a) Returns after 0 to 4 adaptation steps, with matched and with the published dials."""
+def returns(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
+    """(a) Returns after 0 to 4 adaptation steps, with matched and with the published settings."""
     for family, tasks in FAMILIES.items():
         here = make_setting(tasks, seed, scale)
         for setting, prior, alg, phi, adaptation in _contestants(family, here, train):
@@ -61,36 +60,37 @@ def returns(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
 
 
 def _contestants(
-    family: str, here: Setting, train: Trained
+    family: str, here: Setting, train: Train
 ) -> Iterator[tuple[str, str, str, Params, Adaptation]]:
     """Yield (setting, prior, alg, phi, adaptation) of everything that ``returns`` compares."""
-    config, algs = here.config, {name: alg_of(name, MATCHED[name], here) for name in MATCHED}
-    joint = train(replace(config, method="joint"))
-    maml = train(replace(config, method="maml", step_size=MATCHED["maml"]))
-    first = replace(config, method="first_order_bomrl", distance="d2", lam=MATCHED["bomrl_d2"])
+    algs = {name: alg_of(name, MATCHED[name], here) for name in MATCHED}
+    joint = train(here.config.replace(method="joint_finetuned")).phi
+    maml = train(config_of("maml", MATCHED["maml"], here)).phi
+    first = config_of("bomrl_d2", MATCHED["bomrl_d2"], here).replace(method="first_order_bomrl")
     for prior, phi in (("untrained", here.untrained), ("joint", joint), ("maml", maml)):
         for alg in ("maml", "bomrl_d2"):
             yield "matched", prior, alg, phi, algs[alg]
-    yield "matched", "first_order_bomrl", "bomrl_d2", train(first), algs["bomrl_d2"]
+    yield "matched", "first_order_bomrl", "bomrl_d2", train(first).phi, algs["bomrl_d2"]
     for name in ("bomrl_d1", "bomrl_d2", "bomrl_d3"):
-        yield "matched", name, name, train(bomrl_config(config, name, MATCHED[name])), algs[name]
-    dials = PUBLISHED[family]
+        phi = train(config_of(name, MATCHED[name], here)).phi
+        yield "matched", name, name, phi, algs[name]
+    published = PUBLISHED[family]
     step = alg_of("maml", 50.0, here)
     for name in ("bomrl_d1", "bomrl_d2"):
-        phi = train(bomrl_config(config, name, dials["train"]))
-        yield "published", name, name, phi, alg_of(name, dials[name], here)
+        phi, lam = train(config_of(name, published["train"], here)).phi, published[name]
+        yield "published", name, name, phi, alg_of(name, lam, here)
         yield "published", name, "maml", phi, step
-        yield "published", "untrained", name, here.untrained, alg_of(name, 2 * dials[name], here)
-    yield "published", "maml", "maml", train(replace(config, method="maml", step_size=50.0)), step
+        yield "published", "untrained", name, here.untrained, alg_of(name, 2 * lam, here)
+    yield "published", "maml", "maml", train(config_of("maml", 50.0, here)).phi, step
 
 
-def bounds(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
+def bounds(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
     """(b) The gap after one step beside the bounds on it, for the three distances."""
     for family, tasks in FAMILIES.items():
         here = make_setting(tasks, seed, scale)
         for name in ("bomrl_d1", "bomrl_d2", "bomrl_d3"):
             lam = MATCHED[name]
-            phi = train(bomrl_config(here.config, name, lam))
+            phi = train(config_of(name, lam, here)).phi
             for split, batch in here.splits.items():
                 labels: Row = {"family": family, "prior": name, "split": split, "seed": seed}
                 for quantity, value in _bound_figures(phi, batch, name, lam, here).items():
@@ -123,18 +123,15 @@ def _bound_figures(
     return figures
 
 
-def variance(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
+def variance(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
     """(c) The gap after one step against the task variance, on lakes with less and less ice."""
     for ice in (1.0, 0.95, 0.9, 0.8, 0.7):
         here = make_setting(f"probe/ice-{ice:g}", seed, scale)
         spread, _, _ = task_variance(here.splits["test"], **here.exact)
-        priors = {
-            "untrained": ("bomrl_d2", here.untrained),
-            "maml": ("maml", train(replace(here.config, method="maml", step_size=MATCHED["maml"]))),
-            "bomrl_d2": (
-                "bomrl_d2",
-                train(bomrl_config(here.config, "bomrl_d2", MATCHED["bomrl_d2"])),
-            ),
+        priors = {"untrained": ("bomrl_d2", here.untrained)}
+        priors |= {
+            name: (name, train(config_of(name, MATCHED[name], here)).phi)
+            for name in ("maml", "bomrl_d2")
         }
         for prior, (alg, phi) in priors.items():
             adaptation = alg_of(alg, MATCHED[alg], here)
@@ -155,21 +152,16 @@ def variance(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
                 }
 
 
-def sensitivity(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
+def sensitivity(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
     """(f) The gap after one step over lam (for MAML over alpha), equal at training and test."""
     for family, tasks in FAMILIES.items():
         here = make_setting(tasks, seed, scale)
         for name, grid in GRIDS.items():
-            for dial in grid:
-                config = (
-                    replace(here.config, method="maml", step_size=dial)
-                    if name == "maml"
-                    else bomrl_config(here.config, name, dial)
-                )
-                adaptation = alg_of(name, dial, here)
-                for prior, phi in ((name, train(config)), ("untrained", here.untrained)):
+            for value in grid:
+                phi, adaptation = train(config_of(name, value, here)).phi, alg_of(name, value, here)
+                for prior, start in ((name, phi), ("untrained", here.untrained)):
                     for split, batch in here.splits.items():
-                        before, after = mean_gaps(phi, batch, adaptation, here)
-                        labels: Row = {"family": family, "alg": name, "dial": dial, "prior": prior}
+                        before, after = mean_gaps(start, batch, adaptation, here)
+                        labels: Row = {"family": family, "alg": name, "dial": value, "prior": prior}
                         labels |= {"split": split, "seed": seed}
                         yield {**labels, "gap before": before, "gap": after}

@@ -3,14 +3,13 @@
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import vmap
 
 from bomrl_lite.adaptation.closed_forms import condition_numbers, policywise_curvature
-from bomrl_lite.adaptation.distances import STATE_DISTANCES
+from bomrl_lite.adaptation.distances import STATE_DISTANCES, Distance
 from bomrl_lite.adaptation.meta_gradients import bomrl
 from bomrl_lite.adaptation.objective import policy_return
 from bomrl_lite.adaptation.solve import adapt, adapt_to_task
@@ -19,36 +18,46 @@ from bomrl_lite.course.experiments.setting import (
     Row,
     Scale,
     Setting,
-    Trained,
-    bomrl_config,
+    Train,
+    config_of,
     distance_of,
     make_setting,
 )
 from bomrl_lite.rollout.data import DATA_FUNCTIONS, full_data
-from bomrl_lite.training.exact_trainer import make_problem, meta_step, seeded, start_state
+from bomrl_lite.training.exact import exact_problem
+from bomrl_lite.training.streams import seeded
+from bomrl_lite.training.trainer import meta_step, start_state
 from bomrl_lite.types import Params, TabularTask
 
 LAMBDAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """lam of ``consistency``."""
 
 
-def consistency(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
+def consistency(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
     """(d) Error of the hypergradient of each rung over lam, against central differences."""
     del train
     here = make_setting(FAMILIES["high variance"], seed, replace(scale, num_tasks=1, num_test=1))
     task = TabularTask(*(field[0] for field in here.splits["training"]))
-    draw = {"dtype": torch.float64, "generator": seeded(seed, stream=9)}
+    draw = {"dtype": torch.float64, "generator": seeded(seed, 9)}
     logits = torch.randn(16, 4, **draw)
     for name, lam in itertools.product(("bomrl_d1", "bomrl_d2", "bomrl_d3"), LAMBDAS):
-        dials = {"distance": distance_of(name), "lam": lam, **here.exact}
+        distance = distance_of(name)
 
-        def after(x: Tensor, dials: dict[str, Any] = dials) -> Tensor:
-            theta = adapt_to_task({"logits": x}, task, **dials)
+        def after(x: Tensor, distance: Distance = distance, lam: float = lam) -> Tensor:
+            theta = adapt_to_task({"logits": x}, task, distance=distance, lam=lam, **here.exact)
             return policy_return(theta, task, **here.exact)
 
         expected = _central_differences(after, logits)
         for rung, data in DATA_FUNCTIONS.items():
-            vjp, info = bomrl({"logits": logits}, task, data=data, tolerance=torch.inf, **dials)
+            vjp, info = bomrl(
+                {"logits": logits},
+                task,
+                data=data,
+                tolerance=torch.inf,
+                distance=distance,
+                lam=lam,
+                **here.exact,
+            )
             error = (vjp["logits"] - expected).norm() / expected.norm()
             yield {
                 "prior": name,
@@ -71,16 +80,15 @@ def _central_differences(
     return ((8 * near - far) / (12 * h)).reshape(x.shape)
 
 
-def condition(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
+def condition(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
     """(e) Condition numbers of M(s) of Proposition 1 during meta-training."""
     del train
     every = max(1, scale.iterations // 15)
     for name in ("bomrl_d1", "bomrl_d2"):
         for lam in (0.1, 0.3, 1.0):
             here = make_setting(FAMILIES["high variance"], seed, scale)
-            config = bomrl_config(here.config, name, lam)
-            problem = make_problem(config)
-            state = start_state(config, problem)
+            problem = exact_problem(config_of(name, lam, here))
+            state = start_state(problem)
             for iteration in range(scale.iterations + 1):
                 if iteration % every == 0:
                     numbers = _condition(state.phi, here.splits["training"], name, lam, here)
@@ -93,7 +101,7 @@ def condition(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
                         "largest": numbers.max().item(),
                     }
                 if iteration < scale.iterations:
-                    meta_step(state, problem.tasks, problem.meta_gradient)
+                    meta_step(state, problem)
 
 
 def _condition(phi: Params, tasks: TabularTask, name: str, lam: float, here: Setting) -> Tensor:

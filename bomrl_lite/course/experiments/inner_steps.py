@@ -8,7 +8,6 @@ to; the reference is the hypergradient of the solution.
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,12 +16,12 @@ from torch.func import grad
 from bomrl_lite.adaptation.adapted import select
 from bomrl_lite.adaptation.distances import add_distances, d1, d3
 from bomrl_lite.adaptation.objective import adaptation_objective, surrogate_objective
-from bomrl_lite.course.experiments.setting import Row, Scale
+from bomrl_lite.course.experiments.setting import Row, Scale, Train
 from bomrl_lite.course.memory import peak_bytes
 from bomrl_lite.policies.networks import gaussian_mlp
 from bomrl_lite.rollout.collect import collect, repeat
-from bomrl_lite.rollout.data import frozen_samples, policy_at, sample_batch
-from bomrl_lite.solvers.implicit import implicit_vjp
+from bomrl_lite.rollout.data import SampleBatch, frozen_samples, policy_at, sample_batch
+from bomrl_lite.solvers.implicit import LinearSolver, implicit_vjp
 from bomrl_lite.solvers.linear import add_scaled, conjugate_gradient, norm
 from bomrl_lite.solvers.maximize import ascend, maximize
 from bomrl_lite.tasks import make_tasks
@@ -32,12 +31,17 @@ STEPS = (1, 5, 20, 100)
 LAM, RIDGE, STEP_SIZE = 1.0, 1.0, 0.3
 
 
-def inner_steps(seed: int, scale: Scale, trained: Any) -> Iterator[Row]:
+def stored(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
+    """Yield the rows of one seed of the stored table."""
+    del scale, train
+    yield from inner_steps(seed)
+
+
+def inner_steps(seed: int) -> Iterator[Row]:
     """Yield error, CPU-seconds and peak memory of both ways, per number of inner steps."""
-    del scale, trained
     objective, outer, phi, names = _problem(seed)
 
-    def through(theta: Params, solve: Any) -> Params:
+    def through(theta: Params, solve: LinearSolver) -> Params:
         full = {**phi, **theta}
         direct = grad(outer)(full)
         pulled, _ = implicit_vjp(
@@ -101,8 +105,8 @@ def _problem(
     return objective, outer, phi, policy.head
 
 
-def _first(batch: Any) -> Any:
-    return type(batch)(*(field[0] for field in batch))
+def _first(batch: SampleBatch) -> SampleBatch:
+    return SampleBatch(*(field[0] for field in batch))
 
 
 def _timed(work: Callable[[], Params]) -> tuple[Params, float]:

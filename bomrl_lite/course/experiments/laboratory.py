@@ -11,7 +11,7 @@ Repetitions are tasks of one batch: the estimators are those of the package, as 
 
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,14 +23,15 @@ from bomrl_lite.adaptation.episodes import ratio_objective
 from bomrl_lite.adaptation.gradient import gradient_adaptation, gradient_step
 from bomrl_lite.adaptation.meta_gradients import maml
 from bomrl_lite.adaptation.objective import policy_gradient, policy_return
-from bomrl_lite.course.experiments.setting import Row, Scale, Trained
+from bomrl_lite.adaptation.settings import Rung, sample_function
+from bomrl_lite.course.experiments.setting import Exact, Row, Scale, Train
 from bomrl_lite.policies.networks import over_states, tabular_softmax
 from bomrl_lite.rollout.collect import collect, repeat
-from bomrl_lite.rollout.data import SAMPLE_FUNCTIONS, SampleBatch, policy_at, sample_batch
+from bomrl_lite.rollout.data import SampleBatch, policy_at, sample_batch
 from bomrl_lite.solvers.linear import add_scaled, hessian_vector_product, scale
 from bomrl_lite.tasks import make_tasks
 from bomrl_lite.tasks.tabular import TabularSimulator
-from bomrl_lite.training.exact_trainer import seeded
+from bomrl_lite.training.streams import seeded
 from bomrl_lite.types import Params, Policy, Rollout, TabularPolicy, TabularTask
 
 STEP_SIZES = {"probe/random-5x3": 2.0, "frozen_lake/holes-4x4": 3.0}
@@ -50,8 +51,8 @@ CHUNK = 4000
 class Estimator(NamedTuple):
     """Which terms of the Hessian are estimated, and from what."""
 
-    rung: str
-    """Key of ``SAMPLE_FUNCTIONS``: what of the data's dependence on phi is kept."""
+    rung: Rung
+    """What of the data's dependence on phi is kept."""
     baseline: bool
     """Whether a linear baseline, fitted to the same episodes, is subtracted from returns."""
     trace: float = 1.0
@@ -75,7 +76,7 @@ to its ends. Loaded DiCE: Farquhar et al. (1909.10549)."""
 FIRST_ORDER = "first order"
 """The meta-gradient with d theta / d phi = I: what an estimator of the curvature must beat."""
 
-DIALS = {"step_sizes": STEP_SIZES, "episodes": EPISODES, "budget": BUDGET}
+ORIGIN = {"step_sizes": STEP_SIZES, "episodes": EPISODES, "budget": BUDGET}
 """What the record of the table's origin tells."""
 
 
@@ -91,7 +92,7 @@ class Problem(NamedTuple):
     step_size: float
 
     @property
-    def exact(self) -> dict[str, Any]:
+    def exact(self) -> Exact:
         """Keyword arguments of everything that is computed exactly."""
         return {"policy": self.policy, "gamma": self.gamma}
 
@@ -119,9 +120,9 @@ def make_problem(name: str, seed: int) -> Problem:
     if name not in STEP_SIZES:
         raise ValueError(f"the laboratory has no problem {name!r}; it has {', '.join(STEP_SIZES)}")
     family = make_tasks(name)
-    task = TabularTask(*(x[0] for x in family.sample(1, seeded(seed, stream=10), "train")))
+    task = TabularTask(*(x[0] for x in family.sample(1, seeded(seed, 10), "train")))
     shape = task.reward.shape
-    draw = {"dtype": task.reward.dtype, "generator": seeded(seed, stream=11)}
+    draw = {"dtype": task.reward.dtype, "generator": seeded(seed, 11)}
     phi = {"logits": torch.randn(shape, **draw)}
     policy = tabular_softmax(*shape)
     return Problem(task, policy, phi, family.gamma, family.horizon, STEP_SIZES[name])
@@ -146,8 +147,8 @@ def collect_batches(
 
 def make_batch(rollout: Rollout, problem: Problem, *, baseline: bool) -> SampleBatch:
     """Weigh steps with gamma^t, as J does, and leave advantages in units of return."""
-    dials = {"normalise": False, "discounted": True, "baseline": baseline}
-    return sample_batch(rollout, gamma=problem.gamma, **dials)
+    how = {"normalise": False, "discounted": True, "baseline": baseline}
+    return sample_batch(rollout, gamma=problem.gamma, **how)
 
 
 def chunks(episodes: int, repetitions: int) -> Iterator[int]:
@@ -164,18 +165,17 @@ def repetitions_of(episodes: int, budget: int) -> int:
 
 def exact_answers(problem: Problem) -> dict[str, Tensor]:
     """Return the curvature term and the meta-gradient, without sampling."""
-    step = {"step_size": problem.step_size, **problem.exact}
     objective = partial(policy_return, task=problem.task, **problem.exact)
-    bend = hessian_vector_product(objective, problem.phi)(outer_direction(problem))
-    whole, _ = maml(problem.phi, problem.task, **step)
-    return {"curvature": bend["logits"], "meta-gradient": whole["logits"]}
+    curvature = hessian_vector_product(objective, problem.phi)(outer_direction(problem))
+    whole, _ = maml(problem.phi, problem.task, step_size=problem.step_size, **problem.exact)
+    return {"curvature": curvature["logits"], "meta-gradient": whole["logits"]}
 
 
 def outer_direction(problem: Problem) -> Params:
     r"""Return v = \nabla J(theta) at the exact theta = phi + alpha \nabla J(phi)."""
-    task, dials = problem.task, problem.exact
-    theta = gradient_step(problem.phi, task, step_size=problem.step_size, **dials)
-    return policy_gradient(theta, task, **dials)
+    task, exact = problem.task, problem.exact
+    theta = gradient_step(problem.phi, task, step_size=problem.step_size, **exact)
+    return policy_gradient(theta, task, **exact)
 
 
 def estimates(
@@ -207,7 +207,7 @@ def laboratory_rows(
         episodes: batch sizes N.
         budget: episodes per batch size; see :func:`repetitions_of`.
     """
-    problem, generator = make_problem(name, seed), seeded(seed, stream=12)
+    problem, generator = make_problem(name, seed), seeded(seed, 12)
     exact = exact_answers(problem)
     for size in episodes:
         repetitions = repetitions_of(size, budget)
@@ -219,7 +219,7 @@ def laboratory_rows(
             yield labels | measure(found, exact[quantity])
 
 
-def stored(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
+def stored(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
     """Yield the rows of one seed of the stored table: every problem."""
     del scale, train
     for name in STEP_SIZES:
@@ -278,11 +278,11 @@ def _estimate(
                     batch: SampleBatch, cotangent: Params, estimator: Estimator = estimator
                 ) -> tuple[Tensor, Tensor]:
                     pull = _step(problem, estimator, batch).pull
-                    bend = add_scaled(pull(direction)[0], -1.0, direction)["logits"] / alpha
-                    return bend, pull(cotangent)[0]["logits"]
+                    curved = add_scaled(pull(direction)[0], -1.0, direction)["logits"] / alpha
+                    return curved, pull(cotangent)[0]["logits"]
 
-                bend, whole = vmap(both)(before, outer)
-                found["curvature", name], found["meta-gradient", name] = bend, whole
+                curved, whole = vmap(both)(before, outer)
+                found["curvature", name], found["meta-gradient", name] = curved, whole
     found["meta-gradient", FIRST_ORDER] = outer["logits"]
     return found
 
@@ -290,10 +290,8 @@ def _estimate(
 def _step(problem: Problem, estimator: Estimator, batch: SampleBatch) -> Adapted:
     r"""Take MAML's inner step, theta = phi + alpha \nabla J, from one batch."""
     sampled = problem.sampled
-    dials = {"batch": batch, "policy": sampled}
-    if estimator.rung in ("q_gradient", "full"):
-        dials |= {"gamma": problem.gamma, "trace": estimator.trace}
-    data_of = partial(SAMPLE_FUNCTIONS[estimator.rung], **dials)
+    causes = {"gamma": problem.gamma, "causal_trace": estimator.trace}
+    data_of = partial(sample_function(estimator.rung, sampled, **causes), batch=batch)
     step_size = problem.step_size * problem.unit
     return gradient_adaptation(
         problem.phi, data_of, policy=policy_at(batch, sampled), step_size=step_size

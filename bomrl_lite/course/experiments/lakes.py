@@ -1,12 +1,11 @@
 r"""Sampled Frozen Lake: how near the optimum is a policy after ONE adaptation from K episodes?
 
 Priors are trained on exact values, so what differs at test time is what was sampled. Each pair of a
-prior and K adapts with the dial that is best for it on the training lakes, from one grid for all:
-by Alg with D2, or by a policy-gradient step on the same episodes.
+prior and K adapts with the lam or alpha that is best for it on the training lakes, from one grid
+for all: by Alg with D2, or by a policy-gradient step on the same episodes.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -17,7 +16,14 @@ from bomrl_lite.adaptation.distances import d2
 from bomrl_lite.adaptation.objective import policy_return
 from bomrl_lite.adaptation.reductions import policy_gradient_step
 from bomrl_lite.adaptation.solve import adapt
-from bomrl_lite.course.experiments.setting import Row, Scale, Setting, Trained, make_setting
+from bomrl_lite.course.experiments.setting import (
+    Row,
+    Scale,
+    Setting,
+    Train,
+    config_of,
+    make_setting,
+)
 from bomrl_lite.policies.networks import over_states
 from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.rollout.data import OneTimeData, counted_data
@@ -38,11 +44,11 @@ REPEATS = 5
 HORIZON = 100
 
 
-def sampled_lakes(seed: int, scale: Scale, trained: Trained) -> Iterator[Row]:
+def sampled_lakes(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
     """Yield one row per family, prior, number of episodes and Alg: gaps on held-out lakes."""
     for family, tasks in FAMILIES.items():
         here = make_setting(tasks, seed, scale)
-        for prior, phi in _priors(here, trained).items():
+        for prior, phi in _priors(here, train).items():
             for episodes in EPISODES:
                 for alg, grid in (("bomrl_d2", LAMS), ("gradient", STEPS)):
                     data = {
@@ -50,10 +56,10 @@ def sampled_lakes(seed: int, scale: Scale, trained: Trained) -> Iterator[Row]:
                         for index, (split, lakes) in enumerate(here.splits.items())
                     }
                     gaps = {
-                        dial: _gap(phi, data["training"], here, "training", alg, dial)
-                        for dial in grid
+                        value: _gap(phi, data["training"], here, "training", alg, value)
+                        for value in grid
                     }
-                    best = min(gaps, key=lambda dial: gaps[dial])
+                    best = min(gaps, key=lambda value: gaps[value])
                     yield {
                         "family": family,
                         "prior": prior,
@@ -67,13 +73,12 @@ def sampled_lakes(seed: int, scale: Scale, trained: Trained) -> Iterator[Row]:
                     }
 
 
-def _priors(here: Setting, trained: Trained) -> dict[str, Params]:
+def _priors(here: Setting, train: Train) -> dict[str, Params]:
     priors = {"untrained": here.untrained}
-    priors["joint"] = trained(replace(here.config, method="joint"))
-    priors["maml"] = trained(replace(here.config, method="maml", step_size=100.0))
+    priors["joint"] = train(here.config.replace(method="joint_finetuned")).phi
+    priors["maml"] = train(config_of("maml", 100.0, here)).phi
     for lam in TRAINED_LAM:
-        config = replace(here.config, method="bomrl", distance="d2", lam=lam)
-        priors[f"bomrl_d2 lam {lam:g}"] = trained(config)
+        priors[f"bomrl_d2 lam {lam:g}"] = train(config_of("bomrl_d2", lam, here)).phi
     return priors
 
 
@@ -92,14 +97,16 @@ def _data(phi: Params, lakes: TabularTask, here: Setting, episodes: int, seed: i
     return vmap(count)(*rollout)
 
 
-def _gap(phi: Params, data: OneTimeData, here: Setting, split: str, alg: str, dial: float) -> float:
+def _gap(
+    phi: Params, data: OneTimeData, here: Setting, split: str, alg: str, value: float
+) -> float:
     tasks = _repeated(here.splits[split])
     step = {
         "none": lambda d: phi,
-        "bomrl_d2": lambda d: adapt(phi, d, policy=here.policy, distance=d2, lam=dial)[0],
+        "bomrl_d2": lambda d: adapt(phi, d, policy=here.policy, distance=d2, lam=value)[0],
         # alpha \nabla J = alpha / (1 - gamma) \nabla L
         "gradient": partial(
-            policy_gradient_step, phi, policy=here.policy, lam=(1 - here.gamma) / (2 * dial)
+            policy_gradient_step, phi, policy=here.policy, lam=(1 - here.gamma) / (2 * value)
         ),
     }[alg]
 

@@ -7,41 +7,42 @@ Comparison: other seeds; speeds and headings of the test split. Returns are sums
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from bomrl_lite.course.experiments.sampled import (
-    SampledTrained,
+    Grids,
+    Measure,
     best_factor,
     combinations,
     fresh_returns,
     reason,
     tuning_rows,
 )
-from bomrl_lite.course.experiments.setting import Row, Scale
-from bomrl_lite.training.sampled_config import ROBOT_METHODS, SampledConfig
-from bomrl_lite.training.sampled_problem import SampledProblem, make_problem
-from bomrl_lite.training.sampled_trainer import SampledState, start_state
+from bomrl_lite.course.experiments.setting import Row, Rows, Scale, Train
+from bomrl_lite.training.config import Config, configure
+from bomrl_lite.training.episodes import EpisodesProblem, episodes_problem
+from bomrl_lite.training.state import MetaState
+from bomrl_lite.training.trainer import start_state
 
 TUNING_SEED = 100
 EPISODES = (1, 2, 5, 10, 20)
-CHOICE = {"test_episodes": 10, "stream": 5}
+CHOICE = Measure(test_episodes=10, purpose=5)
 """How returns are measured when the factor of later steps is chosen."""
 
-ARMS: dict[str, dict[str, Any]] = {
+ARMS: dict[str, dict[str, str]] = {
     "MAML-TRPO": {"method": "trpo_maml"},
     "ProMP": {"method": "promp"},
     "BO-MRL head": {"method": "bomrl_head"},
-    "BO-MRL": {"method": "bomrl"},
-    "BO-MRL D3": {"method": "maml"},
+    "BO-MRL": {"method": "bomrl_natural"},
+    "BO-MRL D3": {"method": "lvc_maml"},
     "BO-MRL D1": {"method": "bomrl_solved", "distance": "d1"},
     "BO-MRL D2": {"method": "bomrl_solved", "distance": "d2"},
 }
-"""What is compared, by label, as fields of :class:`SampledConfig`.
+"""What is compared, by label, as settings of :func:`configure`.
 
 BO-MRL is recipe B, quadratic in the KL divergence: D1 and D2 are one to second order. BO-MRL D1 and
-D2 solve the problem with the divergence itself and take the dials of recipe B. With the linear
+D2 solve the problem with the divergence itself and take the settings of recipe B. With the linear
 surrogate D3 has a closed form, MAML's step with alpha = 1 / (2 lam); trained in clipped epochs it
 is ProMP without its penalty."""
 
@@ -51,7 +52,7 @@ SLOW = ("BO-MRL D1", "BO-MRL D2", "BO-MRL D3")
 
 
 _STEPS = combinations(step_size=(0.05, 0.1, 0.2, 0.5), learning_rate=(1e-2, 2e-2))
-GRIDS: dict[str, list[dict[str, Any]]] = {
+GRIDS: Grids = {
     "MAML-TRPO": combinations(step_size=(0.1, 0.2, 0.5, 1.0), max_kl=(3e-2, 1e-1)),
     "ProMP": _STEPS,
     "BO-MRL D3": _STEPS,
@@ -66,63 +67,55 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
         for rate in (1e-2, 2e-2)
     ],
 }
-"""Eight configurations per method; the winners are ``ROBOT_METHODS``."""
+"""Eight configurations per method; the winners are the settings of ``METHODS`` on robots."""
 
 
-ANT: dict[str, dict[str, Any]] = {
-    "ProMP": {"log_std": -1.0, "epochs": 10, "learning_rate": 5e-3},
-    "BO-MRL head": {"log_std": -1.0, "epochs": 5, "learning_rate": 1e-2},
-}
-"""Dials of a method on the ant, in place of the cheetah's."""
-ANT_GRIDS: dict[str, list[dict[str, Any]]] = {
+ANT_GRIDS: Grids = {
     arm: [
         {"log_std": log_std, "epochs": epochs, "learning_rate": rate}
         for log_std in (-0.5, -1.0)
-        for epochs, rate in (
-            (5, ROBOT_METHODS[ARMS[arm]["method"]]["learning_rate"]),
-            (10, 5e-3),
-        )
+        for epochs, rate in ((5, cheetah_rate), (10, 5e-3))
     ]
-    for arm in ANT
+    for arm, cheetah_rate in (("ProMP", 2e-2), ("BO-MRL head", 1e-2))
 }
-"""Four configurations per method; the winners are :data:`ANT`."""
+"""Four configurations per method; the winners are the settings of ``METHODS`` on the ant."""
 
 
-def tuning(tasks: str, grids: dict[str, list[dict[str, Any]]]) -> Callable[..., Iterator[Row]]:
+def tuning(tasks: str, grids: Grids) -> Rows:
     """Return the rows of a tuning: one per method and configuration, of one seed."""
 
-    def rows(seed: int, scale: Scale, train: SampledTrained) -> Iterator[Row]:
-        def config_of(arm: str) -> SampledConfig:
+    def rows(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
+        def config_of(arm: str) -> Config:
             return _config(arm, TUNING_SEED + seed, tasks, scale.iterations)
 
-        yield from tuning_rows(grids, config_of, train, num_episodes=20)
+        yield from tuning_rows(grids, config_of, train, Measure(num_episodes=20))
 
     return rows
 
 
-def comparison(tasks: str, arms: tuple[str, ...]) -> Callable[..., Iterator[Row]]:
+def comparison(tasks: str, arms: tuple[str, ...]) -> Rows:
     """Return the rows of a family: what training saw, and what the policies do with fresh tasks."""
 
-    def rows(seed: int, scale: Scale, train: SampledTrained) -> Iterator[Row]:
+    def rows(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
         for arm in (arm for arm in arms if seed < 3 or arm not in SLOW):
             config = _config(arm, seed, tasks, scale.iterations)
-            problem = make_problem(config)
+            problem = episodes_problem(config)
             try:
                 state, seconds = train(config)
             except ArithmeticError as error:
                 yield _row(arm, seed, "failed", note=reason(error))
                 continue
-            yield from _training_rows(arm, seed, state, config, problem, seconds)
-            yield from _evaluation_rows(arm, seed, state, config, problem)
+            yield from _training_rows(arm, state, problem, seconds)
+            yield from _evaluation_rows(arm, state, problem)
             if arm == "BO-MRL head":
                 # The untrained policy looks through the trained one's lens.
-                prior = replace(start_state(config, problem), moments=state.moments)
-                yield from _evaluation_rows("untrained", seed, prior, config, problem)
+                prior = replace(start_state(problem), moments=state.moments)
+                yield from _evaluation_rows("untrained", prior, problem)
 
     return rows
 
 
-def collections(seed: int, scale: Scale, train: SampledTrained) -> Iterator[Row]:
+def collections(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
     """Yield returns after 40 episodes per task, collected at once or in up to 8 parts.
 
     Every part is collected by the policy that the parts before it led to. The factor of later steps
@@ -131,11 +124,12 @@ def collections(seed: int, scale: Scale, train: SampledTrained) -> Iterator[Row]
     for arm in ("MAML-TRPO", "ProMP", "BO-MRL head"):
         config = _config(arm, seed, "cheetah/direction", scale.iterations)
         state, _ = train(config)
-        problem = make_problem(config)
+        problem = episodes_problem(config)
         for parts in (1, 2, 4, 8):
-            budget: dict[str, Any] = {"num_steps": parts, "num_episodes": 40 // parts}
-            factor = best_factor(state, config, problem, **budget, **CHOICE)
-            values = fresh_returns(state, config, problem, factor=factor, stream=6, **budget)
+            choice = replace(CHOICE, num_steps=parts, num_episodes=40 // parts)
+            factor = best_factor(state, problem, choice)
+            measure = Measure(num_steps=parts, num_episodes=40 // parts, purpose=6)
+            values = fresh_returns(state, problem, measure, factor=factor)
             yield {
                 "method": arm,
                 "seed": seed,
@@ -148,21 +142,17 @@ def collections(seed: int, scale: Scale, train: SampledTrained) -> Iterator[Row]
 
 
 def _training_rows(
-    arm: str,
-    seed: int,
-    state: SampledState,
-    config: SampledConfig,
-    problem: SampledProblem,
-    seconds: float,
+    arm: str, state: MetaState, problem: EpisodesProblem, seconds: float
 ) -> Iterator[Row]:
     """Yield what each iteration's own episodes returned, over steps of the environment."""
-    horizon = config.horizon or problem.tasks.horizon
-    steps = 2 * config.num_tasks * config.num_episodes * horizon
+    config, sampling = problem.config, problem.sampling
+    horizon = sampling.horizon or problem.family.horizon
+    steps = 2 * config.num_tasks * sampling.num_episodes * horizon
     for row in state.history:
         done = row["iteration"] + 1
         yield _row(
             arm,
-            seed,
+            config.seed,
             "training",
             iteration=int(done),
             steps=int(done * steps),
@@ -172,25 +162,25 @@ def _training_rows(
         )
 
 
-def _evaluation_rows(
-    arm: str, seed: int, state: SampledState, config: SampledConfig, problem: SampledProblem
-) -> Iterator[Row]:
+def _evaluation_rows(arm: str, state: MetaState, problem: EpisodesProblem) -> Iterator[Row]:
     """Yield returns after 0 to 3 adaptations, and after one from 1 to 20 episodes."""
-    factor = best_factor(state, config, problem, num_episodes=20, **CHOICE)
-    three: dict[str, Any] = {"num_steps": 3, "num_episodes": 20, "factor": factor}
-    values = fresh_returns(state, config, problem, **three).mean(0).tolist()
+    seed = problem.config.seed
+    factor = best_factor(state, problem, replace(CHOICE, num_steps=3, num_episodes=20))
+    three = Measure(num_steps=3, num_episodes=20)
+    values = fresh_returns(state, problem, three, factor=factor).mean(0).tolist()
     for step, value in enumerate(values):
         of_step = {"adaptations": step, "factor": factor, "before": values[0], "value": value}
         yield _row(arm, seed, "steps", episodes=20, **of_step)
     for episodes in EPISODES:
-        values = fresh_returns(state, config, problem, num_episodes=episodes, stream=4)
-        values = values.mean(0).tolist()
+        # Other tasks than those of the steps. The stored table took the numbers of a choice.
+        one = Measure(num_episodes=episodes, purpose="choice")
+        values = fresh_returns(state, problem, one).mean(0).tolist()
         of_count = {"episodes": episodes, "before": values[0], "value": values[1]}
         yield _row(arm, seed, "episodes", adaptations=1, **of_count)
 
 
 def _row(
-    arm: str, seed: int, kind: str, *, value: float = math.nan, note: str = "", **columns: Any
+    arm: str, seed: int, kind: str, *, value: float = math.nan, note: str = "", **columns: float
 ) -> Row:
     """Lay out one row of a family's table; what it does not have stays empty."""
     names = ("iteration", "steps", "seconds", "adaptations", "episodes", "factor", "before")
@@ -198,13 +188,12 @@ def _row(
     return {**start, **columns, "return": value, "note": note}
 
 
-def _config(arm: str, seed: int, tasks: str, iterations: int) -> SampledConfig:
+def _config(arm: str, seed: int, tasks: str, iterations: int) -> Config:
     num_tasks, num_episodes = (4, 20) if "direction" in tasks else (10, 10)
-    ant = {"integrator": "fast", **ANT[arm]} if tasks.startswith("ant") else {}
-    return SampledConfig(
+    return configure(
         **ARMS[arm],
-        **ant,
         tasks=tasks,
+        integrator="fast" if tasks.startswith("ant/") else "gym",
         seed=seed,
         num_tasks=num_tasks,
         num_episodes=num_episodes,

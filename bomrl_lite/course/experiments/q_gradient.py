@@ -31,7 +31,7 @@ from bomrl_lite.course.experiments.laboratory import (
     measure,
     repetitions_of,
 )
-from bomrl_lite.course.experiments.setting import Row, Scale, Trained
+from bomrl_lite.course.experiments.setting import Row, Scale, Train
 from bomrl_lite.mdp import occupancy, state_values
 from bomrl_lite.rollout.collect import repeat
 from bomrl_lite.rollout.data import (
@@ -41,7 +41,7 @@ from bomrl_lite.rollout.data import (
     samples_with_q_gradient,
 )
 from bomrl_lite.rollout.returns import generalised_advantages
-from bomrl_lite.training.exact_trainer import seeded
+from bomrl_lite.training.streams import seeded
 from bomrl_lite.types import Params, Rollout
 
 TRACES = (0.5, 0.8, 0.9, 1.0)
@@ -59,7 +59,7 @@ BUDGET = 20_000
 GAE_TRACE = 0.9
 """lambda of the generalised advantage estimate; with the exact V it brings no bias."""
 
-DIALS = {"lambdas": LAMBDAS, "episodes": EPISODES, "budget": BUDGET, "gae_trace": GAE_TRACE}
+ORIGIN = {"lambdas": LAMBDAS, "episodes": EPISODES, "budget": BUDGET, "gae_trace": GAE_TRACE}
 """What the record of the table's origin tells."""
 
 
@@ -93,12 +93,12 @@ class Parts(NamedTuple):
 
 def exact_parts(problem: Problem, lam: float) -> Parts:
     """Return the hypergradient and its part through Q, by implicit differentiation."""
-    dials = {"distance": d2, "lam": lam, **problem.exact}
+    phi, task, exact = problem.phi, problem.task, problem.exact
     whole, without = (
-        bomrl(problem.phi, problem.task, data=data, **dials)[0]["logits"]
+        bomrl(phi, task, data=data, distance=d2, lam=lam, **exact)[0]["logits"]
         for data in (data_with_q_gradient, frozen_data)
     )
-    theta = adapt_to_task(problem.phi, problem.task, **dials)
+    theta = adapt_to_task(phi, task, distance=d2, lam=lam, **exact)
     slope = policy_gradient(theta, problem.task, **problem.exact)["logits"]
     return Parts(whole, whole - without, slope / lam)
 
@@ -111,8 +111,7 @@ def credited(rollout: Rollout, problem: Problem, values: str) -> SampleBatch:
     probs = problem.policy.log_probs(problem.phi).exp()
     true = state_values(probs, problem.task, problem.gamma)
     seen, last = true[rollout.observations], true[rollout.final_observations]
-    dials = {"gamma": problem.gamma, "trace": GAE_TRACE}
-    gained = generalised_advantages(rollout, seen, last, **dials)
+    gained = generalised_advantages(rollout, seen, last, gamma=problem.gamma, trace=GAE_TRACE)
     return batch._replace(advantages=gained, credit=gained)
 
 
@@ -132,7 +131,6 @@ def sampled_part(
     Returns:
         A gradient in the logits, [S, A].
     """
-    dials = {"policy": problem.sampled, "gamma": problem.gamma, "trace": trace}
     pairs = (batch.observations * weight.shape[-1] + batch.actions).flatten()
     if counted:
         visits = torch.zeros_like(weight).flatten().index_add(0, pairs, batch.weights.flatten())
@@ -143,7 +141,9 @@ def sampled_part(
     each = (weight.flatten() / share)[pairs]
 
     def promised(phi: Params) -> Tensor:
-        data = samples_with_q_gradient(phi, batch, **dials)
+        data = samples_with_q_gradient(
+            phi, batch, policy=problem.sampled, gamma=problem.gamma, trace=trace
+        )
         return (data.state_weights * each * data.q_values.squeeze(-1)).sum()
 
     return grad(promised)(problem.phi)["logits"]
@@ -173,7 +173,7 @@ def q_gradient_rows(
         episodes: batch sizes N.
         budget: episodes per batch size; see ``repetitions_of``.
     """
-    problem, generator = make_problem(name, seed), seeded(seed, stream=13)
+    problem, generator = make_problem(name, seed), seeded(seed, 13)
     exact = {lam: exact_parts(problem, lam) for lam in lambdas}
     choices = list(itertools.product(estimators, traces, exact))
     for size in episodes:
@@ -193,7 +193,7 @@ def q_gradient_rows(
             yield labels | figures | whole
 
 
-def stored(seed: int, scale: Scale, train: Trained) -> Iterator[Row]:
+def stored(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
     """Yield the rows of one seed of the stored table: every problem."""
     del scale, train
     for name in STEP_SIZES:
@@ -219,7 +219,7 @@ def _estimate(
     found = {}
     for name, trace, lam in choices:
         values, counted = ESTIMATORS[name]
-        dials = {"weight": exact[lam].weight, "trace": trace, "counted": counted}
-        estimate = partial(sampled_part, problem=problem, **dials)
+        how = {"weight": exact[lam].weight, "trace": trace, "counted": counted}
+        estimate = partial(sampled_part, problem=problem, **how)
         found[name, trace, lam] = vmap(estimate)(batches[values])
     return found

@@ -7,69 +7,82 @@ train split.
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from bomrl_lite.adaptation.episodes import Alg
-from bomrl_lite.course.experiments.setting import Row
-from bomrl_lite.methods import METHODS, make_alg
-from bomrl_lite.training.exact_trainer import seeded
-from bomrl_lite.training.sampled_config import SampledConfig
-from bomrl_lite.training.sampled_problem import SampledProblem, adapted_returns, make_problem
-from bomrl_lite.training.sampled_trainer import SampledState
+from bomrl_lite.adaptation.settings import (
+    AlgSettings,
+    GradientStep,
+    HeadClosedForm,
+    NaturalRegion,
+    NaturalStep,
+    NoAdaptation,
+    SampledArgmax,
+)
+from bomrl_lite.course.experiments.setting import Row, Train
+from bomrl_lite.training.config import Config
+from bomrl_lite.training.episodes import EpisodesProblem, adapted_returns, episodes_problem
+from bomrl_lite.training.state import MetaState
+from bomrl_lite.training.streams import Purpose, seeded
 from bomrl_lite.types import Split
 
-SampledTrained = Callable[[SampledConfig], tuple[SampledState, float]]
-"""Configuration -> (state after training, its CPU-seconds): trained now, or found."""
+Grids = dict[str, list[dict[str, float]]]
+"""Settings of each configuration that is tried, by method or by label."""
 
 FACTORS = (1.0, 0.3, 0.1, 0.03)
 """What the second and later adaptation steps are multiplied with, in turn."""
-STEP_DIAL = {
-    "gradient": "step_size",
-    "natural": "lam",
-    "head": "lam",
-    "solved": "lam",
-    "region": "delta",
-}
-"""The dial of each Alg that sets how far one adaptation goes."""
 
 
-def combinations(**values: tuple[Any, ...]) -> list[dict[str, Any]]:
-    """Return all combinations of the values of some dials, those of the last changing fastest."""
+@dataclass(frozen=True)
+class Measure:
+    """On what, and how often, returns are measured after training."""
+
+    num_steps: int = 1
+    """Adaptations."""
+    num_tasks: int | None = None
+    """None takes as many as in training."""
+    num_episodes: int | None = None
+    """Per task for one adaptation; None takes as many as in training."""
+    test_episodes: int = 20
+    """Per task for one return."""
+    split: Split = "test"
+    """That the tasks are from."""
+    purpose: Purpose | int = "evaluation"
+    """Which random numbers of the seed."""
+
+
+def combinations(**values: tuple[float, ...]) -> list[dict[str, float]]:
+    """Return all combinations of the values of some settings, the last changing fastest."""
     return [
         dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())
     ]
 
 
 def tuning_rows(
-    grids: dict[str, list[dict[str, Any]]],
-    config_of: Callable[[str], SampledConfig],
-    train: SampledTrained,
-    **fresh: Any,
+    grids: Grids, config_of: Callable[[str], Config], train: Train, measure: Measure
 ) -> Iterator[Row]:
     """Yield the return after one adaptation of every configuration, on tasks of the train split.
 
     Args:
-        grids: dials of each configuration, by method.
-        config_of: method -> configuration before these dials.
+        grids: what is tried.
+        config_of: method -> configuration before these settings.
         train: trains one.
-        fresh: further arguments of :func:`fresh_returns`.
+        measure: how much is measured.
     """
-    fresh |= {"split": "train", "stream": 3}
+    measure = replace(measure, split="train", purpose="tuning")
     for method, grid in grids.items():
-        for index, dials in enumerate(grid):
-            config = replace(config_of(method), **dials)
-            row: Row = {"method": method, "configuration": index, "dials": str(dials)}
+        for index, settings in enumerate(grid):
+            config = config_of(method).replace(**settings)
+            row: Row = {"method": method, "configuration": index, "dials": str(settings)}
             row["seed"] = config.seed
             try:
                 state, seconds = train(config)
             except ArithmeticError as error:
                 yield {**row, "return": math.nan, "seconds": 0.0, "note": reason(error)}
                 continue
-            returns = fresh_returns(state, config, make_problem(config), **fresh)
-            value = returns[:, 1].mean().item()
+            value = fresh_returns(state, episodes_problem(config), measure)[:, 1].mean().item()
             yield {**row, "return": value, "seconds": seconds, "note": ""}
 
 
@@ -79,17 +92,7 @@ def reason(error: ArithmeticError) -> str:
 
 
 def fresh_returns(
-    state: SampledState,
-    config: SampledConfig,
-    problem: SampledProblem,
-    *,
-    split: Split = "test",
-    stream: int = 2,
-    num_tasks: int | None = None,
-    num_steps: int = 1,
-    factor: float = 1.0,
-    num_episodes: int | None = None,
-    test_episodes: int = 20,
+    state: MetaState, problem: EpisodesProblem, measure: Measure, *, factor: float = 1.0
 ) -> Tensor:
     """Return the mean return after 0, 1, ..., num_steps adaptations to fresh tasks, [N, steps + 1].
 
@@ -97,66 +100,66 @@ def fresh_returns(
 
     Args:
         state: after training.
-        config: what was trained.
-        problem: of ``config``.
-        split: that the tasks are from.
-        stream: which random numbers of the seed.
-        num_tasks: N; None takes as many as in training.
-        num_steps: adaptations.
+        problem: what was trained.
+        measure: how much is measured.
         factor: of the length of the second and later adaptation steps.
-        num_episodes: per task for one adaptation; None takes as many as in training.
-        test_episodes: per task for one return.
     """
-    generator = seeded(config.seed, stream=stream)
-    later = later_alg(config, problem, factor)
+    config = problem.config
+    generator = seeded(config.seed, measure.purpose)
+    num_tasks = measure.num_tasks or config.num_tasks
+    later = later_alg(problem, factor)
     return adapted_returns(
         state.phi,
-        problem.tasks.sample(num_tasks or config.num_tasks, generator, split),
+        problem.family.sample(num_tasks, generator, measure.split),
         problem,
         generator,
-        num_steps=num_steps,
-        num_episodes=num_episodes or config.num_episodes,
-        test_episodes=test_episodes,
-        algs=(problem.alg, *(later for _ in range(num_steps - 1))),
+        num_steps=measure.num_steps,
+        num_episodes=measure.num_episodes or problem.sampling.num_episodes,
+        test_episodes=measure.test_episodes,
+        algs=(problem.alg, *(later for _ in range(measure.num_steps - 1))),
         moments=state.moments,
     )
 
 
-def best_factor(
-    state: SampledState,
-    config: SampledConfig,
-    problem: SampledProblem,
-    *,
-    num_steps: int = 3,
-    **fresh: Any,
-) -> float:
+def best_factor(state: MetaState, problem: EpisodesProblem, measure: Measure) -> float:
     """Choose the factor of later steps by the last return, on tasks of the train split.
 
     Args:
         state: after training.
-        config: what was trained.
-        problem: of ``config``.
-        num_steps: adaptations.
-        fresh: further arguments of :func:`fresh_returns`.
+        problem: what was trained.
+        measure: how much is measured.
     """
-    if num_steps == 1 or METHODS[config.method].alg == "none":
+    if measure.num_steps == 1 or isinstance(problem.config.alg, NoAdaptation):
         return 1.0
-    fresh |= {"num_steps": num_steps, "split": "train"}
+    measure = replace(measure, split="train")
 
     def score(factor: float) -> float:
-        returns = fresh_returns(state, config, problem, factor=factor, **fresh)
-        return returns[:, -1].mean().item()
+        return fresh_returns(state, problem, measure, factor=factor)[:, -1].mean().item()
 
     return max(FACTORS, key=score)
 
 
-def later_alg(config: SampledConfig, problem: SampledProblem, factor: float) -> Alg:
+def later_alg(problem: EpisodesProblem, factor: float) -> Alg:
     """Return the Alg whose step is ``factor`` times as long to first order."""
-    name = METHODS[config.method].alg
-    if name == "none" or factor == 1.0:
+    if factor == 1.0:
         return problem.alg
-    dial = STEP_DIAL[name]
-    value = problem.dials[dial]
-    shorter = {"lam": value / factor, "step_size": value * factor, "delta": value * factor**2}
-    dials = {**problem.dials, "gamma": problem.gamma, dial: shorter[dial]}
-    return make_alg(name, problem.policy, dials)
+    return problem.alg_of(scaled_step(problem.config.alg, factor))
+
+
+def scaled_step(alg: AlgSettings, factor: float) -> AlgSettings:
+    """Return the settings of a step that is ``factor`` times as long to first order.
+
+    Raises:
+        ValueError: an Alg that takes no step on samples.
+    """
+    match alg:
+        case NoAdaptation():
+            return alg
+        case GradientStep(step_size=step_size):
+            return replace(alg, step_size=step_size * factor)
+        case HeadClosedForm(lam=lam) | NaturalStep(lam=lam) | SampledArgmax(lam=lam):
+            return replace(alg, lam=lam / factor)
+        case NaturalRegion(delta=delta):  # a divergence: the square of a length
+            return replace(alg, delta=delta * factor**2)
+        case _:
+            raise ValueError(f"{type(alg).__name__} is solved on exact values, not on samples")

@@ -1,21 +1,39 @@
-"""What the experiments share: families, dials, and what a family and a seed stand for."""
+"""What the experiments share: families, settings, and what a family and a seed stand for."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from bomrl_lite.adaptation.distances import DISTANCES, Distance
 from bomrl_lite.adaptation.gradient import gradient_step
 from bomrl_lite.adaptation.solve import adapt_to_task
-from bomrl_lite.training.exact_trainer import MetaConfig, make_problem, seeded, start_state
+from bomrl_lite.training.config import Config, configure
+from bomrl_lite.training.exact import exact_problem
 from bomrl_lite.training.metrics import gap_rows
+from bomrl_lite.training.state import MetaState
+from bomrl_lite.training.streams import seeded
+from bomrl_lite.training.trainer import start_state
 from bomrl_lite.types import Adaptation, Params, TabularPolicy, TabularTask
 
 Row = dict[str, float | int | str]
 
-Trained = Callable[[MetaConfig], Params]
-"""Configuration -> meta-parameters: trained now, or found in their run folder."""
+
+class Trained(NamedTuple):
+    """A finished training."""
+
+    state: MetaState
+    seconds: float
+    """CPU time that it took."""
+
+    @property
+    def phi(self) -> Params:
+        """The meta-parameters that it led to."""
+        return self.state.phi
+
+
+Train = Callable[[Config], Trained]
+"""How an experiment comes by a training: done now, or found in its run folder."""
 
 FAMILIES = {"high variance": "frozen_lake/holes-4x4", "low variance": "frozen_lake/costs-4x4"}
 """The two families of Xu and Zhu (2410.09728)."""
@@ -35,31 +53,42 @@ class Scale:
     num_test: int = 20
 
 
+Rows = Callable[[int, Scale, Train], Iterator[Row]]
+"""(seed, scale, train) -> the rows of an experiment that are of this seed."""
+
+
+class Exact(TypedDict):
+    """Keyword arguments of everything that is computed exactly."""
+
+    policy: TabularPolicy
+    gamma: float
+
+
 class Setting(NamedTuple):
     """What the rows of one family and seed share."""
 
-    config: MetaConfig
+    config: Config
     policy: TabularPolicy
     gamma: float
     splits: dict[str, TabularTask]
     untrained: Params
 
     @property
-    def exact(self) -> dict[str, Any]:
+    def exact(self) -> Exact:
         """Keyword arguments of everything that is computed exactly."""
         return {"policy": self.policy, "gamma": self.gamma}
 
 
 def make_setting(tasks: str, seed: int, scale: Scale) -> Setting:
     """Draw the training and the held-out tasks of a seed."""
-    config = MetaConfig(
-        tasks=tasks, seed=seed, num_tasks=scale.num_tasks, iterations=scale.iterations
+    config = configure(
+        "maml", tasks=tasks, seed=seed, num_tasks=scale.num_tasks, iterations=scale.iterations
     )
-    problem = make_problem(config)
-    test = problem.distribution.sample(scale.num_test, seeded(seed, stream=2), "test")
-    untrained = start_state(config, problem).phi
-    splits = {"training": problem.tasks, "test": test}
-    return Setting(config, problem.policy, problem.distribution.gamma, splits, untrained)
+    problem = exact_problem(config)
+    test = problem.family.sample(scale.num_test, seeded(seed, "evaluation"), "test")
+    untrained = start_state(problem).phi
+    splits = {"training": problem.training_tasks, "test": test}
+    return Setting(config, problem.policy, problem.gamma, splits, untrained)
 
 
 def distance_of(name: str) -> Distance:
@@ -67,16 +96,18 @@ def distance_of(name: str) -> Distance:
     return DISTANCES[name.removeprefix("bomrl_")]
 
 
-def bomrl_config(config: MetaConfig, name: str, lam: float) -> MetaConfig:
-    """Return the configuration of BO-MRL with the distance that ``name`` names."""
-    return replace(config, method="bomrl", distance=name.removeprefix("bomrl_"), lam=lam)
-
-
-def alg_of(name: str, dial: float, here: Setting) -> Adaptation:
-    """Return MAML's step with alpha = dial, or Alg with a distance and lam = dial."""
+def config_of(name: str, value: float, here: Setting) -> Config:
+    """Return the training of MAML with alpha = value, or of BO-MRL with a distance and lam."""
     if name == "maml":
-        return partial(gradient_step, step_size=dial, **here.exact)
-    return partial(adapt_to_task, distance=distance_of(name), lam=dial, **here.exact)
+        return here.config.replace(step_size=value)
+    return here.config.replace(method="bomrl", distance=name.removeprefix("bomrl_"), lam=value)
+
+
+def alg_of(name: str, value: float, here: Setting) -> Adaptation:
+    """Return MAML's step with alpha = value, or Alg with a distance and lam = value."""
+    if name == "maml":
+        return partial(gradient_step, step_size=value, **here.exact)
+    return partial(adapt_to_task, distance=distance_of(name), lam=value, **here.exact)
 
 
 def mean_rows(
