@@ -4,75 +4,108 @@ import itertools
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
+from bomrl_lite import methods as table_of_methods
 from bomrl_lite.course import commands
-from bomrl_lite.tasks import locomotion, navigation
-from bomrl_lite.training import evaluate as run_evaluation
-from bomrl_lite.training import sampled_trainer as sampled
-from bomrl_lite.training.exact_trainer import MetaConfig, meta_train
+from bomrl_lite.training.config import (
+    Config,
+    all_settings,
+    config_from_file,
+    configure,
+    no_such_setting,
+)
+from bomrl_lite.training.evaluate import evaluate_run, mean_table
 from bomrl_lite.training.files import csv_text, write_atomically
+from bomrl_lite.training.policy_file import save_policy
 from bomrl_lite.training.run_folder import Progress, Row
-from bomrl_lite.training.sampled_config import SampledConfig
+from bomrl_lite.training.trainer import load, meta_train
 
-app = tyro.extras.SubcommandApp()
+OuterName = Literal["adam", "trpo"]
+FlatConfig = tyro.conf.AvoidSubcommands[tyro.conf.OmitArgPrefixes[Config]]
 
 
-@app.command
-def train(
-    config: Annotated[MetaConfig, tyro.conf.arg(name="")],
-    out: Path = Path("runs/train"),
-    resume: bool = False,
-    tensorboard: bool = False,
-) -> int:
-    """Meta-train a policy and write config.json, history.csv and checkpoint.pt.
+@dataclass
+class Chosen:
+    """What decides which settings a training has, and what their defaults are."""
 
-    Example: python -m bomrl_lite train --method maml --tasks frozen_lake/costs-4x4 --out runs/costs
+    method: str | None = None
+    tasks: str | None = None
+    values: str | None = None
+    outer: str | None = None
+    config: Path | None = None
 
-    With exact values. Tasks that can only be sampled (navigation/...), or --num-episodes, lead to
-    the dials of train-sampled.
 
-    Args:
-        config: the dials.
-        out: run folder.
-        resume: go on from the last checkpoint in ``out``; the result is the same, bit for bit.
-        tensorboard: also write the history to ``out``/tensorboard (pip install tensorboard).
+def chosen_config(arguments: Sequence[str]) -> Config:
+    """Return the configuration that ``train`` starts from: what its other flags then change.
+
+    Raises:
+        ValueError: an unknown method or family, or a setting that this method does not have.
     """
-    meta_train(config, out=out, resume=resume, progress=progress_line(), tensorboard=tensorboard)
-    print(f"\ndone: {out}/history.csv; next: python -m bomrl_lite evaluate {out}")
-    return 0
-
-
-@app.command
-def train_sampled(
-    config: Annotated[SampledConfig, tyro.conf.arg(name="")],
-    out: Path = Path("runs/train"),
-    resume: bool = False,
-    tensorboard: bool = False,
-) -> int:
-    """Meta-train on sampled episodes: what ``train`` does for tasks without exact values.
-
-    Example: python -m bomrl_lite train --method promp --tasks navigation/circle --out runs/promp
-
-    Args:
-        config: the dials; one that is left out is the method's own.
-        out: run folder.
-        resume: go on from the last checkpoint in ``out``; the result is the same, bit for bit.
-        tensorboard: also write the history to ``out``/tensorboard (pip install tensorboard).
-    """
-    sampled.meta_train(
-        config, out=out, resume=resume, progress=progress_line(), tensorboard=tensorboard
+    chosen, rest = tyro.cli(Chosen, args=arguments, return_unknown_args=True, add_help=False)
+    given = {k: v for k, v in vars(chosen).items() if v is not None and k != "config"}
+    config = (
+        configure(**given)
+        if chosen.config is None
+        else config_from_file(chosen.config).replace(**given)
     )
-    print(f"\ndone: {out}/history.csv; next: python -m bomrl_lite evaluate {out}")
+    flags = [word.split("=")[0][2:].replace("-", "_") for word in rest if word.startswith("--")]
+    unknown = [flag for flag in flags if flag in all_settings() - config.settings().keys()]
+    if unknown:
+        raise no_such_setting(config, unknown)
+    return config
+
+
+def train_command(start: Config) -> Callable[..., int]:
+    """Return the command ``train``, whose settings and defaults are those of a configuration."""
+    usual_outer: OuterName = "trpo" if start.outer_name == "trpo" else "adam"
+
+    def train(
+        settings: Annotated[FlatConfig, tyro.conf.arg(name="")] = start,
+        outer: OuterName = usual_outer,
+        config: Path | None = None,
+        out: Path = Path("runs/train"),
+        resume: bool = False,
+        tensorboard: bool = False,
+    ) -> int:
+        """Meta-train a policy and write config.json, history.csv and checkpoint.pt.
+
+        The settings below are those of the method on these tasks, with their defaults there:
+        ``train --method promp --tasks cheetah/direction --help`` shows those of ProMP on robots.
+
+        Example: python -m bomrl_lite train --method maml --tasks frozen_lake/costs-4x4
+
+        Args:
+            settings: of the run.
+            outer: outer update: Adam, or TRPO's step.
+            config: a stored config.json (or YAML) to start from; other flags override it.
+            out: run folder.
+            resume: go on from the last checkpoint in ``out``; the result is the same, bit for bit.
+            tensorboard: also write the history to ``out``/tensorboard (pip install tensorboard).
+        """
+        del outer, config  # they decided what ``start`` is
+        meta_train(
+            settings, out=out, resume=resume, progress=progress_line(), tensorboard=tensorboard
+        )
+        print(f"\ndone: {out}/history.csv; next: python -m bomrl_lite evaluate {out}")
+        return 0
+
+    return train
+
+
+def methods() -> int:
+    """Print the table of methods: Alg, rung of the ladder, outer update, values, source."""
+    header = ("method", "Alg", "rung", "outer", "values", "source")
+    print(text_table(header, list(table_of_methods.rows())))
     return 0
 
 
-@app.command
 def evaluate(
     run: Annotated[Path, tyro.conf.Positional],
     num_test_tasks: int = 20,
@@ -81,7 +114,7 @@ def evaluate(
 ) -> int:
     """Print and write (evaluation.csv) how good a run's policy is, beside an untrained prior.
 
-    Of an exact run the gap to every task's optimum, of a sampled run the return.
+    With exact values the gap to every task's optimum, from episodes the return.
 
     Example: python -m bomrl_lite evaluate runs/costs --num-steps 4
 
@@ -89,19 +122,21 @@ def evaluate(
         run: folder that ``train`` wrote.
         num_test_tasks: held-out tasks; no training task is among them (except in the probes).
         num_steps: adaptations, each on data of the policy before it.
-        num_episodes: of a sampled run: episodes per adaptation; left out, as in training.
+        num_episodes: episodes per adaptation; left out, as in training.
     """
-    rows = run_evaluation.evaluate_run(run, num_test_tasks, num_steps, num_episodes)
+    rows = evaluate_run(
+        run, num_test_tasks=num_test_tasks, num_steps=num_steps, num_episodes=num_episodes
+    )
     write_atomically(run / "evaluation.csv", csv_text(rows[0], rows).encode())
-    print(run_evaluation.as_table(rows))
+    title, header, cells = mean_table(rows)
+    print(f"{title}\n{text_table(header, cells)}")
     return 0
 
 
-@app.command
 def export(
     run: Annotated[Path, tyro.conf.Positional], out: Annotated[Path, tyro.conf.Positional]
 ) -> int:
-    """Write the policy of a sampled run as one small file, for ``train_sampled.load_policy``.
+    """Write the policy of a run as one small file, for ``bomrl_lite.load_policy``.
 
     Example: python -m bomrl_lite export runs/promp promp.pt
 
@@ -109,19 +144,34 @@ def export(
         run: folder that ``train`` wrote.
         out: file.
     """
-    sampled.save_policy(*sampled.load(run), out)
+    save_policy(*load(run), out)
     print(f"policy {out}, {out.stat().st_size / 1e3:.0f} kB")
     return 0
 
 
-for command in commands.COMMANDS:
-    app.command(command)
+def text_table(header: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """Lay out rows under a header, in columns as wide as their widest cell."""
+    rows = [header, *cells]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def command_line(start: Config) -> tyro.extras.SubcommandApp:
+    """Return the commands; those of the course import what they need when they are called."""
+    app = tyro.extras.SubcommandApp()
+    app.command(train_command(start))
+    for command in (methods, evaluate, export, *commands.COMMANDS):
+        app.command(command)
+    return app
 
 
 def main() -> int:
     """Run the command line; expected mistakes end in one plain line and exit code 2."""
     try:
-        arguments = route(sys.argv[1:])
+        arguments = sys.argv[1:]
+        start = chosen_config(arguments[1:] if arguments[:1] == ["train"] else [])
+        app = command_line(start)
         return app.cli(args=arguments, prog="python -m bomrl_lite", description=__doc__) or 0
     except (ValueError, OSError, ArithmeticError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -163,18 +213,6 @@ def progress_text(done: int, total: int, row: Row, seconds_left: float) -> str:
     if row.get("unsolved"):
         line += f"  {row['unsolved']:g} unsolved"
     return line
-
-
-def route(arguments: list[str]) -> list[str]:
-    """Send ``train`` to the trainer on samples where the tasks or ``--num-episodes`` ask for it."""
-    if arguments[:1] != ["train"]:
-        return arguments
-    values = " ".join(arguments).replace("=", " ").split()
-    names = [values[i + 1] for i, value in enumerate(values[:-1]) if value == "--tasks"]
-    sampling = {"--num-episodes", "--num_episodes"} & set(values)
-    if sampling or any(name in {*navigation.FAMILIES, *locomotion.FAMILIES} for name in names):
-        return ["train-sampled", *arguments[1:]]
-    return arguments
 
 
 if __name__ == "__main__":

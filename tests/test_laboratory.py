@@ -9,10 +9,8 @@ import torch
 from bomrl_lite.course.experiments import laboratory as lab
 from bomrl_lite.course.experiments import q_gradient as q
 from bomrl_lite.course.plots.estimators import (
-    bias_and_deviation,
     laboratory_figure,
     q_gradient_figure,
-    q_gradient_tradeoff,
 )
 
 PROBLEM, GAMMA = "probe/random-5x3", 0.8
@@ -291,8 +289,6 @@ def test_figures_draw_from_a_live_run(rows, q_rows):
     for figure in (
         laboratory_figure(frame),
         laboratory_figure(frame, "meta-gradient"),
-        bias_and_deviation(frame, episodes=(10, 240)),
         q_gradient_figure(q_frame),
-        q_gradient_tradeoff(q_frame, PROBLEM),
     ):
         assert all(ax.has_data() for ax in figure.axes)

@@ -301,13 +301,10 @@ def test_a_clip_comes_back_from_its_file():
     np.testing.assert_array_equal(np.asarray(still), pictures[3])
 
 
-def test_a_filmstrip_takes_equal_steps():
-    pictures = np.arange(11, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 5, 3), np.uint8)
-    strip = render.filmstrip(pictures, count=6)
-    assert strip.shape == (4, 30, 3)
-    assert strip[0, ::5, 0].tolist() == [0, 2, 4, 6, 8, 10]
+def test_steps_of_a_filmstrip_are_equal_and_hold_both_ends():
+    assert render.equal_steps(11, 6) == [0, 2, 4, 6, 8, 10]
     with pytest.raises(ValueError, match="need 1 to 11 pictures"):
-        render.filmstrip(pictures, count=12)
+        render.equal_steps(11, 12)
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,15 @@ r"""Alg on sampled data, and the way back: from a cotangent at theta to the grad
 
 Each Alg maps (phi, data_of) to :class:`Adapted`: theta, a function ``pull`` and what is known about
 both. ``data_of(phi)`` are one-time data that keep what the chosen rung of
-:mod:`bomrl_lite.one_time_data` keeps of their dependence on phi. The policy is one seen from the
-samples (:func:`bomrl_lite.policies.at_samples`), so the objective and the distances are those of
-the exact road, function for function.
+:mod:`bomrl_lite.rollout.data` keeps of their dependence on phi. The policy is one seen from the
+samples (:func:`bomrl_lite.policies.networks.at_samples`), so the objective and the distances are
+those of the exact road, function for function.
 
     gradient_adaptation   one gradient step                             MAML and its relatives
     head_adaptation       linear head, KL and ridge: one small solve    recipe A
     solved_adaptation     any surrogate, any distance, solved           recipe C, iMAML
 
-:mod:`bomrl_lite.natural_adaptation` has recipe B and the trust region.
+:mod:`bomrl_lite.adaptation.natural` has recipe B and the trust region.
 
 Parameters that are not adapted, such as the body under a head, are those of phi.
 """

@@ -50,12 +50,14 @@ def policywise_hypergradient(
         policy: a policy with free logits.
         state_distance: d^2 of one state.
         lam: > 0.
-        tolerance: as for :func:`implicit_vjp`, on the largest slope in a probability.
+        tolerance: as for :func:`bomrl_lite.solvers.implicit.implicit_vjp`, on the largest slope in
+            a probability.
 
     Raises:
         ValueError: the policy has no free logits.
-        UnsolvedInnerProblem: as for :func:`implicit_vjp`. The spurious stationary points that the
-            logits of D2 have at vanishing probabilities are among what is refused.
+        UnsolvedInnerProblem: theta is not a solution, or the linear system was not solved. The
+            spurious stationary points that the logits of D2 have at vanishing probabilities are
+            refused as well.
     """
     if not policy.free_logits:
         raise ValueError(
@@ -97,9 +99,9 @@ def policywise_constrained_vjp(
 ) -> tuple[Params, SolvedInfo]:
     r"""Pull a cotangent in probabilities back through Alg in a trust region, with free logits.
 
-    :func:`constrained_vjp` written state by state: probabilities stay well-conditioned where the
-    logits of rare actions do not. With W of Proposition 1 for lam = eta, g = \nabla_pi d^2,
-    x = W c and k = <x, g> / <nu g, W g>,
+    :func:`bomrl_lite.solvers.implicit.constrained_vjp` state by state: probabilities stay
+    well-conditioned where the logits of rare actions do not. With W of Proposition 1 for
+    lam = eta, g = \nabla_pi d^2, x = W c and k = <x, g> / <nu g, W g>,
 
         (d pi' / d phi)^T c = \nabla_phi [<x - k nu W g, Q - eta \nabla_pi d^2> - k D^2]
 

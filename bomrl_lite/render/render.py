@@ -100,19 +100,6 @@ def png(picture: Array) -> bytes:
     return buffer.getvalue()
 
 
-def filmstrip(pictures: Array, count: int = 6) -> Array:
-    """Return pictures at equal steps of time, the first and the last included, side by side.
-
-    Args:
-        pictures: [T, H, W, 3].
-        count: of the pictures, at most T.
-
-    Returns:
-        [H, count * W, 3].
-    """
-    return np.concatenate(list(pictures[equal_steps(len(pictures), count)]), axis=1)
-
-
 def equal_steps(total: int, count: int) -> list[int]:
     """Return ``count`` of the indices below ``total``, from the first to the last.
 

@@ -2,7 +2,9 @@ r"""The robots as gymnasium environments, for those who bring a library of their
 
 Importing this module registers every family of :mod:`bomrl_lite.tasks.locomotion` with gymnasium::
 
+    import gymnasium
     import bomrl_lite.tasks.gymnasium_envs
+
     env = gymnasium.make("bomrl_lite/HalfCheetahVel-v0", render_mode="rgb_array")
     envs = gymnasium.make_vec("bomrl_lite/HalfCheetahVel-v0", num_envs=16)
 

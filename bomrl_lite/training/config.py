@@ -1,10 +1,12 @@
 r"""ONE configuration: a method with its settings, the tasks, and how large a run is."""
 
 import dataclasses
+import importlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -99,10 +101,15 @@ class Config:
         """Return every setting by its name, whatever part it belongs to."""
         return {name: getattr(part, name) for part, name in _settings_of(self)}
 
+    @property
+    def outer_name(self) -> str:
+        """Return ``adam`` or ``trpo``: what the outer update is built on."""
+        return "trpo" if isinstance(self.outer, Trpo) else "adam"
+
     def stored(self) -> dict[str, Any]:
         """Return what a file holds: plain values, for :func:`read_config`."""
-        outer = "trpo" if isinstance(self.outer, Trpo) else "adam"
-        head = {"format": FORMAT, "method": self.method, "tasks": self.tasks, "outer": outer}
+        head = {"format": FORMAT, "method": self.method, "tasks": self.tasks}
+        head["outer"] = self.outer_name
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in self.settings().items()}
         return {**head, **plain}
 
@@ -173,44 +180,59 @@ def configure(
 def read_config(stored: Mapping[str, Any]) -> Config:
     """Return the configuration that a file holds, of this format or of format 1.
 
+    Args:
+        stored: settings by name; those that are left out are the method's own.
+
     Raises:
         ValueError: a newer format, or something that is no configuration.
     """
-    version = stored.get("format", 1)
-    if not isinstance(version, int) or version > FORMAT:
+    fields = dict(stored)
+    version = fields.pop("format", FORMAT)
+    if version != FORMAT:
         raise ValueError(
-            f"the configuration has format {version!r}; this version reads formats up to {FORMAT}: "
-            "it was made by a newer version of bomrl_lite, which can read it"
+            f"the configuration has format {version!r}, and this version reads formats up to "
+            f"{FORMAT}: if a newer version of bomrl_lite made it, that one can read it"
         )
-    fields = _from_format_1(stored) if version == 1 else dict(stored)
-    fields.pop("format", None)
+    if "format" not in stored and _FORMAT_1 <= fields.keys():
+        fields = _from_format_1(fields)
     return configure(**fields)
 
 
-def config_from_file(path: Path) -> dict[str, Any]:
-    """Read the settings in a ``config.json``, or in YAML where PyYAML is installed.
+def config_from_file(path: Path) -> Config:
+    """Read a ``config.json``, or YAML where PyYAML is installed; see :func:`read_config`.
 
     Raises:
-        ValueError: the file holds no settings by name.
+        FileNotFoundError: no such file.
+        ValueError: the file holds no settings by name, or some that do not fit.
         ModuleNotFoundError: it is YAML and PyYAML is not installed.
     """
     text = path.read_text()
     try:
-        if path.suffix in (".yaml", ".yml"):
-            try:
-                import yaml
-            except ImportError as error:
-                raise ModuleNotFoundError(
-                    f"reading {path} needs PyYAML; pip install pyyaml, or use a .json file"
-                ) from error
-            stored = yaml.safe_load(text)
-        else:
-            stored = json.loads(text)
-    except (ValueError, ArithmeticError) as error:
-        raise ValueError(f"{path} is neither JSON nor YAML that can be read: {error}") from error
+        stored = _yaml(text, path) if path.suffix in (".yaml", ".yml") else json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as settings: {error}") from error
     if not isinstance(stored, dict):
-        raise ValueError(f"{path} must hold settings by name, as config.json does")
-    return read_config(stored).stored()
+        raise ValueError(f"{path} must hold settings by name, as a run's config.json does")
+    return read_config(stored)
+
+
+def _yaml(text: str, path: Path) -> Any:
+    """Read YAML, of which JSON is a part.
+
+    Raises:
+        ModuleNotFoundError: PyYAML is not installed.
+        ValueError: the text is none.
+    """
+    try:
+        yaml = importlib.import_module("yaml")
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            f"reading {path} needs PyYAML; pip install pyyaml, or write it as .json"
+        ) from error
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
 
 
 def _usual_method(tasks: str | None, values: str | None) -> str:
@@ -268,18 +290,34 @@ def _with_settings(
     }
     unknown = [name for name in settings if name not in homes and name not in top]
     if unknown:
-        raise ValueError(
-            f"{own['method']} on {own['tasks']} with {own['values']} values has no setting "
-            f"{', '.join(unknown)}; it has {', '.join((*homes, *sorted(top)))}"
-        )
+        raise no_such_setting(Config(**own, **parts), unknown)
     for name, value in settings.items():
         value = tuple(value) if isinstance(value, list) else value
         if name in homes:
-            part = homes[name]
-            parts[part] = dataclasses.replace(parts[part], **{name: value})
+            part = parts[homes[name]]
+            if isinstance(getattr(part, name), float) and type(value) is int:
+                value = float(value)  # lam=1 means 1.0, also in files and comparisons
+            parts[homes[name]] = dataclasses.replace(part, **{name: value})
         else:
             own[name] = value
     return Config(**own, **parts)
+
+
+def no_such_setting(config: Config, names: Sequence[str]) -> ValueError:
+    """Return the error about settings that a method does not have."""
+    source = "exact values" if config.values == "exact" else "episodes"
+    return ValueError(
+        f"{config.method} on {config.tasks} with {source} has no setting {', '.join(names)}; it "
+        f"has {', '.join(config.settings())}"
+    )
+
+
+@cache
+def all_settings() -> frozenset[str]:
+    """Return the names of the settings of all methods, on all kinds of tasks."""
+    kinds = (*get_args(AlgSettings), *get_args(OuterSettings), Estimator, Network)
+    parts = (*kinds, ExactValues, Episodes, Simulation)
+    return frozenset(field.name for part in parts for field in dataclasses.fields(part))
 
 
 PARTS = ("alg", "outer", "estimator", "sampling", "network", "simulation")
@@ -389,11 +427,14 @@ def _from_format_1(stored: Mapping[str, Any]) -> dict[str, Any]:
     tuned_then = "cheetah/direction" if given["tasks"].startswith("ant/") else given["tasks"]
     usual = configure(method, tasks=tuned_then, values=values, outer=given.get("outer"))
     known = {**usual.stored(), **{k: v for k, v in given.items() if k in usual.settings()}}
+    del known["format"]
     if len(METHODS[method].rungs) == 1:
         known["data"] = METHODS[method].rungs[0]
     return {**known, "method": method, "tasks": given["tasks"], "values": values}
 
 
+_FORMAT_1 = frozenset(("method", "tasks", "iterations", "step_size", "distance", "delta", "seed"))
+"""What every stored configuration of format 1 held."""
 _EXACT_NAMES = {"joint": "joint_finetuned"}
 _SAMPLED_NAMES = {
     "maml": "lvc_maml",

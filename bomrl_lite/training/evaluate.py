@@ -1,15 +1,20 @@
-"""How good the policy of a run folder is, beside an untrained prior: rows, and how to show them."""
+"""How good the policy of a run folder is, beside an untrained prior: rows of a table."""
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 
-from bomrl_lite.training import exact_trainer as train
-from bomrl_lite.training import sampled_trainer as train_sampled
-from bomrl_lite.training.metrics import gap_rows
-from bomrl_lite.training.sampled_problem import adapted_returns
-from bomrl_lite.training.sampled_problem import make_problem as make_sampled_problem
+from torch import Tensor
 
-Row = dict[str, float | int | str]
+from bomrl_lite.training.episodes import EpisodesProblem, adapted_returns
+from bomrl_lite.training.exact import ExactProblem
+from bomrl_lite.training.metrics import gap_rows
+from bomrl_lite.training.problem import make_problem
+from bomrl_lite.training.state import MetaState
+from bomrl_lite.training.streams import seeded
+from bomrl_lite.training.trainer import load, start_state
+from bomrl_lite.types import Split
+
+EvaluationRow = dict[str, float | int | str]
 
 TITLES = {
     "gap": "mean gap to each task's optimum after k adaptations",
@@ -19,83 +24,98 @@ TITLES = {
 
 
 def evaluate_run(
-    run: Path, num_test_tasks: int, num_steps: int, num_episodes: int | None
-) -> list[Row]:
+    run: Path | str,
+    *,
+    num_test_tasks: int = 20,
+    num_steps: int = 3,
+    num_episodes: int | None = None,
+) -> list[EvaluationRow]:
     """Return one row per split, prior, task and number of adaptations.
 
     Args:
-        run: folder that a trainer wrote.
+        run: folder that the trainer wrote.
         num_test_tasks: held-out tasks.
         num_steps: adaptations, each on data of the policy before it.
-        num_episodes: of a sampled run: episodes per adaptation; None takes as many as in training.
+        num_episodes: episodes per adaptation; None takes as many as in training. With exact values
+            there are none.
+
+    Raises:
+        FileNotFoundError: no run there.
+        ValueError: ``num_episodes`` for a run with exact values.
     """
-    if is_sampled(run):
-        return _sampled_rows(run, num_test_tasks, num_steps, num_episodes)
-    return _exact_rows(run, num_test_tasks, num_steps)
+    config, state = load(run)
+    problem = make_problem(config)
+    priors = {"untrained": start_state(problem), config.method: state}
+    if isinstance(problem, ExactProblem):
+        if num_episodes is not None:
+            raise ValueError(
+                f"{run} was trained on exact values, which take no episodes: leave num_episodes out"
+            )
+        return list(_exact_rows(problem, priors, num_test_tasks, num_steps))
+    count = num_episodes or problem.sampling.num_episodes
+    return list(_episodes_rows(problem, priors, state, num_test_tasks, num_steps, count))
 
 
-def is_sampled(run: Path) -> bool:
-    """Tell whether a run folder was written by the trainer on samples."""
-    path = run / "config.json"
-    return path.exists() and "num_episodes" in json.loads(path.read_text())
-
-
-def as_table(rows: list[Row]) -> str:
-    """Lay out the mean gap, or else return, per split, prior and number of adaptations."""
+def mean_table(rows: list[EvaluationRow]) -> tuple[str, list[str], list[list[str]]]:
+    """Return title, header and cells: the mean gap, or else return, per split, prior and step."""
     column = next(name for name in TITLES if name in rows[0])
-    steps = sorted({row["step"] for row in rows})
-    header = f"{'tasks':<8}{'prior':<20}" + "".join(f"{f'k = {k}':>9}" for k in steps)
-    lines = [TITLES[column], header]
+    steps = sorted({row["step"] for row in rows}, key=int)
+    cells = []
     for split, prior in dict.fromkeys((row["split"], row["prior"]) for row in rows):
         mine = [row for row in rows if (row["split"], row["prior"]) == (split, prior)]
-        values = [[row[column] for row in mine if row["step"] == k] for k in steps]
-        cells = "".join(f"{sum(map(float, value)) / len(value):>9.4f}" for value in values)
-        lines.append(f"{split:<8}{prior:<20}{cells}")
-    return "\n".join(lines)
+        values = [[float(row[column]) for row in mine if row["step"] == k] for k in steps]
+        means = [f"{sum(value) / len(value):.4f}" for value in values]
+        cells.append([str(split), str(prior), *means])
+    return TITLES[column], ["tasks", "prior", *(f"k = {k}" for k in steps)], cells
 
 
-def _exact_rows(run: Path, num_test_tasks: int, num_steps: int) -> list[Row]:
-    """Return the gap to every task's optimum."""
-    config, state = train.load(run)
-    problem = train.make_problem(config)
-    exact = {"policy": problem.policy, "gamma": problem.distribution.gamma}
-    generator = train.seeded(config.seed, stream=2)
-    held_out = problem.distribution.sample(num_test_tasks, generator, "test")
-    priors = {"untrained": train.start_state(config, problem).phi, config.method: state.phi}
-    rows = []
-    for split, tasks in (("train", problem.tasks), ("test", held_out)):
-        for prior, phi in priors.items():
-            labels = {"split": split, "prior": prior}
-            rows += gap_rows(
-                phi, tasks, problem.adaptation, num_steps=num_steps, labels=labels, **exact
-            )
-    return rows
-
-
-def _sampled_rows(
-    run: Path, num_test_tasks: int, num_steps: int, num_episodes: int | None
-) -> list[Row]:
-    """Return the return on as many training tasks as on held-out ones."""
-    config, state = train_sampled.load(run)
-    problem = make_sampled_problem(config)
-    priors = {"untrained": train_sampled.start_state(config, problem).phi, config.method: state.phi}
-    rows = []
-    for split in ("train", "test"):
-        for prior, phi in priors.items():
-            generator = train.seeded(config.seed, stream=2)
-            tasks = problem.tasks.sample(num_test_tasks, generator, split)
-            returns = adapted_returns(
-                phi,
+def _exact_rows(
+    problem: ExactProblem, priors: dict[str, MetaState], num_test_tasks: int, num_steps: int
+) -> Iterator[EvaluationRow]:
+    """Yield the gap to every task's optimum."""
+    generator = seeded(problem.config.seed, "evaluation")
+    held_out = problem.family.sample(num_test_tasks, generator, "test")
+    for split, tasks in (("train", problem.training_tasks), ("test", held_out)):
+        for prior, state in priors.items():
+            yield from gap_rows(
+                state.phi,
                 tasks,
-                problem,
-                generator,
+                problem.adaptation,
+                policy=problem.policy,
+                gamma=problem.gamma,
                 num_steps=num_steps,
-                num_episodes=num_episodes or config.num_episodes,
-                moments=state.moments,
+                labels={"split": split, "prior": prior},
             )
-            rows += [
-                {"split": split, "prior": prior, "task": task, "step": step, "return": value}
-                for task, values in enumerate(returns.tolist())
-                for step, value in enumerate(values)
-            ]
-    return rows
+
+
+def _episodes_rows(
+    problem: EpisodesProblem,
+    priors: dict[str, MetaState],
+    trained: MetaState,
+    num_test_tasks: int,
+    num_steps: int,
+    num_episodes: int,
+) -> Iterator[EvaluationRow]:
+    """Yield the return on as many training tasks as on held-out ones."""
+
+    def returns_of(state: MetaState, split: str) -> Tensor:
+        generator = seeded(problem.config.seed, "evaluation")  # all priors meet the same tasks
+        return adapted_returns(
+            state.phi,
+            problem.family.sample(
+                num_test_tasks, generator, "test" if split == "test" else "train"
+            ),
+            problem,
+            generator,
+            num_steps=num_steps,
+            num_episodes=num_episodes,
+            moments=trained.moments,  # the untrained prior looks through the trained one's lens
+        )
+
+    splits: tuple[Split, ...] = ("train", "test")
+    for split in splits:
+        for prior, state in priors.items():
+            for task, values in enumerate(returns_of(state, split).tolist()):
+                for step, value in enumerate(values):
+                    labels: EvaluationRow = {"split": split, "prior": prior, "task": task}
+                    yield {**labels, "step": step, "return": value}

@@ -38,6 +38,7 @@ from bomrl_lite.course import plots
 from bomrl_lite.course.experiments import laboratory
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source, stored_table
+from bomrl_lite.course.statistics import paired_difference
 from bomrl_lite.methods import METHODS
 from bomrl_lite.policies.networks import over_states
 from bomrl_lite.rollout.collect import collect, repeat
@@ -310,7 +311,7 @@ rows = {}
 for step in (1, 2, 3):
     judged = comparison[comparison["step"] == step]
     for method, baseline in (("promp", "maml"), ("bomrl", "maml"), ("bomrl", "promp")):
-        rows[f"{method} over {baseline}", step] = plots.paired_difference(judged, method, baseline)
+        rows[f"{method} over {baseline}", step] = paired_difference(judged, method, baseline)
 leads = pd.DataFrame(rows).T.rename_axis(["lead of", "adaptations"])
 for (name, step), lead in leads.iterrows():
     record(f"stored_lead_{name.replace(' ', '_')}_{step}", lead["mean"], "return")

@@ -50,6 +50,7 @@ from bomrl_lite.course.bench import sampled as sampled_bench
 from bomrl_lite.course.memory import peak_bytes
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source, stored_table
+from bomrl_lite.course.statistics import paired_difference
 from bomrl_lite.solvers.implicit import is_solved
 from bomrl_lite.solvers.linear import add_scaled, dense_matrix, flatten, norm, unflatten
 from bomrl_lite.solvers.maximize import ascend
@@ -1138,7 +1139,7 @@ leads = {}
 for count in sorted(set(matched["episodes"])):
     part_of = matched[matched["episodes"] == count]
     for baseline in ("maml", "promp"):
-        leads[count, baseline] = plots.paired_difference(part_of, "bomrl", baseline)
+        leads[count, baseline] = paired_difference(part_of, "bomrl", baseline)
 pd.DataFrame(leads).T.rename_axis(["episodes", "over"]).round(2)
 
 # %%

@@ -14,10 +14,8 @@ from bomrl_lite.course.plots.curves import (
     training_curves,
 )
 from bomrl_lite.course.plots.estimators import (
-    bias_and_deviation,
     laboratory_figure,
     q_gradient_figure,
-    q_gradient_tradeoff,
 )
 from bomrl_lite.course.plots.experiments import draw as draw_experiment
 from bomrl_lite.course.plots.geometry import (
@@ -53,8 +51,6 @@ from bomrl_lite.course.plots.sampled import (
     METHOD_LABELS,
     ascent_fields,
     draw_walks,
-    interquartile_mean,
-    paired_difference,
     sampled_training_curves,
 )
 from bomrl_lite.course.plots.style import GOLD, ICE, INK, LABELS, PRIORS, VALUES, WATER, use_style
@@ -74,7 +70,6 @@ __all__ = [
     "adaptation_paths",
     "adapted_lake",
     "ascent_fields",
-    "bias_and_deviation",
     "bilevel_picture",
     "bound_along_line",
     "check_clips",
@@ -98,17 +93,14 @@ __all__ = [
     "gap_over_tasks",
     "hypergradient_error",
     "implicit_function_picture",
-    "interquartile_mean",
     "laboratory_figure",
     "ladder_errors",
     "last_values",
     "lead_table",
     "meta_learning_picture",
-    "paired_difference",
     "plt",
     "proof_steps",
     "q_gradient_figure",
-    "q_gradient_tradeoff",
     "read_runs",
     "reduction_errors",
     "return_over_step_size",

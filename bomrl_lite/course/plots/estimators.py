@@ -84,60 +84,6 @@ def laboratory_figure(
     return figure
 
 
-def bias_and_deviation(
-    frame: pd.DataFrame, episodes: Sequence[int] = (20, 200, 2000), quantity: str = "curvature"
-) -> Figure:
-    """Draw the bias of every estimator over its standard deviation, with lines of equal error.
-
-    One small mark per problem instance, a large one at their median.
-
-    Args:
-        frame: rows of the experiment ``laboratory``.
-        episodes: batch sizes, one column of panels each.
-        quantity: curvature or meta-gradient.
-    """
-    chosen = _where(frame, quantity=quantity)
-    problems = list(dict.fromkeys(chosen["problem"]))
-    shape = (len(problems), len(episodes))
-    figure, axes = plt.subplots(
-        *shape,
-        figsize=(1.8 + 2.2 * shape[1], 0.6 + 2.3 * shape[0]),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-    )
-    there = set(chosen["estimator"]) - {"first order"}
-    names = [name for name in LOOKS if name in there]
-    drawn = chosen[chosen["episodes"].isin(episodes) & chosen["estimator"].isin(names)]
-    limits = [(0.6 * drawn[c].min(), 1.7 * drawn[c].max()) for c in ("deviation", "bias")]
-    for row, problem in zip(axes, problems, strict=True):
-        for ax, size in zip(row, episodes, strict=True):
-            part = _where(chosen, problem=problem, episodes=size)
-            _equal_errors(ax)
-            for name in names:
-                mine, (colour, dash, marker) = _where(part, estimator=name), LOOKS[name]
-                x, y = (mine[column].to_numpy(float) for column in ("deviation", "bias"))
-                ax.plot(x, y, marker, ls="", color=colour, ms=3, alpha=0.45)
-                face = "white" if dash == "--" else colour
-                big = {"ls": "", "ms": 8, "mfc": face, "mec": colour, "mew": 1.5}
-                ax.plot(np.median(x), np.median(y), marker, **big)
-            ax.set(xscale="log", yscale="log", xlim=limits[0], ylim=limits[1])
-        row[0].set_ylabel(f"{problem}\nbias, relative", fontsize=9)
-    for ax, size in zip(axes[0], episodes, strict=True):
-        ax.set_title(f"{size} episodes")
-    for ax in axes[-1]:
-        ax.set_xlabel("standard deviation, relative", fontsize=9)
-    handles = []
-    for name in names:
-        colour, dash, marker = LOOKS[name]
-        face = "white" if dash == "--" else colour
-        look = {"ls": "", "marker": marker, "ms": 7, "mec": colour, "mfc": face, "mew": 1.5}
-        handles.append(Line2D([], [], label=NAMES.get(name, name), **look))
-    handles.append(Line2D([], [], color=INK, lw=0.8, ls=":", label="equal error"))
-    figure.legend(handles=handles, loc="outside right center", fontsize=8)
-    return figure
-
-
 def q_gradient_figure(frame: pd.DataFrame, lam: float = 2.0) -> Figure:
     """Draw the error of the hypergradient with the sampled grad Q, over its error without.
 
@@ -173,43 +119,6 @@ def q_gradient_figure(frame: pd.DataFrame, lam: float = 2.0) -> Figure:
     for ax in axes[-1]:
         ax.set_xlabel(r"truncation $\tau$ of causes")
     handles = [_handle(name, *VALUES[name]) for name in names]
-    handles.append(Line2D([], [], color=INK, lw=1, ls=":", label="the term dropped"))
-    figure.legend(handles=handles, loc="outside right center", fontsize=8)
-    return figure
-
-
-def q_gradient_tradeoff(
-    frame: pd.DataFrame, problem: str, estimator: str = "exact V", lam: float = 2.0
-) -> Figure:
-    """Draw bias, deviation and error of the sampled term through Q over its truncation.
-
-    Args:
-        frame: rows of the experiment ``q_gradient``.
-        problem: one of its problems.
-        estimator: one of its estimators.
-        lam: weight of the distance.
-    """
-    chosen = _where(frame, problem=problem, estimator=estimator, lam=lam)
-    sizes = list(dict.fromkeys(chosen["episodes"]))
-    figure, axes = plt.subplots(
-        1, len(sizes), figsize=(2.6 + 2.1 * len(sizes), 2.8), sharey=True, squeeze=False
-    )
-    looks = {
-        "bias": ("#d55e00", "-", "s"),
-        "deviation": ("#0173b2", "-", "o"),
-        "error": (INK, "-", ""),
-    }
-    for ax, size in zip(axes[0], sizes, strict=True):
-        part = _where(chosen, episodes=size)
-        ax.axhline(1, color=INK, lw=1, ls=":")
-        for column, look in looks.items():
-            _line(part, "trace", column, look, ax)
-        ax.set(yscale="log", xlabel=r"truncation $\tau$ of causes", title=f"{size} episodes")
-        ax.set_xticks(sorted(set(part["trace"])))
-    axes[0, 0].set_ylabel("relative to the exact term")
-    labels = {"deviation": "standard deviation"}
-    handles = [_handle(labels.get(name, name), *look) for name, look in looks.items()]
-    handles.append(_hollow())
     handles.append(Line2D([], [], color=INK, lw=1, ls=":", label="the term dropped"))
     figure.legend(handles=handles, loc="outside right center", fontsize=8)
     return figure
@@ -260,13 +169,6 @@ def _root_guide(part: pd.DataFrame, ax: Axes) -> None:
     first = _where(part, episodes=sizes[0])["deviation"].to_numpy(float)
     first = first[first > 0].min()
     ax.plot(sizes, 0.6 * first * np.sqrt(sizes[0] / sizes), color=INK, lw=1, ls=(0, (1, 2)))
-
-
-def _equal_errors(ax: Axes) -> None:
-    """Draw where bias^2 + deviation^2 is the same: at 0.1, 1 and 10."""
-    angle = np.linspace(0.002, np.pi / 2 - 0.002, 200)
-    for error in (0.1, 1.0, 10.0):
-        ax.plot(error * np.cos(angle), error * np.sin(angle), color=INK, lw=0.8, ls=":", zorder=0)
 
 
 def _hollow() -> Line2D:

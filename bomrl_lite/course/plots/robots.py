@@ -17,8 +17,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
-from bomrl_lite.course.plots.sampled import paired_difference
 from bomrl_lite.course.plots.style import INK
+from bomrl_lite.course.statistics import paired_difference
 from bomrl_lite.tasks.locomotion import FAMILIES
 
 ARM_COLOURS = {
