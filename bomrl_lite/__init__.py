@@ -38,7 +38,6 @@ from bomrl_lite.adaptation.objective import (
 from bomrl_lite.adaptation.reductions import (
     natural_gradient_step,
     policy_gradient_step,
-    ppo_penalty_objective,
     smooth_clip_objective,
 )
 from bomrl_lite.adaptation.solve import adapt, adapt_to_task, solved_adaptation
@@ -189,7 +188,6 @@ __all__ = [
     "policy_gradient_step",
     "policy_return",
     "policywise_hypergradient",
-    "ppo_penalty_objective",
     "q_values",
     "region_adaptation",
     "require_solved",

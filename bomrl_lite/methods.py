@@ -23,10 +23,15 @@ from bomrl_lite.adaptation.head import head_adaptation
 from bomrl_lite.adaptation.natural import natural_adaptation, region_adaptation
 from bomrl_lite.adaptation.objective import surrogate_objective
 from bomrl_lite.adaptation.reductions import smooth_clip_surrogate
-from bomrl_lite.adaptation.solve import solved_adaptation
-from bomrl_lite.policies.networks import at_samples
+from bomrl_lite.adaptation.solve import (
+    linearised_objective,
+    matrix_free_solver,
+    penalised_objective,
+    solved_adaptation,
+)
+from bomrl_lite.policies.at_samples import PolicyAtSamples
 from bomrl_lite.rollout.data import SAMPLE_FUNCTIONS, SampleBatch, policy_at
-from bomrl_lite.types import Params, Policy, TabularPolicy
+from bomrl_lite.types import Params, Policy
 
 AlgName = Literal["none", "gradient", "head", "natural", "region", "solved"]
 
@@ -58,23 +63,15 @@ def make_alg(name: AlgName, policy: Policy, dials: dict[str, Any]) -> Alg:
         policy: over observations.
         dials: fields of a configuration by name; those that the Alg does not have are left out.
     """
-    causes = {"trace": dials["causal_trace"]}  # not the trace of the advantage estimate
-    rung = bind(SAMPLE_FUNCTIONS[dials["data"]], {**dials, **causes, "policy": policy})
+    rung = bind(SAMPLE_FUNCTIONS[dials["data"]], {**dials, "policy": policy})
     names = policy.head if dials["parameters"] == "head" else ()
 
     def alg(phi: Params, batch: SampleBatch) -> Adapted:
-        observations, actions = batch.observations.flatten(0, 1), batch.actions.flatten(0, 1)
         here = {
             **dials,
             "max_iterations": dials["inner_iterations" if name == "solved" else "cg_iterations"],
             "names": names,
-            "policy": policy if name == "head" else policy_at(batch, policy),
-            "observations": observations,
-            "actions": actions,
-            "policy_at": lambda stride: at_samples(
-                policy, observations[::stride], actions[::stride]
-            ),
-            "distribution": lambda p, stride: policy.distribution(p, observations[::stride]),
+            "policy": policy_at(batch, policy),
         }
         return bind(_ALGS[name], here)(phi, partial(rung, batch=batch))
 
@@ -91,12 +88,11 @@ def _solved(
     phi: Params,
     data_of: Callable[..., Any],
     *,
-    policy: Any,
+    policy: PolicyAtSamples,
     distance: str,
     lam: float,
     ridge: float,
     distance_stride: int,
-    policy_at: Callable[[int], TabularPolicy],
     surrogate: SurrogateName,
     names: tuple[str, ...],
     max_iterations: int,
@@ -105,20 +101,19 @@ def _solved(
     """Read the names of a configuration: D^2 with a ridge, and one of three surrogates."""
     base = DISTANCES[distance]
     if distance_stride > 1:
-        base = over_every(distance_stride, base, policy_at(distance_stride))
-    return solved_adaptation(
-        phi,
-        data_of,
-        policy=policy,
-        distance=add_distances((1.0, base), (ridge / 2, d3)) if ridge > 0 else base,
-        lam=lam,
-        surrogate=smooth_clip_surrogate if surrogate == "smooth_clip" else surrogate_objective,
-        linear=surrogate == "linear",
-        names=names,
-        dense=False,
-        max_iterations=max_iterations,
-        cg_iterations=cg_iterations,
-    )
+        base = over_every(distance_stride, base, policy.every(distance_stride))
+    total = add_distances((1.0, base), (ridge / 2, d3)) if ridge > 0 else base
+    if surrogate == "linear":
+        objective = linearised_objective(
+            data_of, policy=policy, distance=total, lam=lam, names=names
+        )
+    else:
+        promised = smooth_clip_surrogate if surrogate == "smooth_clip" else surrogate_objective
+        objective = penalised_objective(
+            data_of, policy=policy, distance=total, lam=lam, surrogate=promised
+        )
+    solver = matrix_free_solver(max_iterations=max_iterations, cg_iterations=cg_iterations)
+    return solved_adaptation(phi, objective, names=names, solver=solver)
 
 
 _ALGS: dict[str, Callable[..., Adapted]] = {

@@ -292,7 +292,7 @@ def _step(problem: Problem, estimator: Estimator, batch: SampleBatch) -> Adapted
     sampled = problem.sampled
     dials = {"batch": batch, "policy": sampled}
     if estimator.rung in ("q_gradient", "full"):
-        dials |= {"gamma": problem.gamma, "trace": estimator.trace}
+        dials |= {"gamma": problem.gamma, "causal_trace": estimator.trace}
     data_of = partial(SAMPLE_FUNCTIONS[estimator.rung], **dials)
     step_size = problem.step_size * problem.unit
     return gradient_adaptation(

@@ -132,7 +132,7 @@ def sampled_part(
     Returns:
         A gradient in the logits, [S, A].
     """
-    dials = {"policy": problem.sampled, "gamma": problem.gamma, "trace": trace}
+    dials = {"policy": problem.sampled, "gamma": problem.gamma, "causal_trace": trace}
     pairs = (batch.observations * weight.shape[-1] + batch.actions).flatten()
     if counted:
         visits = torch.zeros_like(weight).flatten().index_add(0, pairs, batch.weights.flatten())
