@@ -26,6 +26,13 @@ def repeat(params: Params, num_tasks: int) -> Params:
     """Give every leaf a leading N of ``num_tasks`` views: parameters that all tasks share.
 
     Gradients of the N copies sum in the one they came from.
+
+    Args:
+        params: of one policy.
+        num_tasks: N >= 1.
+
+    Raises:
+        ValueError: no task.
     """
     if num_tasks < 1:
         raise ValueError(f"num_tasks must be at least 1, got {num_tasks}")
@@ -100,13 +107,13 @@ def _act(
     policy: Policy, params: Params, observations: Tensor, generator: torch.Generator, step: int
 ) -> tuple[Tensor, Tensor]:
     """Draw one action of each episode; returns it and its log-probability."""
-    chances = torch.func.vmap(policy.distribution)(params, observations)
-    for leaf in cast("tuple[Tensor, ...]", chances):
+    distribution = torch.func.vmap(policy.distribution)(params, observations)
+    for leaf in cast("tuple[Tensor, ...]", distribution):
         # -inf is the log-probability of a forbidden action.
         _check_finite("action distribution", leaf.masked_fill(leaf.isneginf(), 0.0), step)
-    actions = chances.sample(generator)
+    actions = distribution.sample(generator)
     _check_finite("action", actions, step)
-    return actions, chances.log_prob(actions)
+    return actions, distribution.log_prob(actions)
 
 
 def _where(alive: Tensor, value: Tensor, other: Tensor) -> Tensor:
@@ -135,7 +142,7 @@ def _check_finite(what: str, values: Tensor, step: int | None, of: str = "") -> 
     finite = torch.isfinite(values)
     if finite.all():
         return
-    where = torch.nonzero(~finite)[0].tolist()
+    where = [int(i) for i in torch.nonzero(~finite)[0]]
     when = "" if step is None else f" of step {step}"
     raise FloatingPointError(
         f"{what}{of}{when} at {where} is {values[tuple(where)].item()}; {ADVICE[what]}"
