@@ -7,11 +7,12 @@ import subprocess
 import sys
 
 import pytest
-from bomrl_lite.training.sampled_trainer import load_policy
 
 from bomrl_lite import __main__ as cli
 from bomrl_lite.course import commands, plots
-from bomrl_lite.training.evaluate import is_sampled
+from bomrl_lite.methods import METHODS
+from bomrl_lite.training.config import configure
+from bomrl_lite.training.policy_file import load_policy
 
 
 def command(*arguments: object, **kind) -> subprocess.CompletedProcess[str]:
@@ -210,21 +211,68 @@ def test_mistakes_of_compare_are_told(runs, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "command"),
+    ("given", "expected"),
     [
-        (["train", "--tasks", "navigation/circle"], "train-sampled"),
-        (["train", "--method", "promp", "--tasks=navigation/corners"], "train-sampled"),
-        (["train", "--tasks", "frozen_lake/holes-4x4"], "train"),
-        (["train", "--tasks", "frozen_lake/holes-4x4", "--num-episodes", "5"], "train-sampled"),
-        (["train", "--num-episodes=5"], "train-sampled"),
-        (["train", "--tasks", "ant/velocity"], "train-sampled"),
-        (["train"], "train"),
-        (["train", "--out", "navigation/circle"], "train"),
-        (["evaluate", "--tasks", "navigation/circle"], "evaluate"),
+        (["--tasks", "navigation/circle"], ("bomrl_natural", "navigation/circle", "episodes")),
+        (["--method", "promp"], ("promp", "navigation/circle", "episodes")),
+        (["--method", "bomrl"], ("bomrl", "frozen_lake/holes-4x4", "exact")),
+        (["--method=promp", "--tasks=ant/velocity"], ("promp", "ant/velocity", "episodes")),
+        (["--tasks", "frozen_lake/holes-4x4"], ("maml", "frozen_lake/holes-4x4", "exact")),
+        (
+            ["--tasks", "frozen_lake/holes-4x4", "--values", "episodes", "--method", "promp"],
+            ("promp", "frozen_lake/holes-4x4", "episodes"),
+        ),
+        (["--out", "navigation/circle"], ("maml", "frozen_lake/holes-4x4", "exact")),
     ],
 )
-def test_train_knows_which_tasks_can_only_be_sampled(given, command):
-    assert cli.route(given) == [command, *given[1:]]
+def test_train_knows_the_natural_tasks_and_values_of_a_method(given, expected):
+    config = cli.chosen_config(given)
+    assert (config.method, config.tasks, config.values) == expected
+
+
+def test_a_stored_configuration_is_where_train_starts_and_flags_override_it(tmp_path):
+    config = configure("promp", step_size=0.1, seed=4)
+    (tmp_path / "config.json").write_text(json.dumps(config.stored()))
+    given = ["--config", str(tmp_path / "config.json")]
+    assert cli.chosen_config(given) == config
+    assert cli.chosen_config([*given, "--tasks", "navigation/square"]) == config.replace(
+        tasks="navigation/square"
+    )
+    (tmp_path / "own.yaml").write_text("method: promp\nstep_size: 0.1\nseed: 4\n")
+    assert cli.chosen_config(["--config", str(tmp_path / "own.yaml")]) == config
+    run = tmp_path / "run"
+    small = ["--iterations", 1, "--num-tasks", 2, "--num-episodes", 2, "--horizon", 3]
+    done = command("train", *given, *small, "--seed", 5, "--out", run)
+    assert done.returncode == 0, done.stderr
+    stored = json.loads((run / "config.json").read_text())
+    assert (stored["step_size"], stored["seed"], stored["horizon"]) == (0.1, 5, 3)
+    for text, words in (("[1]", "settings by name"), ("{", "cannot be read"), ('{"lr": 1}', "lr")):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(ValueError, match=words):
+            cli.chosen_config(["--config", str(tmp_path / "bad.json")])
+
+
+def test_a_setting_that_the_method_does_not_have_is_refused_with_those_it_has():
+    done = command("train", "--method", "promp", "--lam", "5")
+    assert done.returncode == 2
+    assert "promp on navigation/circle with episodes has no setting lam; it has" in done.stderr
+    assert "step_size" in done.stderr
+
+
+def test_help_shows_the_defaults_of_the_method_on_the_chosen_tasks():
+    shown = command("train", "--method", "promp", "--tasks", "cheetah/direction", "--help").stdout
+    text = " ".join(shown.replace("│", " ").split())
+    assert "--step-size FLOAT" in text
+    assert "(default: 64 64)" in text
+    assert "--lam " not in text
+
+
+def test_the_table_of_methods_names_alg_rung_outer_update_and_source():
+    shown = command("methods").stdout
+    line = next(line for line in shown.splitlines() if line.startswith("promp "))
+    for word in ("GradientStep", "frozen", "Epochs", "episodes", "1810.06784"):
+        assert word in line
+    assert all(any(line.startswith(name + " ") for line in shown.splitlines()) for name in METHODS)
 
 
 def test_a_sampled_run_is_trained_evaluated_and_its_folder_says_so(tmp_path, capsys, monkeypatch):
@@ -234,7 +282,7 @@ def test_a_sampled_run_is_trained_evaluated_and_its_folder_says_so(tmp_path, cap
     monkeypatch.setattr("sys.argv", ["bomrl_lite", "train", *dials, "--out", str(run)])
     assert cli.main() == 0
     assert "2/2" in capsys.readouterr().out
-    assert is_sampled(run)
+    assert json.loads((run / "config.json").read_text())["values"] == "episodes"
     ask = ["--num-test-tasks", "3", "--num-steps", "2", "--num-episodes", "1"]
     monkeypatch.setattr("sys.argv", ["bomrl_lite", "evaluate", str(run), *ask])
     assert cli.main() == 0
