@@ -8,7 +8,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import gymnasium
 import numpy as np
@@ -23,9 +22,10 @@ from bomrl_lite.policies.networks import gaussian_mlp
 from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
 from bomrl_lite.tasks.robot_goals import sample_signs
-from bomrl_lite.training.sampled_config import SampledConfig
-from bomrl_lite.training.sampled_problem import adapted_returns, make_problem
-from bomrl_lite.training.sampled_trainer import meta_step, meta_train, start_state
+from bomrl_lite.training.config import Config, configure
+from bomrl_lite.training.episodes import adapted_returns, episodes_problem
+from bomrl_lite.training.state import MetaState
+from bomrl_lite.training.trainer import meta_step, meta_train, start_state
 
 STEPS = 100
 """Steps of the environment in one window of time."""
@@ -88,16 +88,15 @@ def meta_iterations() -> Iterator[Figure]:
         ("BO-MRL head", "bomrl_head", 1.35),
         ("MAML-TRPO", "trpo_maml", 1.45),
         ("ProMP", "promp", 1.45),
-        ("BO-MRL, all parameters", "bomrl", 2.0),
+        ("BO-MRL, all parameters", "bomrl_natural", 2.0),
     ):
-        config = _training(method, num_tasks=20)
-        problem = make_problem(config)
-        state = start_state(config, problem)
-        meta_step(state, config, problem)
+        problem = episodes_problem(_training(method, num_tasks=20))
+        state = start_state(problem)
+        meta_step(state, problem)
         ratios = []
         for _ in range(3):
             with _PhysicsClock() as physics:
-                whole = cpu_seconds(lambda s=state, c=config, p=problem: meta_step(s, c, p))
+                whole = cpu_seconds(partial(meta_step, state, problem))
             ratios.append(whole / physics.seconds)
         yield Figure(f"cheetah meta-iteration over its physics, {label}", min(ratios), "ratio", bar)
 
@@ -105,9 +104,9 @@ def meta_iterations() -> Iterator[Figure]:
 def running_learnt() -> Iterator[Figure]:
     """Train BO-MRL on HalfCheetah direction; CPU-seconds, and minus the return after one step."""
     config = _training("bomrl_head", num_tasks=4, iterations=30)
-    kept = []
+    kept: list[MetaState] = []
     seconds = cpu_seconds(lambda: kept.append(meta_train(config)))
-    state, problem = kept[0], make_problem(config)
+    state, problem = kept[0], episodes_problem(config)
     tasks, generator = sample_signs(4, _seeded()), _seeded()
     returns = adapted_returns(state.phi, tasks, problem, generator, moments=state.moments).mean(0)
     name = "HalfCheetah direction, BO-MRL head, 0.48 M steps"
@@ -143,11 +142,11 @@ def on_a_gpu() -> Iterator[Figure]:
     times = {}
     for backend in ("warp", "mujoco"):
         torch.set_num_threads(2)
-        config = _training("bomrl_head", num_tasks=205, backend=backend)
-        problem = make_problem(config)
-        state = start_state(config, problem)
-        meta_step(state, config, problem)
-        times[backend] = _device_seconds(lambda s=state, c=config, p=problem: meta_step(s, c, p))
+        config = _training("bomrl_head", num_tasks=205).replace(backend=backend)
+        problem = episodes_problem(config)
+        state = start_state(problem)
+        meta_step(state, problem)
+        times[backend] = _device_seconds(partial(meta_step, state, problem))
     torch.set_num_threads(1)
     ratio = times["warp"] / times["mujoco"]
     yield Figure("GPU, meta-iteration of 4100 robots over 2 CPU cores", ratio, "ratio", 0.1)
@@ -175,9 +174,14 @@ def _seeded() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def _training(method: str, **fields: Any) -> SampledConfig:
-    base = {"tasks": "cheetah/direction", "num_episodes": 20, "diagnose_every": 10000}
-    return SampledConfig(method=method, **base, **fields)  # pyright: ignore[reportArgumentType]
+def _training(method: str, *, num_tasks: int, iterations: int = 50) -> Config:
+    return configure(
+        method,
+        tasks="cheetah/direction",
+        num_tasks=num_tasks,
+        iterations=iterations,
+        diagnose_every=10000,
+    )
 
 
 def _simulator(

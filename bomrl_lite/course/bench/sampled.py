@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,16 +23,15 @@ from bomrl_lite.adaptation.solve import (
 )
 from bomrl_lite.course.bench.figure import Figure, cpu_seconds, ratio_of
 from bomrl_lite.course.experiments.inner_steps import inner_steps
-from bomrl_lite.course.experiments.setting import Scale
 from bomrl_lite.policies.networks import gaussian_mlp
 from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.rollout.data import SampleBatch, frozen_samples, policy_at, sample_batch
 from bomrl_lite.solvers.linear import add_scaled, dot, norm, scale
 from bomrl_lite.tasks import make_tasks
-from bomrl_lite.training.objective import Objective
-from bomrl_lite.training.sampled_config import SampledConfig
-from bomrl_lite.training.sampled_problem import collect_all, make_problem
-from bomrl_lite.training.sampled_trainer import meta_step, meta_train, start_state
+from bomrl_lite.training.config import Config, configure
+from bomrl_lite.training.episodes import collect_all, episodes_problem
+from bomrl_lite.training.objective import EpisodesObjective
+from bomrl_lite.training.trainer import meta_step, meta_train, start_state
 from bomrl_lite.types import Params, Policy
 
 SampledAlg = Callable[[Params], Adapted]
@@ -41,18 +39,16 @@ SampledAlg = Callable[[Params], Adapted]
 
 def iteration_times() -> Iterator[Figure]:
     """Time one whole meta-iteration, collecting included, after two to warm up."""
-    large = {"num_episodes": 20, "horizon": 100, "hidden": (64, 64), "diagnose_every": 1000}
-    tabular = {"tasks": "frozen_lake/holes-4x4", "horizon": 10, "diagnose_every": 1000}
     for name, config, bar in (
-        ("navigation, MAML-TRPO, 20 x 20 x 100", SampledConfig(method="trpo_maml", **large), 1.2),
-        ("navigation, MAML, 20 x 20 x 100", SampledConfig(method="maml", **large), None),
-        ("navigation, ProMP, 20 x 20 x 100", SampledConfig(method="promp", **large), None),
-        ("navigation, BO-MRL B, 20 x 20 x 100", SampledConfig(method="bomrl", **large), None),
-        ("Frozen Lake, MAML, 20 x 20 x 10", SampledConfig(method="maml", **tabular), 0.2),
+        ("navigation, MAML-TRPO, 20 x 20 x 100", _navigation("trpo_maml"), 1.2),
+        ("navigation, MAML, 20 x 20 x 100", _navigation("lvc_maml"), None),
+        ("navigation, ProMP, 20 x 20 x 100", _navigation("promp"), None),
+        ("navigation, BO-MRL B, 20 x 20 x 100", _navigation("bomrl_natural"), None),
+        ("Frozen Lake, MAML, 20 x 20 x 10", _lakes("lvc_maml"), 0.2),
     ):
-        problem = make_problem(config)
-        state = start_state(config, problem)
-        step = partial(meta_step, state, config, problem)
+        problem = episodes_problem(config)
+        state = start_state(problem)
+        step = partial(meta_step, state, problem)
         for _ in range(2):
             step()
         seconds = min(cpu_seconds(step) for _ in range(5))
@@ -83,7 +79,7 @@ def recipe_errors() -> Iterator[Figure]:
 
 def recipe_memory() -> Iterator[Figure]:
     """Divide the peak memory of a sampled hypergradient at 100 inner steps by that at 1."""
-    rows = list(inner_steps(0, Scale(), None))
+    rows = list(inner_steps(0))
     for way, bar in (("implicit", 1.1), ("unrolled", None)):
         memory = {row["steps"]: float(row["megabytes"]) for row in rows if row["way"] == way}
         name = f"{way} hypergradient on samples, peak memory, 100 to 1"
@@ -92,44 +88,30 @@ def recipe_memory() -> Iterator[Figure]:
 
 def batching_gain() -> Iterator[Figure]:
     """Divide the time of a vmapped meta-gradient over 20 tasks by that of a loop."""
-    configs = (
-        SampledConfig(method="maml", num_episodes=2),
-        SampledConfig(method="bomrl", num_episodes=2),
-        SampledConfig(method="maml", num_episodes=20),
-    )
-    for config in configs:
-        method, episodes = config.method, config.num_episodes
-        problem = make_problem(config)
-        state = start_state(config, problem)
-        tasks = problem.tasks.sample(20, state.generator, "train")
-        collected = collect_all(state.phi, tasks, problem, state.generator)
-        objective = Objective(problem, collected, state.phi, 0.0)
-
-        def one(
-            before: SampleBatch, after: SampleBatch, objective: Objective = objective
-        ) -> Params:
-            problem = objective.problem
-            dials = {"alg": problem.alg, "outer": objective.outer, "policy": problem.policy}
-            return sampled_meta_gradient(objective.old, (before,), after, **dials)[0]
-
+    for method, episodes, bar in (
+        ("lvc_maml", 2, 0.25),
+        ("bomrl_natural", 2, None),
+        ("lvc_maml", 20, None),
+    ):
+        problem = episodes_problem(configure(method, num_episodes=episodes))
+        state = start_state(problem)
+        collected = collect_all(state.phi, problem.draw(state.generator), problem, state.generator)
+        objective = EpisodesObjective(problem, collected, state.phi, 0.0)
         pairs = (collected.before[0], collected.after)
-        singles = [tuple(SampleBatch(*(x[i] for x in b)) for b in pairs) for i in range(20)]
-
-        def batched(one: Any = one, pairs: Any = pairs) -> Any:
-            return vmap(one)(*pairs)
-
-        def looped(one: Any = one, singles: Any = singles) -> Any:
-            return [one(*pair) for pair in singles]
-
-        ratio = ratio_of(batched, looped, rounds=7)
-        bar = 0.25 if (method, episodes) == ("maml", 2) else None
+        singles = [[SampleBatch(*(x[i] for x in batch)) for batch in pairs] for i in range(20)]
+        one = partial(_meta_gradient, objective)
+        ratio = ratio_of(
+            partial(vmap(one), *pairs),
+            lambda one=one, singles=singles: [one(*pair) for pair in singles],
+            rounds=7,
+        )
         name = f"vmapped {method} over 20 tasks x {episodes} episodes, against a loop"
         yield Figure(name, ratio, "ratio", bar)
 
 
 def recipe_b_training() -> Iterator[Figure]:
     """Train recipe B on navigation for 50 iterations: CPU-seconds, and minus the last return."""
-    config = SampledConfig(method="bomrl", diagnose_every=1000)
+    config = configure("bomrl_natural", diagnose_every=1000)
     history: list[float] = []
 
     def train() -> None:
@@ -139,6 +121,22 @@ def recipe_b_training() -> Iterator[Figure]:
     yield Figure("recipe B on navigation, 50 iterations", cpu_seconds(train), "CPU-s", 60.0)
     last = -sum(history[-5:]) / 5
     yield Figure("  minus its return after adaptation, last 5", last, "return", 7.6)
+
+
+def _navigation(method: str) -> Config:
+    return configure(method, horizon=100, hidden=(64, 64), diagnose_every=1000)
+
+
+def _lakes(method: str) -> Config:
+    return configure(method, tasks="frozen_lake/holes-4x4", horizon=10, diagnose_every=1000)
+
+
+def _meta_gradient(objective: EpisodesObjective, before: SampleBatch, after: SampleBatch) -> Params:
+    """Return one task's meta-gradient."""
+    alg, policy = objective.problem.alg, objective.problem.policy
+    return sampled_meta_gradient(
+        objective.old, (before,), after, alg=alg, outer=objective.outer, policy=policy
+    )[0]
 
 
 def _frozen_problem() -> tuple[Params, SampleBatch, Callable[[Params], Tensor]]:
