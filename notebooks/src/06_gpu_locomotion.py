@@ -108,21 +108,21 @@ for name, family in FAMILIES.items():
     goals = family.sample(1, seeded(1), "train")
     (clip,) = widgets.record_clips(
         LocomotionSimulator(family, goals, 1, 8, backend="mujoco"),
-        lambda o, size=family.action_size: torch.zeros(1, 1, size),
+        lambda o, size=family.runner.action_size: torch.zeros(1, 1, size),
         seeded(),
-        robot=family.robot,
+        robot=family.runner.robot,
         tasks=[name],
         stage="at rest",
-        goals=widgets.goals_of(goals, family.robot),
+        goals=widgets.goals_of(goals, family.runner.robot),
     )
-    drawn = frames(load_model(family.robot), clip.qpos, width=168, height=126, goal=clip.goal)
+    drawn = frames(load_model(family.runner.robot), clip.qpos, width=168, height=126, goal=clip.goal)
     pictures[name] = drawn[-1]
     rows[name] = {
         "a task is": family.summary,
-        "observations": family.observation_size,
-        "actions": family.action_size,
-        "steps": family.horizon,
-        "may fall": family.healthy is not None,
+        "observations": family.runner.observation_size,
+        "actions": family.runner.action_size,
+        "steps": family.runner.horizon,
+        "may fall": family.runner.healthy is not None,
     }
 fig = plots.contact_sheet(pictures)
 show_photograph(fig)
