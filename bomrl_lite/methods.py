@@ -135,7 +135,11 @@ class Method(NamedTuple):
         return type(list(self.tuned.values())[-1].outer).__name__
 
     def settings(self, kind: Kind) -> Tuned:
-        """Return the settings for a kind of task, the nearest where it has none of its own."""
+        """Return the settings for a kind of task, the nearest where it has none of its own.
+
+        Raises:
+            KeyError: it has none that is near: exact values of a method on episodes, say.
+        """
         nearest: dict[Kind, tuple[Kind, ...]] = {"robots": ("points",), "ant": ("robots", "points")}
         for name in (kind, *nearest.get(kind, ())):
             if name in self.tuned:

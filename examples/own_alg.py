@@ -41,6 +41,7 @@ def unit_step(phi: bl.Params, batch: bl.SampleBatch, *, policy: Policy, length: 
 def unit_problem(config: bl.Config) -> EpisodesProblem:
     """Return the problem of a configuration, with the Alg put in."""
     problem = bl.make_problem(config)
+    assert isinstance(problem, EpisodesProblem)
     return dataclasses.replace(problem, alg=partial(unit_step, policy=problem.policy, length=0.5))
 
 

@@ -31,7 +31,9 @@ def hellinger(
 def hellinger_problem(config: bl.Config) -> ExactProblem:
     """Return the problem of a configuration, with the distance put in."""
     problem = bl.make_problem(config)
-    settings = {"policy": problem.policy, "gamma": problem.gamma, "lam": config.alg.lam}
+    assert isinstance(problem, ExactProblem)
+    lam = config.settings()["lam"]
+    settings = {"policy": problem.policy, "gamma": problem.gamma, "lam": lam}
     return dataclasses.replace(
         problem,
         meta_gradient=partial(bl.bomrl, distance=hellinger, **settings),

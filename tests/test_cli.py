@@ -293,7 +293,7 @@ def test_a_sampled_run_is_trained_evaluated_and_its_folder_says_so(tmp_path, cap
     assert len(rows) == 2 * 2 * 3 * 3  # splits, priors, tasks, steps
     mine = [float(r["return"]) for r in rows if (r["split"], r["prior"]) == ("test", "untrained")]
     first = sum(mine[::3]) / 3
-    line = next(line for line in shown.splitlines() if line.startswith("test    untrained"))
+    line = next(line for line in shown.splitlines() if line.split()[:2] == ["test", "untrained"])
     assert float(line.split()[2]) == pytest.approx(first, abs=1e-4)
 
 

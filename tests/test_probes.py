@@ -10,13 +10,9 @@ from bomrl_lite.adaptation.objective import policy_return
 from bomrl_lite.policies.networks import tabular_softmax
 from bomrl_lite.tasks import make_tasks
 from bomrl_lite.tasks.probes import random_bandits, random_mdps
-from bomrl_lite.training.exact_trainer import (
-    MetaConfig,
-    make_problem,
-    meta_step,
-    meta_train,
-    start_state,
-)
+from bomrl_lite.training.config import configure
+from bomrl_lite.training.problem import make_problem
+from bomrl_lite.training.trainer import meta_step, meta_train, start_state
 
 
 def prob_of_first_arm(state, policy):
@@ -25,10 +21,10 @@ def prob_of_first_arm(state, policy):
 
 def train_from(config, first_logit):
     problem = make_problem(config)
-    state = start_state(config, problem)
+    state = start_state(problem)
     state.phi["logits"][0, 0] = first_logit
     for _ in range(config.iterations):
-        meta_step(state, problem.tasks, problem.meta_gradient)
+        meta_step(state, problem)
     return prob_of_first_arm(state, problem.policy)
 
 
@@ -43,7 +39,9 @@ def best_prior_by_grid(first: int, second: int, alpha: float) -> float:
 
 @pytest.mark.parametrize(("num_tasks", "shares"), [(2, (1, 1)), (3, (2, 1))])
 def test_maml_finds_the_prior_that_a_grid_finds_between_opposite_bandits(num_tasks, shares):
-    config = MetaConfig(tasks="probe/opposite", num_tasks=num_tasks, step_size=4.0, iterations=400)
+    config = configure(
+        "maml", tasks="probe/opposite", num_tasks=num_tasks, step_size=4.0, iterations=400
+    )
     best = best_prior_by_grid(*shares, alpha=4.0)
     assert abs(train_from(config, first_logit=1.5) - best) < 1e-3
 
@@ -68,7 +66,8 @@ def best_prior_of_alg(distance: str, lam: float) -> float:
 
 @pytest.mark.parametrize(("distance", "lam"), [("d1", 0.5), ("d2", 0.5)])
 def test_bomrl_finds_the_prior_that_a_grid_finds(distance, lam):
-    config = MetaConfig(
+    config = configure(
+        "maml",
         method="bomrl",
         distance=distance,
         lam=lam,
@@ -83,7 +82,8 @@ def test_bomrl_finds_the_prior_that_a_grid_finds(distance, lam):
 
 
 def test_first_order_maml_misses_it_where_the_parts_are_unequal():
-    config = MetaConfig(
+    config = configure(
+        "maml",
         method="first_order_maml",
         tasks="probe/opposite",
         num_tasks=3,
@@ -96,13 +96,15 @@ def test_first_order_maml_misses_it_where_the_parts_are_unequal():
 
 def test_a_jointly_trained_policy_has_no_reason_to_be_undecided():
     """Both arms pay the same on average: the gradient vanishes everywhere, so the prior stays."""
-    config = MetaConfig(method="joint", tasks="probe/opposite", num_tasks=2, iterations=50)
+    config = configure("joint_finetuned", tasks="probe/opposite", num_tasks=2, iterations=50)
     start = torch.softmax(torch.tensor([1.5, 0.0]), 0)[0].item()
     assert abs(train_from(config, first_logit=1.5) - start) < 1e-4
 
 
 def test_identical_tasks_are_solved_by_the_prior_itself():
-    config = MetaConfig(method="joint", tasks="probe/identical", iterations=600, learning_rate=0.1)
+    config = configure(
+        "joint_finetuned", tasks="probe/identical", iterations=600, learning_rate=0.1
+    )
     state = meta_train(config)
     assert prob_of_first_arm(state, make_problem(config).policy) > 0.999
 

@@ -27,13 +27,17 @@ DataOf = Callable[[Params], OneTimeData]
 """phi -> one-time data; which of their derivatives it keeps is its business."""
 
 
+Pull = Callable[[Params], tuple[Params, SolvedInfo]]
+r"""Cotangent \nabla J at theta -> (gradient of J(theta(phi)) at phi, whether to believe it)."""
+
+
 class Adapted(NamedTuple):
     """A solution and the way back from it; for use inside ``vmap``, which it does not cross."""
 
     theta: Params
     """All parameters of the adapted policy."""
-    pull: Callable[[Params], tuple[Params, SolvedInfo]]
-    r"""Cotangent \nabla J at theta -> (gradient of J(theta(phi)) at phi, whether to believe it)."""
+    pull: Pull
+    """From a cotangent at theta to phi."""
 
 
 def select(params: Params, names: tuple[str, ...]) -> Params:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import grad
 
-from bomrl_lite.adaptation.adapted import Adapted
+from bomrl_lite.adaptation.adapted import Adapted, Pull
 from bomrl_lite.rollout.data import SampleBatch, policy_at
 from bomrl_lite.solvers.linear import add_scaled
 from bomrl_lite.types import Params, Policy, SolvedInfo
@@ -27,7 +27,7 @@ def sampled_meta_gradient(
     *,
     alg: Alg,
     outer: OuterObjective,
-    score: Float[Tensor, ""] | float = 0.0,
+    score: Float[Tensor, ""] | None = None,
     policy: Policy,
 ) -> tuple[Params, Params, SolvedInfo]:
     r"""Estimate \nabla_phi of one task's outer objective, from samples.
@@ -43,25 +43,24 @@ def sampled_meta_gradient(
         outer: outer objective.
         score: what E-MAML (Stadie et al., 1803.01118; formulation II of 1810.06784) credits the
             collection of the first data with: the task's return after adaptation beside that of
-            others.
+            others. None credits nothing.
         policy: how parameters become a policy.
 
     Returns:
         The ascent direction of phi, the adapted parameters, and the worst that is known of any
         step.
     """
-    theta, pulls = phi, []
+    theta, pulls, infos = phi, list[Pull](), list[SolvedInfo]()
     for batch in before:
         theta, pull = alg(theta, batch)
         pulls.append(pull)
     cotangent = grad(outer)(theta, after)
-    infos = []
     for pull in reversed(pulls):
         cotangent, info = pull(cotangent)
         infos.append(info)
-    if isinstance(score, float) and score == 0:
+    if score is None:
         return cotangent, theta, worst(infos)
-    credit = grad(lambda p: _mean_log_prob(p, before[0], policy))(phi)
+    credit = grad(_mean_log_prob)(phi, before[0], policy)
     return add_scaled(cotangent, score, credit), theta, worst(infos)
 
 

@@ -107,8 +107,7 @@ def bomrl(
         UnsolvedInnerProblem: it is not; under ``vmap`` the result is nan instead.
     """
     data_of = partial(data, task=task, policy=policy, gamma=gamma)
-    dials = {"policy": policy, "distance": distance, "lam": lam}
-    theta, _ = adapt(phi, data_of(phi), **dials)
+    theta, _ = adapt(phi, data_of(phi), policy=policy, distance=distance, lam=lam)
     if has_closed_form(policy, distance):
         outer, inner = policywise_hypergradient(
             data_of,
@@ -123,7 +122,10 @@ def bomrl(
     else:
 
         def scaled(x: Params, p: Params) -> Tensor:
-            return adaptation_objective(x, p, data_of(p), **dials) / lam
+            value = adaptation_objective(
+                x, p, data_of(p), policy=policy, distance=distance, lam=lam
+            )
+            return value / lam
 
         cotangent = policy_gradient(theta, task, policy=policy, gamma=gamma)
         outer, inner = implicit_vjp(scaled, theta, phi, cotangent, tolerance=tolerance)
@@ -204,7 +206,7 @@ def _slope_in_probabilities(
 ) -> Tensor:
     """Return the derivative of J in every pi_theta(a | s), [S, A]."""
     probs = policy.log_probs(theta).exp()
-    return grad(lambda table: expected_return(table, task, gamma))(probs)
+    return grad(expected_return)(probs, task, gamma)
 
 
 def _one_step(

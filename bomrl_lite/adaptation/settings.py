@@ -19,6 +19,7 @@ from bomrl_lite.adaptation.natural import natural_adaptation, region_adaptation
 from bomrl_lite.adaptation.objective import surrogate_objective
 from bomrl_lite.adaptation.reductions import smooth_clip_surrogate
 from bomrl_lite.adaptation.solve import (
+    LocalObjective,
     linearised_objective,
     matrix_free_solver,
     penalised_objective,
@@ -34,8 +35,7 @@ from bomrl_lite.rollout.data import (
     policy_at,
     samples_with_q_gradient,
 )
-from bomrl_lite.solvers.implicit import InnerObjective
-from bomrl_lite.types import Params, Policy
+from bomrl_lite.types import Params, Policy, SolvedInfo
 
 Rung = Literal["none", "identity", "naive", "frozen", "q_gradient", "full"]
 r"""What of d theta / d phi a meta-gradient keeps.
@@ -240,7 +240,7 @@ def _adapt_to(
     stop = {} if tolerance is None else {"tolerance": tolerance}
     match settings:
         case NoAdaptation():
-            return Adapted(phi, lambda cotangent: (cotangent, explicit_info(phi)))
+            return Adapted(phi, partial(_unchanged, explicit_info(phi)))
         case GradientStep(step_size=step_size):
             first = rung == "identity"
             return gradient_adaptation(
@@ -284,9 +284,13 @@ def _adapt_to(
             raise ValueError(f"{type(settings).__name__} is solved on exact values, not on samples")
 
 
+def _unchanged(info: SolvedInfo, cotangent: Params) -> tuple[Params, SolvedInfo]:
+    return cotangent, info
+
+
 def _inner_objective(
     settings: SampledArgmax, policy: PolicyAtSamples, data_of: DataOf, names: tuple[str, ...]
-) -> InnerObjective:
+) -> LocalObjective:
     """Return what is maximised: one of three surrogates, less D^2 with the ridge inside."""
     stride, distance = settings.distance_stride, DISTANCES[settings.distance]
     if stride > 1:

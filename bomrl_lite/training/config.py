@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from bomrl_lite.adaptation.settings import AlgSettings, HeadClosedForm, Rung
 from bomrl_lite.methods import METHODS, Epochs, Estimator, Kind, Network, OuterSettings, Trpo
@@ -94,7 +94,7 @@ class Config:
             ValueError: says which setting, what it must be and what it is.
         """
         for part, name in _settings_of(self):
-            _check_choice(type(part), name, getattr(part, name))
+            _check_choice(part, name, getattr(part, name))
         _check_numbers(self.settings())
         _check_together(self)
 
@@ -111,7 +111,7 @@ class Config:
         """Return what a file holds: plain values, for :func:`read_config`."""
         head = {"format": FORMAT, "method": self.method, "tasks": self.tasks}
         head["outer"] = self.outer_name
-        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in self.settings().items()}
+        plain = {name: _plain(value) for name, value in self.settings().items()}
         return {**head, **plain}
 
     def replace(self, **changes: Any) -> "Config":
@@ -124,9 +124,8 @@ class Config:
             ValueError: a setting that the new configuration does not have.
         """
         usual = configure(self.method, tasks=self.tasks, values=self.values).stored()
-        now = self.stored()
-        chosen = {k: v for k, v in now.items() if v != usual.get(k) and k != "format"}
-        same = {"method": self.method, "tasks": self.tasks}
+        chosen = {k: v for k, v in self.stored().items() if v != usual.get(k) and k != "format"}
+        same: dict[str, Any] = {"method": self.method, "tasks": self.tasks}
         if changes.keys().isdisjoint(("tasks", "method")):
             same["values"] = self.values
         return configure(**{**same, **chosen, **changes})
@@ -214,7 +213,7 @@ def config_from_file(path: Path) -> Config:
         raise ValueError(f"{path} cannot be read as settings: {error}") from error
     if not isinstance(stored, dict):
         raise ValueError(f"{path} must hold settings by name, as a run's config.json does")
-    return read_config(stored)
+    return read_config(cast("dict[str, Any]", stored))
 
 
 def _yaml(text: str, path: Path) -> Any:
@@ -293,10 +292,11 @@ def _with_settings(
     if unknown:
         raise no_such_setting(Config(**own, **parts), unknown)
     for name, value in settings.items():
-        value = tuple(value) if isinstance(value, list) else value
+        if isinstance(value, list):  # as JSON has tuples
+            value = tuple(cast("list[Any]", value))
         if name in homes:
             part = parts[homes[name]]
-            _check_choice(type(part), name, value)
+            _check_choice(part, name, value)
             if isinstance(getattr(part, name), float) and type(value) is int:
                 value = float(value)  # lam=1 means 1.0, also in files and comparisons
             parts[homes[name]] = dataclasses.replace(part, **{name: value})
@@ -322,6 +322,11 @@ def all_settings() -> frozenset[str]:
     return frozenset(field.name for part in parts for field in dataclasses.fields(part))
 
 
+def _plain(value: Any) -> Any:
+    """Return a setting as JSON has it."""
+    return list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
+
+
 PARTS = ("alg", "outer", "estimator", "sampling", "network", "simulation")
 
 
@@ -337,9 +342,9 @@ def _settings_of(config: Config) -> Iterator[tuple[Any, str]]:
         yield config, name
 
 
-def _check_choice(part: type, name: str, value: Any) -> None:
+def _check_choice(part: Any, name: str, value: Any) -> None:
     """Refuse a word that is none of those that a setting knows."""
-    hint = get_type_hints(part)[name]
+    hint = get_type_hints(part.__class__)[name]
     kinds = [kind for kind in (hint, *get_args(hint)) if get_origin(kind) is Literal]
     allowed = [word for kind in kinds for word in get_args(kind)]
     if allowed and value is not None and value not in allowed:
@@ -420,7 +425,7 @@ def _from_format_1(stored: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in stored.items() if value is not None}
     sampled = "num_episodes" in stored
     new_names = _SAMPLED_NAMES if sampled else _EXACT_NAMES
-    method = new_names.get(given["method"], given["method"])
+    method = str(new_names.get(given["method"], given["method"]))
     if given.pop("first_order", False) and method == "lvc_maml":
         method = "first_order_maml"
     values = "episodes" if sampled else "exact"

@@ -101,9 +101,14 @@ class EpisodesProblem:
 
     def batch(self, rollout: Rollout) -> SampleBatch:
         """Make episodes ready for adaptation."""
-        e = self.estimator
-        how = {"trace": e.trace, "normalise": e.normalise, "baseline": e.baseline}
-        return sample_batch(rollout, gamma=self.gamma, discounted=self.discounted, **how)
+        return sample_batch(
+            rollout,
+            gamma=self.gamma,
+            discounted=self.discounted,
+            trace=self.estimator.trace,
+            normalise=self.estimator.normalise,
+            baseline=self.estimator.baseline,
+        )
 
     def returns(self, rollout: Rollout) -> Tensor:
         """Return the mean return of each task's episodes, [N]."""
@@ -184,23 +189,30 @@ def collect_all(
     generator = problem.acting(generator)
     # A copy: what an adaptation leaves alone must not follow phi, which is updated in place.
     start = {name: leaf.clone() for name, leaf in phi.items()}
-    thetas, before, first = repeat(start, num_tasks), (), None
+    thetas, rollouts, before = repeat(start, num_tasks), list[Rollout](), list[SampleBatch]()
     for _ in range(sampling.num_steps):
-        rollout = collect(simulator, problem.policy, thetas, generator)
-        first = rollout if first is None else first
-        before = (*before, problem.batch(rollout))
-        thetas = vmap(lambda p, b: problem.alg(p, b).theta)(thetas, before[-1])
-    assert first is not None
+        rollouts.append(collect(simulator, problem.policy, thetas, generator))
+        before.append(problem.batch(rollouts[-1]))
+        thetas = adapt_all(problem.alg, thetas, before[-1])
     rollout = collect(simulator, problem.policy, thetas, generator)
     seen = simulator.moments if isinstance(simulator, NormalisedSimulator) else None
     return Collected(
-        before,
+        tuple(before),
         problem.batch(rollout),
         thetas,
-        returns_before=problem.returns(first),
+        returns_before=problem.returns(rollouts[0]),
         returns_after=problem.returns(rollout),
         moments=seen,
     )
+
+
+def adapt_all(alg: Alg, thetas: Params, batch: SampleBatch) -> Params:
+    """Adapt the policy of every task to its episodes; all leaves have a leading N."""
+
+    def one(theta: Params, episodes: SampleBatch) -> Params:
+        return alg(theta, episodes).theta
+
+    return vmap(one)(thetas, batch)
 
 
 def adapted_returns(
@@ -235,11 +247,11 @@ def adapted_returns(
         problem.simulator(tasks, count, moments) for count in (num_episodes, test_episodes)
     )
     generator = problem.acting(generator)
-    thetas, values = repeat(phi, len(tasks[0])), []
+    thetas, values = repeat(phi, len(tasks[0])), list[Tensor]()
     for step in range(num_steps + 1):
         if step:
             alg = algs[step - 1] if algs else problem.alg
             batch = problem.batch(collect(train, problem.policy, thetas, generator))
-            thetas = vmap(lambda p, b, alg=alg: alg(p, b).theta)(thetas, batch)
+            thetas = adapt_all(alg, thetas, batch)
         values.append(problem.returns(collect(test, problem.policy, thetas, generator)))
     return torch.stack(values, dim=-1)

@@ -1,5 +1,6 @@
 """How good the policy of a run folder is, beside an untrained prior: rows of a table."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def mean_table(rows: list[EvaluationRow]) -> tuple[str, list[str], list[list[str
     """Return title, header and cells: the mean gap, or else return, per split, prior and step."""
     column = next(name for name in TITLES if name in rows[0])
     steps = sorted({row["step"] for row in rows}, key=int)
-    cells = []
+    cells = list[list[str]]()
     for split, prior in dict.fromkeys((row["split"], row["prior"]) for row in rows):
         mine = [row for row in rows if (row["split"], row["prior"]) == (split, prior)]
         values = [[float(row[column]) for row in mine if row["step"] == k] for k in steps]
@@ -118,7 +119,7 @@ def _episodes_rows(
     splits: tuple[Split, ...] = ("train", "test")
     for split in splits:
         for prior, state in priors.items():
-            for task, values in enumerate(returns_of(state, split).tolist()):
-                for step, value in enumerate(values):
-                    labels: EvaluationRow = {"split": split, "prior": prior, "task": task}
-                    yield {**labels, "step": step, "return": value}
+            returns = returns_of(state, split)
+            for task, step in itertools.product(*map(range, returns.shape)):
+                labels: EvaluationRow = {"split": split, "prior": prior, "task": task}
+                yield {**labels, "step": step, "return": returns[task, step].item()}

@@ -6,6 +6,7 @@ r"""How good is a meta-policy? The three metrics of the theory, exactly, task by
   every task is compared with its own best policy.
 """
 
+import itertools
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -39,12 +40,15 @@ def adapted_returns(
         policy: how parameters become a policy.
         gamma: discount in [0, 1).
         num_steps: adaptations, >= 0.
+
+    Raises:
+        ValueError: a negative number of adaptations.
     """
     if num_steps < 0:
         raise ValueError(f"num_steps must be 0 or more, got {num_steps}")
 
     def returns_of(task: TabularTask) -> Tensor:
-        theta, values = phi, []
+        theta, values = phi, list[Tensor]()
         for step in range(num_steps + 1):
             theta = adapt(theta, task) if step else theta
             values.append(policy_return(theta, task, policy=policy, gamma=gamma))
@@ -55,11 +59,19 @@ def adapted_returns(
 
 def optimal_returns(tasks: TabularTask, gamma: float) -> Tensor:
     """Return J_tau(pi*_tau), [N]: what the best policy of each task earns."""
-    return vmap(lambda task: expected_return(optimal_policy(task, gamma)[0], task, gamma))(tasks)
+
+    def of_one(task: TabularTask) -> Tensor:
+        return expected_return(optimal_policy(task, gamma)[0], task, gamma)
+
+    return vmap(of_one)(tasks)
 
 
 def optimality_gap(returns: Tensor, optimal: Tensor) -> Tensor:
-    """Return J_tau(pi*_tau) - J_tau, [N, K] from [N, K] and [N]; non-negative up to rounding."""
+    """Return J_tau(pi*_tau) - J_tau, [N, K] from [N, K] and [N]; non-negative up to rounding.
+
+    Raises:
+        ValueError: tensors of other shapes.
+    """
     if returns.ndim != 2 or optimal.shape != returns.shape[:1]:
         raise ValueError(
             f"returns must be [N, K] and optimal [N], got {tuple(returns.shape)} and "
@@ -69,7 +81,7 @@ def optimality_gap(returns: Tensor, optimal: Tensor) -> Tensor:
 
 
 def stationarity(phi: Params, tasks: TabularTask, meta_gradient: MetaGradient) -> Tensor:
-    r"""Return ||mean_tau \nabla_phi J_tau(Alg(phi))||, the weak metric."""
+    r"""Return ||mean_tau \nabla_phi J_tau(Alg(phi))||, the weak metric, a scalar."""
     gradients, _ = vmap(meta_gradient, in_dims=(None, 0))(phi, tasks)
     return norm({name: leaf.mean(0) for name, leaf in gradients.items()})
 
@@ -97,8 +109,14 @@ def gap_rows(
     """
     returns = adapted_returns(phi, tasks, adapt, policy=policy, gamma=gamma, num_steps=num_steps)
     gaps = optimality_gap(returns, optimal_returns(tasks, gamma))
+    cells = itertools.product(*map(range, gaps.shape))
+    numbers = {"return": returns, "gap": gaps}
     return [
-        {**labels, "task": task, "step": step, "return": returns[task, step].item(), "gap": gap}
-        for task, row in enumerate(gaps.tolist())
-        for step, gap in enumerate(row)
+        {
+            **labels,
+            "task": task,
+            "step": step,
+            **{name: values[task, step].item() for name, values in numbers.items()},
+        }
+        for task, step in cells
     ]

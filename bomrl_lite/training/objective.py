@@ -15,10 +15,17 @@ from bomrl_lite.adaptation.episodes import (
     sampled_meta_gradient,
 )
 from bomrl_lite.adaptation.settings import Rung
+from bomrl_lite.rollout.collect import repeat
 from bomrl_lite.rollout.data import SampleBatch
 from bomrl_lite.solvers.implicit import is_solved
 from bomrl_lite.solvers.linear import add_scaled, norm
-from bomrl_lite.training.episodes import Batches, Collected, EpisodesProblem, collect_all
+from bomrl_lite.training.episodes import (
+    Batches,
+    Collected,
+    EpisodesProblem,
+    adapt_all,
+    collect_all,
+)
 from bomrl_lite.training.outer import Ascent, OuterInfo
 from bomrl_lite.training.run_folder import Row, require_finite
 from bomrl_lite.training.state import MetaState
@@ -96,7 +103,7 @@ class EpisodesObjective:
                 after,
                 alg=alg,
                 outer=self.outer,
-                score=score if self.problem.estimator.credit else 0.0,
+                score=score if self.problem.estimator.credit else None,
                 policy=self.problem.policy,
             )
 
@@ -104,12 +111,12 @@ class EpisodesObjective:
 
     @property
     def value_at_old(self) -> Tensor:
-        """The outer objective where the episodes were collected: all ratios are 1."""
+        """The outer objective where the episodes were collected: all ratios are 1; a scalar."""
         after = self.episodes.after
         return (after.weights * after.advantages).sum((-1, -2)).mean()
 
     def value(self, phi: Params) -> tuple[Tensor, Tensor]:
-        """Return the outer objective and the divergence of the adapted policies."""
+        """Return the outer objective and the divergence of the adapted policies, both scalar."""
         policy, alg = self.problem.policy, self.problem.alg
 
         def one(before: Batches, after: SampleBatch, old: Params) -> tuple[Tensor, Tensor]:
@@ -137,7 +144,7 @@ class EpisodesObjective:
     def diagnose(self, phi: Params, generator: torch.Generator) -> Row:
         """Measure the noise floor of the adaptation and the terms of the meta-gradient."""
         shuffled = _shuffled(self.episodes.before[0], generator)
-        thetas = vmap(lambda b: self.problem.alg(phi, b).theta)(shuffled)
+        thetas = adapt_all(self.problem.alg, repeat(phi, len(self.scores)), shuffled)
         noise = vmap(partial(mean_divergence, policy=self.problem.policy), in_dims=(None, 0, 0))
         result = {"shuffled_distance": noise(phi, thetas, shuffled).mean().item()}
         direct = vmap(grad(self.outer))(self.episodes.thetas, self.episodes.after)
@@ -195,7 +202,7 @@ class EpisodesObjective:
         before = tuple(every_fourth(b) for b in self.episodes.before)
         after = every_fourth(self.episodes.after)
         alg = self.problem.alg
-        return before, after, vmap(lambda b: adapted(self.old, b, alg=alg))(before)
+        return before, after, vmap(partial(adapted, self.old, alg=alg))(before)
 
     @cached_property
     def _acted(self) -> ActionDistribution:
@@ -230,7 +237,7 @@ def _inner_distance(phi: Params, episodes: Collected, policy: Policy) -> float:
 def _first_divergence(old: Params, new: Params, batch: SampleBatch, policy: Policy) -> float:
     """Return KL(pi_old || pi_new) before adaptation."""
     part = every_fourth(batch)
-    return vmap(lambda b: mean_divergence(old, new, b, policy=policy))(part).mean().item()
+    return vmap(partial(mean_divergence, old, new, policy=policy))(part).mean().item()
 
 
 def _tuned_penalty(penalty: float, problem: EpisodesProblem, divergence: float) -> float:

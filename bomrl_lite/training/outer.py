@@ -72,7 +72,7 @@ def climb(
         guard: stop as soon as the divergence exceeds it; 0 never stops. Clipping does not bound the
             step of phi where theta is very sensitive to it.
     """
-    ascents, first, updates, divergence = [], 0.0, 0, 0.0
+    ascents, first, updates, divergence = list[Ascent](), 0.0, 0, 0.0
     for epoch in range(epochs):
         ascents.append(ascent_of(phi))
         gradient, moved = ascents[-1].direction, ascents[-1].moved
@@ -116,7 +116,7 @@ def trust_region_step(
         ascent: the gradient of the outer objective at phi.
         divergence_gradient_of: of KL(phi); may look at a part of the episodes, since it only
             shapes the direction.
-        value_of: phi -> (outer objective, KL(phi)), on all episodes.
+        value_of: phi -> (outer objective, KL(phi)), both scalar, on all episodes.
         value: of the outer objective at the present phi.
         max_kl: largest divergence, in nats.
         cg_iterations: products with H; the residual says how far that got.

@@ -3,7 +3,7 @@
 ``training_progress`` shows a meta-training; ``make_bars`` is what other long work draws with.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -35,7 +35,7 @@ def make_bars(console: Console | None = None) -> Bars:
 
 
 @contextmanager
-def training_progress(bars: Bars | None = None) -> Iterator[Progress]:
+def training_progress(bars: Bars | None = None) -> Generator[Progress, None, None]:
     """Yield the progress callback of a meta-training; outside a terminal, ten lines of a run.
 
     The time left is reckoned from the iterations of this process: a resumed run has done others,

@@ -2,13 +2,9 @@ r"""Run folders: what every trainer shares, whatever it trains.
 
 A run folder holds ``config.json``, ``history.csv`` and ``checkpoint.pt``. The checkpoint alone
 decides where a run continues; it holds only tensors and plain numbers and is read without executing
-code. A trainer keeps its ``history`` as a list with one row per iteration done, describes its state
-as a dictionary, and hands :func:`run_loop` a function that does one iteration::
-
-    fresh = run_folder.is_new(out, resume=resume)           # refuses to overwrite
-    config, state, history = run_folder.read_checkpoint(out)    # to go on ...
-    run_folder.check_same(config, now.stored(), out, done=len(history))
-    run_folder.run_loop(step, config=now, state=describe, history=history, out=out)
+code. A trainer keeps its ``history`` as a list with one row per iteration, names its state as a
+dictionary, and hands :func:`run_loop` a function that does one iteration:
+:func:`bomrl_lite.training.trainer.meta_train` shows how.
 """
 
 import contextlib
@@ -18,10 +14,10 @@ import json
 import math
 import pickle
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 
@@ -93,7 +89,8 @@ def read_checkpoint(out: Path) -> tuple[dict[str, Any], State, list[Row]]:
 
     Raises:
         FileNotFoundError: no checkpoint there.
-        ValueError: the file is not a checkpoint of this course.
+        ValueError: the file is not a checkpoint of this course; in place of the TypeError or the
+            UnpicklingError that reading it raised.
     """
     path = out / "checkpoint.pt"
     if not path.exists():
@@ -103,10 +100,11 @@ def read_checkpoint(out: Path) -> tuple[dict[str, Any], State, list[Row]]:
     with reading(out):
         if not zipfile.is_zipfile(path):  # on other bytes the unpickler fails in many ways
             raise pickle.UnpicklingError("no archive of torch's")
-        state: State = torch.load(path, weights_only=True, map_location="cpu")
+        state: Any = torch.load(path, weights_only=True, map_location="cpu")
         if not isinstance(state, dict):
             raise TypeError(f"holds a {type(state).__name__}")
-        return state.pop("config"), state, state.pop("history")
+        saved = cast("State", state)
+        return saved.pop("config"), saved, saved.pop("history")
 
 
 FOREIGN = (LookupError, TypeError, EOFError, RuntimeError, pickle.UnpicklingError)
@@ -114,7 +112,7 @@ FOREIGN = (LookupError, TypeError, EOFError, RuntimeError, pickle.UnpicklingErro
 
 
 @contextlib.contextmanager
-def reading(out: Path) -> Iterator[None]:
+def reading(out: Path) -> Generator[None, None, None]:
     """Say of what goes wrong inside that the checkpoint is a foreign one.
 
     For the trainer's part of reading: its configuration from the dictionary, its state from the
@@ -279,7 +277,7 @@ def require_tensorboard(out: Path | None) -> type:
 
 
 @contextlib.contextmanager
-def _tensorboard(out: Path | None, history: list[Row]) -> Iterator[Progress]:
+def _tensorboard(out: Path | None, history: list[Row]) -> Generator[Progress, None, None]:
     """Open ``out/tensorboard`` and give a function that adds a row to it."""
     make_writer = require_tensorboard(out)
     assert out is not None
@@ -310,9 +308,13 @@ def _copy(tree: Any, name: str) -> Any:
             )
         return tree.detach().clone()
     if isinstance(tree, dict):
-        return {key: _copy(branch, f"{name} {key}") for key, branch in tree.items()}
+        branches = cast("dict[str, Any]", tree)
+        return {key: _copy(branch, f"{name} {key}") for key, branch in branches.items()}
     if isinstance(tree, list | tuple):
-        return type(tree)(_copy(branch, f"{name} {i}") for i, branch in enumerate(tree))
+        copies = [
+            _copy(branch, f"{name} {i}") for i, branch in enumerate(cast("Sequence[Any]", tree))
+        ]
+        return copies if isinstance(tree, list) else tuple(copies)
     return tree
 
 
