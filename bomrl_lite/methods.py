@@ -25,12 +25,12 @@ from bomrl_lite.adaptation.objective import surrogate_objective
 from bomrl_lite.adaptation.reductions import smooth_clip_surrogate
 from bomrl_lite.adaptation.solve import (
     linearised_objective,
-    matrix_free_solver,
     penalised_objective,
     solved_adaptation,
 )
 from bomrl_lite.policies.at_samples import PolicyAtSamples
 from bomrl_lite.rollout.data import SAMPLE_FUNCTIONS, SampleBatch, policy_at
+from bomrl_lite.solvers.inner import matrix_free_solver
 from bomrl_lite.types import Params, Policy
 
 AlgName = Literal["none", "gradient", "head", "natural", "region", "solved"]

@@ -81,7 +81,7 @@ class TabularPolicy:
     """KL(pi_first || pi_second) of every state, in nats."""
     free_logits: bool = False
     """Whether the parameters are ``{"logits": [S, A]}``, free in every state: then the adaptation
-    falls apart into one small problem per state, with a closed form for the KL distances."""
+    separates into one small problem per state, with a closed form for the KL distances."""
 
 
 @runtime_checkable
@@ -137,8 +137,8 @@ class Rollout(NamedTuple):
     final_observations: Tensor
     """[*N, B, O]: the observation after each episode's last step."""
     terminated: Bool[Tensor, "*N B"]
-    """True: the episode ended by itself, nothing follows. False: it was cut off, and what would
-    have followed is the business of a value estimate."""
+    """True: the episode ended by itself, nothing follows. False: it was cut off, and a value
+    estimate may stand for what would have followed."""
 
 
 @runtime_checkable
@@ -157,7 +157,7 @@ class Simulator(Protocol):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Take actions [N, B, K]; return observations, rewards, terminated, truncated [N, B].
 
-        An episode that is over may return anything: the caller no longer looks.
+        An episode that is over may return anything: the caller ignores it.
         """
         ...
 

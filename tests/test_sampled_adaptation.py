@@ -14,15 +14,14 @@ from bomrl_lite.adaptation.natural import natural_adaptation, region_adaptation
 from bomrl_lite.adaptation.objective import surrogate_objective
 from bomrl_lite.adaptation.reductions import smooth_clip_surrogate
 from bomrl_lite.adaptation.solve import (
-    dense_solver,
     linearised_objective,
-    matrix_free_solver,
     penalised_objective,
     solved_adaptation,
 )
 from bomrl_lite.methods import make_alg
 from bomrl_lite.policies.networks import categorical_mlp, gaussian_mlp, over_states, tabular_softmax
 from bomrl_lite.rollout.data import SAMPLE_FUNCTIONS, SampleBatch, policy_at
+from bomrl_lite.solvers.inner import dense_solver, matrix_free_solver
 from bomrl_lite.training.sampled_config import BASE
 
 HEAD = ("head.weight", "head.bias")

@@ -75,6 +75,9 @@ def surrogate_slope(
         policy: how parameters become a policy.
         names: parameters to adapt; none means all.
         surrogate: L.
+
+    Raises:
+        ValueError: a name is not there.
     """
 
     def value(x: Params) -> Tensor:

@@ -1,8 +1,8 @@
 r"""Collect episodes: N tasks times B episodes advance together, one policy call per step.
 
-A simulator is anything that follows :class:`bomrl_lite.types.Simulator`: tabular tasks as arrays,
-here; points that walk (:mod:`bomrl_lite.tasks.navigation`); any vector environment of gymnasium's
-(:mod:`bomrl_lite.vector_env`).
+A simulator is anything that follows :class:`bomrl_lite.types.Simulator`: tabular tasks
+as arrays (:mod:`bomrl_lite.tasks.tabular`); points that walk (:mod:`bomrl_lite.tasks.navigation`);
+any vector environment of gymnasium's (:mod:`bomrl_lite.rollout.vector_env`).
 """
 
 from typing import cast

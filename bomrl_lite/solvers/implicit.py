@@ -6,8 +6,9 @@ so the implicit function theorem gives its derivative without a look at the solv
     -\nabla^2_theta F  d theta = \nabla_phi \nabla_theta F  d phi
 
 All functions take the cotangent, \nabla J at theta, and pull it back to phi. Which dependence of
-the data on phi is kept is decided by the data function that builds F (:mod:`one_time_data`), never
-here. A hypergradient describes the solution: from a theta that is none it is refused.
+the data on phi is kept is decided by the data function that builds F
+(:mod:`bomrl_lite.rollout.data`), never here. A hypergradient describes the solution: at a theta
+that does not solve the inner problem it is refused.
 """
 
 from collections.abc import Callable
@@ -80,7 +81,8 @@ def implicit_vjp(
             -\nabla^2_theta F is not positive definite. Under ``vmap``, which hides values, the
             offending hypergradients are nan instead: call :func:`require_solved` outside. The
             spurious stationary points that logits have where a probability vanishes pass for
-            solutions here; :func:`policywise_hypergradient` refuses them.
+            solutions; only :func:`bomrl_lite.adaptation.closed_forms.policywise_hypergradient`
+            can tell.
     """
     stationarity = norm(grad(objective)(theta, phi))
     negative_hvp = hessian_vector_product(lambda x: -objective(x, phi), theta)
