@@ -53,6 +53,9 @@ def occupancy(
     r"""nu(s) = (1 - gamma) sum_t gamma^t P(s_t = s); sums to 1.
 
     From (I - gamma P_pi)^T nu = (1 - gamma) rho.
+
+    Raises:
+        ValueError: gamma outside [0, 1), or a table that does not fit the task.
     """
     _check_table(policy_probs, task, gamma)
     return _solve(_bellman_matrix(policy_probs, task, gamma).mT, (1 - gamma) * task.start)

@@ -76,7 +76,7 @@ def lower_bound(
     distance: Distance,
     lam: float | Tensor,
 ) -> Float[Tensor, ""]:
-    r"""Return J(phi) + (L(theta) - L(phi) - lam D^2(phi, theta)) / (1 - gamma).
+    r"""Return the scalar J(phi) + (L(theta) - L(phi) - lam D^2(phi, theta)) / (1 - gamma).
 
     With lam >= :func:`rigorous_lambda` it never exceeds J(theta), and it equals J at theta = phi:
     an Alg that maximises it cannot lose (monotone improvement).
@@ -179,7 +179,7 @@ def task_variance(
 def rigorous_gap_bound(
     phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float, lam: float | Tensor
 ) -> Float[Tensor, ""]:
-    r"""Return (lam + lam_0) / (1 - gamma) D2_tau^2(pi_phi, pi*_tau): above the gap of Alg with D2.
+    r"""Return (lam + lam_0) / (1 - gamma) D2_tau^2(pi_phi, pi*_tau), [], above the gap of Alg with D2.
 
     J(pi*) - J(Alg(pi_phi, lam)) is below it for every lam >= lam_0 (:func:`rigorous_lambda`);
     infinite for a smaller lam, of which the proof says nothing. Averaged over tasks and minimised

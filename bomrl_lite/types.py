@@ -68,7 +68,7 @@ class TabularPolicy:
     """KL(pi_first || pi_second) of every state, in nats."""
     free_logits: bool = False
     """Whether the parameters are ``{"logits": [S, A]}``, free in every state: then the adaptation
-    falls apart into one small problem per state, with a closed form for the KL distances."""
+    separates into one small problem per state, with a closed form for the KL distances."""
 
 
 @runtime_checkable
@@ -76,15 +76,15 @@ class ActionDistribution(Protocol):
     """pi(. | s) of many observations at once: Gaussian or Categorical."""
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        """Draw one action per observation; records no gradient."""
+        """Draw one action per observation, [...] or [..., K]; records no gradient."""
         ...
 
     def log_prob(self, actions: Tensor) -> Tensor:
-        """Return log pi(a | s), summed over action dimensions: in nats."""
+        """Return log pi(a | s), [...], summed over action dimensions: in nats."""
         ...
 
     def kl(self, other: Any) -> Tensor:
-        """Return KL(self || other) per observation, in nats; other is of the same kind."""
+        """Return KL(self || other) per observation, [...], in nats; other is of the same kind."""
         ...
 
     def fisher_product(self, tangent: Any) -> Any:
@@ -124,8 +124,8 @@ class Rollout(NamedTuple):
     final_observations: Tensor
     """[*N, B, O]: the observation after each episode's last step."""
     terminated: Bool[Tensor, "*N B"]
-    """True: the episode ended by itself, nothing follows. False: it was cut off, and what would
-    have followed is the business of a value estimate."""
+    """True: the episode ended by itself, nothing follows. False: it was cut off, and a value
+    estimate may stand for what would have followed."""
 
 
 @runtime_checkable
@@ -144,7 +144,7 @@ class Simulator(Protocol):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Take actions [N, B, K]; return observations, rewards, terminated, truncated [N, B].
 
-        An episode that is over may return anything: the caller no longer looks.
+        An episode that is over may return anything: the caller ignores it.
         """
         ...
 

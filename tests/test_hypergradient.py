@@ -31,6 +31,7 @@ from bomrl_lite.policies.networks import linear_softmax, tabular_softmax
 from bomrl_lite.rollout.data import DATA_FUNCTIONS, full_data
 from bomrl_lite.solvers.implicit import (
     UnsolvedInnerProblem,
+    hidden_by_vmap,
     implicit_vjp,
     is_solved,
     require_solved,
@@ -318,6 +319,24 @@ def test_unsolved_problems_among_many_are_nan_and_are_counted():
         require_solved(info)
     anyway, _ = vmap(partial(pulled, tolerance=float("inf")))(thetas)
     assert torch.isfinite(anyway["weights"]).all()
+
+
+def test_values_are_hidden_by_vmap_alone_also_behind_gradients():
+    hidden, x = [], torch.ones(3, 2)
+
+    def total(y):
+        hidden.append(hidden_by_vmap(y))
+        return y.sum()
+
+    for run in (
+        total,
+        grad(total),
+        vmap(total),
+        vmap(grad(total)),
+        grad(lambda y: vmap(total)(y).sum()),
+    ):
+        run(x)
+    assert hidden == [False, False, True, True, True]
 
 
 @pytest.mark.parametrize("kind", ["tabular", "linear"])

@@ -10,8 +10,10 @@ from conftest import random_logits, random_task, solve_task, stack
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from bomrl_lite.policies.distributions import Categorical, Gaussian
+from bomrl_lite.policies.networks import gaussian_mlp
 from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.rollout.vector_env import VectorEnvSimulator
+from bomrl_lite.tasks import make_sampled_tasks
 from bomrl_lite.tasks.tabular import TabularSimulator
 from bomrl_lite.types import Policy, TabularTask
 
@@ -443,3 +445,12 @@ def test_mistakes_are_explained(name):
     mistake, message = MISTAKES[name]
     with pytest.raises(ValueError, match=message):
         mistake()
+
+
+def test_a_policy_in_another_precision_than_its_observations_is_refused():
+    family = make_sampled_tasks("navigation/circle")
+    simulator = family.simulator(family.sample(2, seeded(), "train"), 1, 1)
+    policy = gaussian_mlp(2, 2, hidden=(3,), dtype=torch.float64)
+    params = repeat(policy.init(seeded()), 2)
+    with pytest.raises(ValueError, match=r"float64 but its input is torch.float32: make the pol"):
+        collect(simulator, policy, params, seeded())

@@ -15,14 +15,13 @@ from bomrl_lite.adaptation.objective import surrogate_objective
 from bomrl_lite.adaptation.reductions import smooth_clip_surrogate
 from bomrl_lite.adaptation.settings import NaturalStep, SampledArgmax, alg_on_samples
 from bomrl_lite.adaptation.solve import (
-    dense_solver,
     linearised_objective,
-    matrix_free_solver,
     penalised_objective,
     solved_adaptation,
 )
 from bomrl_lite.policies.networks import categorical_mlp, gaussian_mlp, over_states, tabular_softmax
 from bomrl_lite.rollout.data import SAMPLE_FUNCTIONS, SampleBatch, policy_at
+from bomrl_lite.solvers.inner import dense_solver, matrix_free_solver
 
 HEAD = ("head.weight", "head.bias")
 EXACT = {"tolerance": 1e-14, "max_iterations": 60}

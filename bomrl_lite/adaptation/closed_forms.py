@@ -187,7 +187,7 @@ def climb_d3(
     tolerance: float = 1e-10,
     max_iterations: int = 20,
 ) -> tuple[Params, MaximizeInfo]:
-    r"""Solve Alg with D3, which has no closed form but falls apart into states all the same.
+    r"""Solve Alg with D3, which has no closed form but separates into states all the same.
 
     max over the logits x of each state of nu(s) <softmax(x), Q(s, .)> / lam - ||x - phi(s, .)||^2
 
@@ -228,8 +228,8 @@ CLOSED_FORMS: dict[Distance, ClosedForm] = {d1: closed_form_d1, d2: closed_form_
 def weighted_q(data: OneTimeData) -> Float[Tensor, "S A"]:
     """Return Q times (share of samples) / pi_phi: the slope of L in pi_theta(a | s), over nu(s).
 
-    The factor is 1, also where a probability has underflowed; what the naive rung gets wrong is
-    that it differentiates half of it.
+    The factor is 1, even where a probability has underflowed. The naive rung differentiates only
+    half of it, and that is its error.
     """
     taken = data.action_probs > 0
     # The inner torch.where keeps exp(inf) out of the derivative of what the outer one drops.
@@ -245,7 +245,7 @@ def policywise_slope(
     state_distance: StateDistance,
     lam: float | Tensor,
 ) -> Float[Tensor, "S A"]:
-    r"""Return the slope of L / lam - D^2 in the probabilities of every state, along the simplex.
+    r"""Return the slope of L / lam - D^2 in the probabilities, [S, A], along the simplex.
 
     Q / lam - \nabla_pi d^2(pi_phi, pi) at pi = pi_theta, less its average over actions under
     pi_theta: all 0 at the maximum only. The gradient in logits is this times nu(s) pi_theta(a|s),

@@ -74,7 +74,7 @@ def adapted(phi: Params, before: tuple[SampleBatch, ...], *, alg: Alg) -> Params
 def ratio_objective(
     theta: Params, batch: SampleBatch, *, policy: Policy, clip: float | None = None
 ) -> Tensor:
-    r"""Return the mean of rho A, or of min(rho A, clip(rho, 1 - eps, 1 + eps) A).
+    r"""Return the mean, a scalar, of rho A or of min(rho A, clip(rho, 1 - eps, 1 + eps) A).
 
     rho = pi_theta / pi_old. At the policy that collected the batch both have the gradient of J;
     the clipped one (Schulman et al., 1707.06347, eq. 7) allows several updates on one batch, as

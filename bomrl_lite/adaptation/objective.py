@@ -75,6 +75,9 @@ def surrogate_slope(
         policy: how parameters become a policy.
         names: parameters to adapt; none means all.
         surrogate: L.
+
+    Raises:
+        ValueError: a name is not there.
     """
 
     def value(x: Params) -> Tensor:
@@ -93,7 +96,7 @@ def adaptation_objective(
     lam: float | Tensor,
     surrogate: Surrogate = surrogate_objective,
 ) -> Float[Tensor, ""]:
-    r"""Return L(theta) - lam D^2(pi_phi, pi_theta), which Alg maximises over theta.
+    r"""Return the scalar L(theta) - lam D^2(pi_phi, pi_theta), which Alg maximises.
 
     Both phi and the data may record a gradient: the hypergradient needs it.
 
@@ -111,7 +114,7 @@ def adaptation_objective(
 
 
 def check_positive(name: str, value: float | Tensor) -> None:
-    """Refuse a setting that is not positive; a tensor is the business of whoever computed it.
+    """Refuse a setting that is not positive; a scalar tensor is for whoever computed it.
 
     Raises:
         ValueError: a number that is not > 0.

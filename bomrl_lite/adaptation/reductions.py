@@ -1,7 +1,8 @@
 r"""What universal policy adaptation reduces to: PPO, the natural and the plain policy gradient.
 
 Alg keeps L(theta) as it is; the classic methods replace it by its slope at phi, or the distance by
-its curvature there, or both. All agree up to O(1 / lam), for small steps are alike.
+its curvature there, or both. All agree up to O(1 / lam), because small steps
+are alike.
 """
 
 import torch

@@ -21,7 +21,6 @@ from bomrl_lite.adaptation.reductions import smooth_clip_surrogate
 from bomrl_lite.adaptation.solve import (
     LocalObjective,
     linearised_objective,
-    matrix_free_solver,
     penalised_objective,
     solved_adaptation,
 )
@@ -35,6 +34,7 @@ from bomrl_lite.rollout.data import (
     policy_at,
     samples_with_q_gradient,
 )
+from bomrl_lite.solvers.inner import matrix_free_solver
 from bomrl_lite.types import Params, Policy, SolvedInfo
 
 Rung = Literal["none", "identity", "naive", "frozen", "q_gradient", "full"]

@@ -2,7 +2,6 @@ r"""Alg solved: theta = argmax L(theta) - lam D^2(pi_phi, pi_theta), and the way
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,15 +23,10 @@ from bomrl_lite.adaptation.objective import (
     surrogate_slope,
 )
 from bomrl_lite.rollout.data import OneTimeData, full_data
-from bomrl_lite.solvers.implicit import LinearSolver, implicit_vjp
-from bomrl_lite.solvers.linear import (
-    add_scaled,
-    conjugate_gradient,
-    dot,
-    norm,
-    null_space_safe_solve,
-)
-from bomrl_lite.solvers.maximize import MaximizeInfo, maximize, maximize_matrix_free
+from bomrl_lite.solvers.implicit import implicit_vjp
+from bomrl_lite.solvers.inner import InnerSolver, dense_solver
+from bomrl_lite.solvers.linear import add_scaled, dot, norm
+from bomrl_lite.solvers.maximize import MaximizeInfo, maximize
 from bomrl_lite.types import InnerInfo, Params, SolvedInfo, StatePolicy, TabularPolicy, TabularTask
 
 
@@ -61,7 +55,7 @@ def adapt(
         data: one-time data of one task.
         policy: how parameters become a policy.
         distance: one of :mod:`bomrl_lite.adaptation.distances` or a function of their signature.
-        lam: weight of the distance, > 0, in units of return.
+        lam: weight of the distance, a scalar > 0, in units of return.
         surrogate: L, or a stand-in such as
             :func:`bomrl_lite.adaptation.reductions.smooth_clip_objective`.
         tolerance: stationarity at which to stop climbing, > 0.
@@ -219,45 +213,6 @@ def linearised_objective(
     return at
 
 
-class InnerSolver(NamedTuple):
-    """How an inner problem is solved, and how the linear system of its way back."""
-
-    climb: Callable[[Callable[[Params], Tensor], Params], tuple[Params, MaximizeInfo]]
-    """(objective, start) -> (maximiser, info)."""
-    solve: LinearSolver
-    """(v -> A v, b) -> (x, info)."""
-
-
-def dense_solver(*, tolerance: float = 1e-10, max_iterations: int = 20) -> InnerSolver:
-    """Write Hessians out: exact, for up to some hundred parameters.
-
-    Args:
-        tolerance: norm of the gradient at which to stop, > 0.
-        max_iterations: of the climb, >= 1.
-    """
-    climb = partial(maximize, tolerance=tolerance, max_iterations=max_iterations)
-    return InnerSolver(climb, null_space_safe_solve)
-
-
-def matrix_free_solver(
-    *, tolerance: float = 1e-10, max_iterations: int = 20, cg_iterations: int = 40
-) -> InnerSolver:
-    """Never write a Hessian out: conjugate gradients for each step and for the way back.
-
-    Args:
-        tolerance: norm of the gradient at which to stop, > 0.
-        max_iterations: of the climb, >= 1.
-        cg_iterations: of each of its steps and of the adjoint system, >= 1.
-    """
-    climb = partial(
-        maximize_matrix_free,
-        tolerance=tolerance,
-        max_iterations=max_iterations,
-        cg_iterations=cg_iterations,
-    )
-    return InnerSolver(climb, partial(conjugate_gradient, max_iterations=cg_iterations))
-
-
 def solved_adaptation(
     phi: Params,
     objective: LocalObjective,
@@ -275,7 +230,7 @@ def solved_adaptation(
         phi: meta-parameters.
         objective: F, such as :func:`penalised_objective`.
         names: parameters to adapt; none means all.
-        solver: None is :func:`dense_solver`.
+        solver: None is :func:`bomrl_lite.solvers.inner.dense_solver`.
 
     Raises:
         ValueError: a name is not there.

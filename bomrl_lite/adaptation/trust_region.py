@@ -40,8 +40,8 @@ def adapt_in_trust_region(
         delta: largest D^2 allowed, > 0.
 
     Returns:
-        theta; the multiplier, 0 if the best theta lies inside the region; and information, of
-        L / eta - D^2 if the constraint binds, else of L. With free logits and a delta that leaves
+        theta; the multiplier, a scalar, 0 if the best theta lies inside the region; and
+        information, of L / eta - D^2 if the constraint binds, else of L. With free logits and a delta that leaves
         room for a deterministic policy there is no best theta, and the stationarity says so.
 
     Raises:

@@ -67,7 +67,7 @@ class MujocoBatch:
         return self._centres
 
     def reset(self, qpos: Tensor, qvel: Tensor, where: Tensor | None = None) -> None:
-        """Put simulations into a state, all else as after ``mj_resetData``; then ``mj_forward``."""
+        """Put states [M, ...], all else as after ``mj_resetData``; then ``mj_forward``."""
         rows = torch.arange(self.num) if where is None else torch.nonzero(where).squeeze(-1)
         if len(rows) == 0:
             return

@@ -19,7 +19,7 @@ class Gaussian(NamedTuple):
     log_std: Float[Tensor, "*M K"]
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        """Draw one action per observation; records no gradient."""
+        """Draw one action per observation, [...] or [..., K]; records no gradient."""
         mean, log_std = self.mean.detach(), self.log_std.detach()
         noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
         return mean + log_std.exp() * noise
@@ -48,7 +48,7 @@ class Categorical(NamedTuple):
     """log pi(a | s), normalised."""
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        """Draw one action per observation; records no gradient."""
+        """Draw one action per observation, [...] or [..., K]; records no gradient."""
         probs = self.log_probs.detach().exp()
         draws = torch.multinomial(
             probs.reshape(-1, probs.shape[-1]), 1, replacement=True, generator=generator

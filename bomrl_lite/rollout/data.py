@@ -175,6 +175,7 @@ def sample_batch(
         credit = discounted_returns(rollout, gamma)
     count = mask.sum((-1, -2), keepdim=True).clamp(min=1.0)
     advantages = credit
+    # A cause is weighed with what it led to: ``credit`` has the advantages' scale, and its mean.
     if normalise:
         shifted = (credit - credit.sum((-1, -2), keepdim=True) / count) * mask
         deviation = (shifted.square().sum((-1, -2), keepdim=True) / count).sqrt() + 1e-8
@@ -241,6 +242,7 @@ def samples_with_q_gradient(
         causal_trace: truncation of the causal horizon, in [0, 1]: below 1 it trades variance for
             bias.
     """
+    # 0 in value, the score in derivative: the numbers stay those of the other rungs.
     scores = magic_box(_log_probs(phi, batch, policy).reshape(batch.credit.shape)) - 1
     later = discounted_sums(scores * batch.credit, gamma * causal_trace, start=1)
     return _as_data(batch, batch.log_probs, batch.advantages + later, batch.weights)
@@ -259,6 +261,8 @@ def full_samples(
         phi, batch, policy=policy, gamma=gamma, causal_trace=causal_trace
     )
     log_probs = _log_probs(phi, batch, policy).reshape(batch.credit.shape)
+    # A visit is as likely as the product of all earlier choices: the sum of their log-probabilities
+    # goes into one box. Padding has log-probabilities too, of no choice.
     before = discounted_pasts(log_probs * (batch.weights > 0), causal_trace, start=1)
     return data._replace(state_weights=data.state_weights * magic_box(before).flatten())
 

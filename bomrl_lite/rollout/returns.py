@@ -90,8 +90,8 @@ def linear_baseline(
 
     T' is the end of an episode; the last term counts where it was cut off, and the V in it is the
     fit itself: one linear system has both. Features are o, o^2 and 1, and where all episodes ended
-    by themselves also t/100, (t/100)^2, (t/100)^3 (Duan et al., 1604.06778). What is cut off has no
-    end to count the time to: with time as a feature V would learn to vanish at the cut.
+    by themselves also t/100, (t/100)^2, (t/100)^3 (Duan et al., 1604.06778). An episode that is
+    cut off has no end to count time to: with time as a feature V would learn to vanish at the cut.
 
     Args:
         rollout: episodes; numbered states become unit vectors.
@@ -124,7 +124,7 @@ def linear_baseline(
 
 
 def magic_box(log_probs: Tensor) -> Tensor:
-    r"""Return exp(x - stop(x)): 1 in value, and its derivative is that of x (DiCE, 1802.05098).
+    r"""Return exp(x - stop(x)), [...]: 1, with the derivative of x (DiCE, 1802.05098).
 
     The stop-gradient makes the factor a number for the value while every derivative multiplies by
     the score once more.

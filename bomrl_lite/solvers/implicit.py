@@ -6,9 +6,9 @@ so the implicit function theorem gives its derivative without a look at the solv
     -\nabla^2_theta F  d theta = \nabla_phi \nabla_theta F  d phi
 
 All functions take the cotangent, \nabla J at theta, and pull it back to phi. Which dependence of
-the data on phi is kept is decided by the data function that builds F, never here (the library's
-stand in :mod:`bomrl_lite.rollout.data`). A hypergradient describes the solution: from a theta that
-is none it is refused.
+the data on phi is kept is decided by the data function that builds F
+(:mod:`bomrl_lite.rollout.data`), never here. A hypergradient describes the solution: at a theta
+that does not solve the inner problem it is refused.
 """
 
 from collections.abc import Callable
@@ -81,7 +81,8 @@ def implicit_vjp(
             -\nabla^2_theta F is not positive definite. Under ``vmap``, which hides values, the
             offending hypergradients are nan instead: call :func:`require_solved` outside. The
             spurious stationary points that logits have where a probability vanishes pass for
-            solutions here; :mod:`bomrl_lite.adaptation.closed_forms` refuses them.
+            solutions; only :func:`bomrl_lite.adaptation.closed_forms.policywise_hypergradient`
+            can tell.
     """
     stationarity = norm(grad(objective)(theta, phi))
     negative_hvp = hessian_vector_product(lambda x: -objective(x, phi), theta)
@@ -165,7 +166,7 @@ def unrolled_hypergradient(
     step_size: float | Tensor,
     num_steps: int,
 ) -> Params:
-    r"""Differentiate J(theta_K(phi)) through K gradient steps on F(., phi) that start at phi.
+    r"""Differentiate J(theta_K(phi)) through K gradient steps on the scalar F(., phi) from phi.
 
     (Franceschi et al., 1806.04910; Shaban et al., 1810.10667.) It is the exact gradient of a
     truncated Alg, and that of the argmax only as K grows; every step stays in memory.
@@ -254,7 +255,7 @@ def refuse_unsolved(pulled: Params, info: SolvedInfo, tolerance: float) -> Param
 
 
 def hidden_by_vmap(x: Tensor) -> bool:
-    """Tell whether a tensor stands for a batch that ``vmap`` hides, so that no value can be read.
+    """Tell whether a tensor [...] is a batch that ``vmap`` hides, so that no value can be read.
 
     What vmap hides is an axis: the tensor underneath has more of them.
     """

@@ -53,12 +53,12 @@ def norm(x: Params) -> Float[Tensor, ""]:
 
 
 def add_scaled(x: Params, scale: float | Tensor, y: Params) -> Params:
-    """Return x + scale * y, leaf by leaf."""
+    """Return x + scale * y, leaf by leaf; scale is a scalar."""
     return {name: x[name] + scale * y[name] for name in x}
 
 
 def scale(factor: float | Tensor, x: Params) -> Params:
-    """Return factor * x, leaf by leaf."""
+    """Return factor * x, leaf by leaf; factor is a scalar."""
     return {name: factor * leaf for name, leaf in x.items()}
 
 

@@ -1,7 +1,7 @@
 """Solvers of smooth nonlinear problems: they return ``(solution, info)`` and run under ``vmap``.
 
-``vmap`` forbids loops that end when they are done, so each runs a fixed number of iterations and
-leaves a problem alone once it is solved.
+Under ``vmap`` a loop cannot end when one problem is done, so each solver runs a fixed number of
+iterations and leaves a problem alone once it is solved.
 """
 
 from collections.abc import Callable
@@ -66,8 +66,8 @@ def maximize(
         tolerance: norm of the gradient at which to stop, > 0.
         max_iterations: >= 1.
         halvings: how often t may be halved, >= 0.
-        max_change: largest change of one parameter in one step, > 0: in one leap a softmax could
-            saturate, where its gradient vanishes for no good reason.
+        max_change: largest change of one parameter in one step, > 0: a leap could saturate a
+            softmax, whose gradient then vanishes although nothing is solved.
 
     Returns:
         The answer and its info.
@@ -170,7 +170,7 @@ def ascend(
 def bisect(
     function: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, *, iterations: int = 60
 ) -> Tensor:
-    """Find where a decreasing function crosses 0 between ``low`` and ``high``, entry by entry.
+    """Find where a decreasing function crosses 0 from ``low`` to ``high`` [...], entry by entry.
 
     Each iteration halves the bracket: 60 of them leave nothing of it in double precision.
 

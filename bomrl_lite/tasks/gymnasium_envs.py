@@ -314,6 +314,9 @@ class LocomotionVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
                 with the random numbers there are.
             options: ``tasks`` gives the tasks of these and of later episodes; ``reset_mask``, an
                 array of M truth values, says which sub-environments begin anew; else all do.
+
+        Raises:
+            ValueError: another number of seeds than there are sub-environments.
         """
         options = options or {}
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed

@@ -14,18 +14,13 @@ from bomrl_lite.adaptation.gradient import gradient_adaptation
 from bomrl_lite.adaptation.head import head_adaptation
 from bomrl_lite.adaptation.natural import natural_adaptation, region_adaptation
 from bomrl_lite.adaptation.objective import surrogate_objective
-from bomrl_lite.adaptation.solve import (
-    LocalObjective,
-    dense_solver,
-    matrix_free_solver,
-    penalised_objective,
-    solved_adaptation,
-)
+from bomrl_lite.adaptation.solve import LocalObjective, penalised_objective, solved_adaptation
 from bomrl_lite.course.bench.figure import Figure, cpu_seconds, ratio_of
 from bomrl_lite.course.experiments.inner_steps import inner_steps
 from bomrl_lite.policies.networks import gaussian_mlp
 from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.rollout.data import SampleBatch, frozen_samples, policy_at, sample_batch
+from bomrl_lite.solvers.inner import dense_solver, matrix_free_solver
 from bomrl_lite.solvers.linear import add_scaled, dot, norm, scale
 from bomrl_lite.tasks import make_tasks
 from bomrl_lite.training.config import Config, configure
