@@ -4,6 +4,7 @@ Names in the order of the data flow: tasks, exact quantities, policies, one-time
 hypergradients, meta-gradients, training, evaluation, theory.
 """
 
+import importlib.metadata
 import os
 
 # torch asks for large pages of memory where the system offers them: with small ones a quarter of an
@@ -111,6 +112,8 @@ from bomrl_lite.training.metrics import (
 from bomrl_lite.training.sampled_config import SampledConfig
 from bomrl_lite.training.sampled_trainer import meta_train as meta_train_sampled
 from bomrl_lite.types import Params, TabularPolicy, TabularTask, TaskDistribution
+
+__version__ = importlib.metadata.version("bomrl-lite")
 
 __all__ = [
     "DATA_FUNCTIONS",
