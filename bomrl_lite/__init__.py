@@ -4,6 +4,7 @@ Names in the order of the data flow: tasks, exact quantities, policies, one-time
 hypergradients, meta-gradients, configuration, training, evaluation, theory.
 """
 
+import importlib.metadata
 import os
 
 # torch asks for large pages of memory where the system offers them: with small ones a quarter of an
@@ -61,6 +62,8 @@ from bomrl_lite.training.problem import make_problem
 from bomrl_lite.training.state import MetaState
 from bomrl_lite.training.trainer import load, meta_train
 from bomrl_lite.types import Params, TabularPolicy, TabularTask
+
+__version__ = importlib.metadata.version("bomrl-lite")
 
 __all__ = [
     "DATA_FUNCTIONS",

@@ -126,6 +126,8 @@ def test_the_readme_shows_the_figure_of_lesson_00():
 def test_versions_agree():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    assert bomrl_lite.__version__ == version  # of the installed metadata: set up again if not
+    assert f"\n## [{version}] - " in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_the_public_names_are_there():
