@@ -44,7 +44,7 @@ from bomrl_lite.policies.networks import (
     tabular_softmax,
 )
 from bomrl_lite.rollout.collect import collect
-from bomrl_lite.rollout.data import DATA_FUNCTIONS, full_data, sample_batch
+from bomrl_lite.rollout.data import DATA_FUNCTIONS, SampleBatch, full_data, sample_batch
 from bomrl_lite.solvers.implicit import (
     UnsolvedInnerProblem,
     constrained_vjp,
@@ -52,7 +52,7 @@ from bomrl_lite.solvers.implicit import (
     unrolled_hypergradient,
 )
 from bomrl_lite.solvers.linear import conjugate_gradient, null_space_safe_solve
-from bomrl_lite.tasks import make_tasks, require_exact, task_names
+from bomrl_lite.tasks import make_tasks, register_tasks, require_exact, task_names
 from bomrl_lite.theory import lower_bound, rigorous_lambda, task_variance
 from bomrl_lite.training.config import Config, configure
 from bomrl_lite.training.metrics import adapted_returns, optimal_returns, optimality_gap
@@ -69,6 +69,7 @@ __all__ = [
     "Config",
     "MetaState",
     "Params",
+    "SampleBatch",
     "TabularPolicy",
     "TabularTask",
     "UnsolvedInnerProblem",
@@ -115,6 +116,7 @@ __all__ = [
     "policy_return",
     "policywise_hypergradient",
     "q_values",
+    "register_tasks",
     "require_exact",
     "rigorous_lambda",
     "sample_batch",

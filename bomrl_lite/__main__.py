@@ -1,12 +1,8 @@
 """The command line: ``python -m bomrl_lite --help``."""
 
-import itertools
-import shutil
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,7 +20,8 @@ from bomrl_lite.training.config import (
 from bomrl_lite.training.evaluate import evaluate_run, mean_table
 from bomrl_lite.training.files import csv_text, write_atomically
 from bomrl_lite.training.policy_file import save_policy
-from bomrl_lite.training.run_folder import Progress, Row
+from bomrl_lite.training.progress import training_progress
+from bomrl_lite.training.tables import as_table
 from bomrl_lite.training.trainer import load, meta_train
 
 OuterName = Literal["adam", "trpo"]
@@ -90,10 +87,9 @@ def train_command(start: Config) -> Callable[..., int]:
             tensorboard: also write the history to ``out``/tensorboard (pip install tensorboard).
         """
         del outer, config  # they decided what ``start`` is
-        meta_train(
-            settings, out=out, resume=resume, progress=progress_line(), tensorboard=tensorboard
-        )
-        print(f"\ndone: {out}/history.csv; next: python -m bomrl_lite evaluate {out}")
+        with training_progress() as progress:
+            meta_train(settings, out=out, resume=resume, progress=progress, tensorboard=tensorboard)
+        print(f"done: {out}/history.csv; next: python -m bomrl_lite evaluate {out}")
         return 0
 
     return train
@@ -102,7 +98,7 @@ def train_command(start: Config) -> Callable[..., int]:
 def methods() -> int:
     """Print the table of methods: Alg, rung of the ladder, outer update, values, source."""
     header = ("method", "Alg", "rung", "outer", "values", "source")
-    print(text_table(header, list(table_of_methods.rows())))
+    print(as_table(header, table_of_methods.rows()))
     return 0
 
 
@@ -129,7 +125,7 @@ def evaluate(
     )
     write_atomically(run / "evaluation.csv", csv_text(rows[0], rows).encode())
     title, header, cells = mean_table(rows)
-    print(f"{title}\n{text_table(header, cells)}")
+    print(f"{title}\n{as_table(header, cells, right=header[2:])}")
     return 0
 
 
@@ -147,14 +143,6 @@ def export(
     save_policy(*load(run), out)
     print(f"policy {out}, {out.stat().st_size / 1e3:.0f} kB")
     return 0
-
-
-def text_table(header: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    """Lay out rows under a header, in columns as wide as their widest cell."""
-    rows = [header, *cells]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def command_line(start: Config) -> tyro.extras.SubcommandApp:
@@ -181,38 +169,6 @@ def main() -> int:
             "\nstopped; what was written stays (train: --resume goes on after its last iteration)"
         )
         return 130
-
-
-def progress_line(clock: Callable[[], float] = time.monotonic) -> Progress:
-    """Return a progress callback that prints one line, in a terminal always over the same one.
-
-    The time left is reckoned from the iterations of this process: a resumed run has done others,
-    elsewhere.
-    """
-    start, here = clock(), itertools.count(1)
-
-    def show(done: int, total: int, row: Row) -> None:
-        """Print one iteration: in a terminal each, in a file every tenth of the run."""
-        left = (clock() - start) / next(here) * (total - done)
-        if sys.stdout.isatty():
-            width = shutil.get_terminal_size().columns - 1  # one more would break the line
-            line = progress_text(done, total, row, left)
-            print(line[:width].ljust(width), end="\r", flush=True)
-        elif done % max(1, total // 10) == 0 or done == total:
-            print(progress_text(done, total, row, left), flush=True)
-
-    return show
-
-
-def progress_text(done: int, total: int, row: Row, seconds_left: float) -> str:
-    """Lay out the newest row: iterations, returns, time left and what there is of diagnostics."""
-    line = f"{done:>5}/{total}  return {row['return_before']:+.4f} -> {row['return_after']:+.4f}"
-    line += f"  {timedelta(seconds=round(seconds_left))} left"
-    if "gradient_norm" in row:
-        line += f"  gradient {row['gradient_norm']:.1e}"
-    if row.get("unsolved"):
-        line += f"  {row['unsolved']:g} unsolved"
-    return line
 
 
 if __name__ == "__main__":

@@ -8,8 +8,11 @@ Source of the definitions: Sutton and Barto (2018), chapter 3; occupancy as in K
 (2002), normalised to sum to 1.
 """
 
+from collections.abc import Callable
+from typing import cast
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bomrl_lite.types import ControlInfo, TabularTask
@@ -18,7 +21,12 @@ from bomrl_lite.types import ControlInfo, TabularTask
 def state_values(
     policy_probs: Float[Tensor, "S A"], task: TabularTask, gamma: float
 ) -> Float[Tensor, " S"]:
-    r"""V(s) = E[sum_t gamma^t r_t | s_0 = s], from (I - gamma P_pi) V = r_pi."""
+    r"""V(s) = E[sum_t gamma^t r_t | s_0 = s], from (I - gamma P_pi) V = r_pi.
+
+    Raises:
+        ValueError: gamma outside [0, 1), or a table that does not fit the task; so do all that
+            follow.
+    """
     _check_table(policy_probs, task, gamma)
     reward = (policy_probs * task.reward).sum(-1)
     return _solve(_bellman_matrix(policy_probs, task, gamma), reward)
@@ -72,6 +80,9 @@ def optimal_policy(
 
     Returns:
         pi*(a | s) as a table of zeros and ones, [S, A], and the residual of its optimality.
+
+    Raises:
+        ValueError: gamma outside [0, 1), or no iteration.
     """
     _check_gamma(gamma)
     if iterations < 1:
@@ -82,6 +93,7 @@ def optimal_policy(
         # A change needs a real gain: rounding must not make equal actions take turns.
         best = q.max(-1, keepdim=True).values
         near = q >= best - 1e-12 * (1 + best.abs())
+        # The count is 1 from the first near action to the second: one of these is near itself.
         first = near & (near.cumsum(-1) == 1)
         probs = first.to(q.dtype)
     q = q_values(probs, task, gamma)
@@ -114,20 +126,28 @@ def tabular_task(transition: Tensor, reward: Tensor, start: Tensor) -> TabularTa
             f"got {tuple(start.shape)}"
         )
     if not torch.isfinite(reward).all():
-        where = torch.nonzero(~torch.isfinite(reward))[0].tolist()
-        raise ValueError(f"rewards must be finite, got {reward[tuple(where)]} at index {where}")
+        where = _first_index(~torch.isfinite(reward))
+        raise ValueError(f"rewards must be finite, got {reward[where]} at index {list(where)}")
     check_probabilities("transition", transition)
     check_probabilities("start", start)
     return task
 
 
 def check_probabilities(name: str, probs: Tensor) -> None:
-    """Raise ValueError unless ``probs`` is non-negative and sums to 1 over its last axis."""
+    """Refuse what is negative or does not sum to 1 over its last axis.
+
+    Args:
+        name: what the message calls them.
+        probs: [..., A].
+
+    Raises:
+        ValueError: an entry is negative or a sum is not 1, up to rounding.
+    """
     total = probs.sum(-1)
     slack = 1e-8 if probs.dtype == torch.float64 else 1e-5
     wrong = ~((total - 1).abs() <= slack) | ~(probs >= 0).all(-1)
     if wrong.any():
-        where = tuple(torch.nonzero(wrong)[0].tolist()) if wrong.ndim else ()
+        where = _first_index(wrong)
         raise ValueError(
             f"{name} must hold probabilities: non-negative and summing to 1 over the last axis. "
             f"Index {list(where)} sums to {total[where].item():.6g} with smallest entry "
@@ -135,8 +155,20 @@ def check_probabilities(name: str, probs: Tensor) -> None:
         )
 
 
+# torch leaves torch.linalg without types.
+_solve_columns = cast(
+    "Callable[[Tensor, Tensor], Tensor]",
+    torch.linalg.solve,  # pyright: ignore[reportUnknownMemberType]
+)
+
+
 def _solve(matrix: Float[Tensor, "S S"], vector: Float[Tensor, " S"]) -> Float[Tensor, " S"]:
-    return torch.linalg.solve(matrix, vector.unsqueeze(-1)).squeeze(-1)
+    return _solve_columns(matrix, vector.unsqueeze(-1)).squeeze(-1)
+
+
+def _first_index(wrong: Bool[Tensor, "*shape"]) -> tuple[int, ...]:
+    """Return the index of the first True; () where there are no axes."""
+    return tuple(int(i) for i in torch.nonzero(wrong)[0])
 
 
 def _bellman_matrix(

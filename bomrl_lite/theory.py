@@ -8,6 +8,9 @@ Distances to "the" optimum below are to the nearest one of this kind where they 
 """
 
 import itertools
+from collections.abc import Callable
+from functools import partial
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,6 +29,11 @@ def theorem_lambda(a_max: float, smoothness: float, gamma: float) -> float:
     r"""Return lam = A_max L / (1 - gamma)^2, the weight for which the theorem is stated.
 
     A_max bounds the advantages; L is a constant that no public source of the paper spells out.
+
+    Args:
+        a_max: largest |A(s, a)|, in units of return.
+        smoothness: L > 0, without unit.
+        gamma: discount in [0, 1).
     """
     return a_max * smoothness / (1 - gamma) ** 2
 
@@ -39,9 +47,19 @@ def rigorous_lambda(
 
     for D1 and D2 and every theta. A_max = max |A| and nu_min, the smallest occupancy, are those of
     pi_phi; states that nobody reaches do not count. The proof is in lesson 05.
+
+    Args:
+        phi: meta-parameters.
+        task: one task.
+        policy: how parameters become a policy.
+        gamma: discount in [0, 1).
+
+    Raises:
+        ValueError: gamma outside [0, 1).
     """
     probs = policy.log_probs(phi).exp()
     nu = occupancy(probs, task, gamma)
+    # A linear solve leaves rounding where a state cannot be reached; 1e-12 is far above it.
     nu_min = torch.where(nu > 1e-12, nu, torch.inf).min()
     reached = (nu > 1e-12).unsqueeze(-1)
     a_max = torch.where(reached, advantages(probs, task, gamma).abs(), 0.0).max()
@@ -61,15 +79,27 @@ def lower_bound(
     r"""Return J(phi) + (L(theta) - L(phi) - lam D^2(phi, theta)) / (1 - gamma).
 
     With lam >= :func:`rigorous_lambda` it never exceeds J(theta), and it equals J at theta = phi:
-    who maximises it, as Alg does, cannot lose (monotone improvement).
+    an Alg that maximises it cannot lose (monotone improvement).
+
+    Args:
+        theta: adapted parameters.
+        phi: meta-parameters.
+        task: one task.
+        policy: how parameters become a policy.
+        gamma: discount in [0, 1).
+        distance: D^2, d1 or d2.
+        lam: its weight, > 0, in units of return.
+
+    Raises:
+        ValueError: gamma outside [0, 1).
     """
     data = full_data(phi, task, policy=policy, gamma=gamma)
     gained = surrogate_objective(theta, data, policy=policy) - surrogate_objective(
         phi, data, policy=policy
     )
-    apart = distance(phi, theta, policy=policy, state_weights=data.state_weights)
+    divergence = distance(phi, theta, policy=policy, state_weights=data.state_weights)
     before = policy_return(phi, task, policy=policy, gamma=gamma)
-    return before + (gained - lam * apart) / (1 - gamma)
+    return before + (gained - lam * divergence) / (1 - gamma)
 
 
 def optimal_actions(task: TabularTask, gamma: float) -> Bool[Tensor, "S A"]:
@@ -103,6 +133,9 @@ def distance_to_optimum(
         gamma: discount in [0, 1).
         distance: d1, d2 or d3.
         smoothing: eps in [0, 1); D1 and D3 need > 0, and their value depends on it.
+
+    Raises:
+        ValueError: ``smoothing`` or gamma out of range.
     """
     _check_smoothing(smoothing, distance)
     best = optimal_actions(task, gamma)
@@ -125,19 +158,22 @@ def task_variance(
 
     Returns:
         The variance, the parameters in the middle of the tasks' optima, and the solver's info.
+
+    Raises:
+        ValueError: ``smoothing`` or gamma out of range.
     """
     _check_smoothing(smoothing, distance)
-    best = vmap(lambda task: optimal_actions(task, gamma))(tasks)
+    best = vmap(partial(optimal_actions, gamma=gamma))(tasks)
 
-    def spread(params: Params) -> Tensor:
-        apart = vmap(
-            lambda mask, task: _distance_to(mask, params, task, policy, gamma, distance, smoothing)
-        )
-        return -apart(best, tasks).mean()
+    def negative_mean(params: Params) -> Tensor:
+        def of_one_task(optimal: Tensor, task: TabularTask) -> Tensor:
+            return _distance_to(optimal, params, task, policy, gamma, distance, smoothing)
+
+        return -vmap(of_one_task)(best, tasks).mean()
 
     start = policy.init(torch.Generator(tasks.reward.device))
-    middle, info = maximize(spread, start, max_iterations=max_iterations, tolerance=1e-9)
-    return -spread(middle), middle, info
+    middle, info = maximize(negative_mean, start, max_iterations=max_iterations, tolerance=1e-9)
+    return -negative_mean(middle), middle, info
 
 
 def rigorous_gap_bound(
@@ -148,30 +184,49 @@ def rigorous_gap_bound(
     J(pi*) - J(Alg(pi_phi, lam)) is below it for every lam >= lam_0 (:func:`rigorous_lambda`);
     infinite for a smaller lam, of which the proof says nothing. Averaged over tasks and minimised
     over phi it is the variance term of the theorem.
+
+    Args:
+        phi: meta-parameters.
+        task: one task.
+        policy: how parameters become a policy.
+        gamma: discount in [0, 1).
+        lam: weight of the adaptation, > 0, in units of return.
+
+    Raises:
+        ValueError: gamma outside [0, 1).
     """
-    apart = distance_to_optimum(phi, task, policy=policy, gamma=gamma)
+    to_optimum = distance_to_optimum(phi, task, policy=policy, gamma=gamma)
     least = rigorous_lambda(phi, task, policy=policy, gamma=gamma)
     return torch.where(
-        torch.as_tensor(lam) >= least, (lam + least) / (1 - gamma) * apart, torch.inf
+        torch.as_tensor(lam) >= least, (lam + least) / (1 - gamma) * to_optimum, torch.inf
     )
 
 
-def illustrative_gap_bound(apart: Tensor, *, lam: float, gamma: float) -> Tensor:
+def illustrative_gap_bound(
+    to_optimum: Float[Tensor, "*N"], *, lam: float, gamma: float
+) -> Float[Tensor, "*N"]:
     r"""Return lam (1 + gamma) / (1 - gamma) D^2: what published figures draw. No theorem says it.
 
     It is the rigorous bound with lam_0 = gamma lam in place of its value.
 
     Args:
-        apart: D^2 between the meta-policy and the tasks' optima.
-        lam: weight of the adaptation, > 0.
+        to_optimum: D^2 between the meta-policy and the tasks' optima.
+        lam: weight of the adaptation, > 0, in units of return.
         gamma: discount in [0, 1).
+
+    Raises:
+        ValueError: lam is not positive.
     """
     check_positive("lam", lam)
-    return lam * (1 + gamma) / (1 - gamma) * apart
+    return lam * (1 + gamma) / (1 - gamma) * to_optimum
 
 
 def running_mean(values: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
-    """Return (1/T) sum_{t <= T} values_t for every T: the left side of the theorem."""
+    """Return (1/T) sum_{t <= T} values_t for every T: the left side of the theorem.
+
+    Args:
+        values: one per iteration.
+    """
     return values.cumsum(0) / torch.arange(1, len(values) + 1).to(values)
 
 
@@ -180,21 +235,34 @@ def fit_convergence(averages: Float[Tensor, " T"]) -> tuple[float, float, float]
 
     The three terms of the theorem; of the 8 sets of terms that may be 0, the best feasible one.
 
+    Args:
+        averages: running means after 1, 2, ..., T iterations.
+
     Returns:
         K, M and the floor.
     """
     steps = torch.arange(1, len(averages) + 1).to(averages)
     columns = torch.stack([1 / steps, steps.rsqrt(), torch.ones_like(steps)], -1)
     best, answer = torch.inf, torch.zeros(3).to(averages)
+    # Non-negative least squares by enumeration: its solution is the ordinary one of the terms that
+    # are not 0, so with three terms the sets can be tried one by one, to the last bit.
     for size in (1, 2, 3):
         for chosen in map(list, itertools.combinations(range(3), size)):
-            part = torch.linalg.lstsq(columns[:, chosen], averages.unsqueeze(-1)).solution[:, 0]
+            part = _least_squares(columns[:, chosen], averages.unsqueeze(-1))[0][:, 0]
             error = (columns[:, chosen] @ part - averages).square().sum().item()
             if bool((part >= 0).all()) and error < best:
                 best, answer = error, torch.zeros_like(answer)
                 answer[chosen] = part
-    k, m, floor = answer.tolist()
+    k, m, floor = map(float, answer)
     return k, m, floor
+
+
+# torch leaves torch.linalg without types.
+_least_squares = cast(
+    "Callable[[Tensor, Tensor], tuple[Tensor, ...]]",
+    torch.linalg.lstsq,  # pyright: ignore[reportUnknownMemberType]
+)
+"""(A, B) -> (the X that minimises |A X - B|, and more)."""
 
 
 def _distance_to(

@@ -38,17 +38,37 @@ class TabularTask(NamedTuple):
     """rho(s): distribution of the first state."""
 
 
-class TabularPolicy(NamedTuple):
+@runtime_checkable
+class StatePolicy(Protocol):
+    """All that an adaptation and its distances ask of a policy, states being numbered.
+
+    Two kinds of policies answer: :class:`TabularPolicy`, whose S states are those of the task, and
+    :class:`bomrl_lite.policies.at_samples.PolicyAtSamples`, whose states are M samples.
+    """
+
+    @property
+    def log_probs(self) -> Callable[[Params], Float[Tensor, "S A"]]:
+        """Log pi(a | s); at samples A = 1, the action that was taken."""
+        ...
+
+    @property
+    def divergence(self) -> Callable[[Params, Params], Float[Tensor, " S"]]:
+        """KL(pi_first || pi_second) of every state over ALL actions, in nats."""
+        ...
+
+
+@dataclass(frozen=True)  # a NamedTuple's functions would pass for methods: no StatePolicy
+class TabularPolicy:
     """A parametrised policy over finitely many states and actions."""
 
     init: Callable[[torch.Generator], Params]
     log_probs: Callable[[Params], Float[Tensor, "S A"]]
     """log pi(a | s) of every state and action."""
+    divergence: Callable[[Params, Params], Float[Tensor, " S"]]
+    """KL(pi_first || pi_second) of every state, in nats."""
     free_logits: bool = False
     """Whether the parameters are ``{"logits": [S, A]}``, free in every state: then the adaptation
     falls apart into one small problem per state, with a closed form for the KL distances."""
-    divergence: Callable[[Params, Params], Float[Tensor, " S"]] | None = None
-    """KL(pi_first || pi_second) of every state, where ``log_probs`` does not hold all actions."""
 
 
 @runtime_checkable

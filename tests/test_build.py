@@ -12,8 +12,8 @@ from tiny_course import EXERCISES, LESSON, lesson, write_course
 from bomrl_lite.course.building import build as builder
 from bomrl_lite.course.building.build import build, find_problems, update
 from bomrl_lite.course.building.plan import make_plan
-from bomrl_lite.course.building.sources import to_bytes
-from bomrl_lite.course.running.execute import Failure, Outcome
+from bomrl_lite.course.execute import Failure, Outcome
+from bomrl_lite.course.notebook import to_bytes
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 

@@ -10,8 +10,9 @@ import pytest
 
 from bomrl_lite import __main__ as cli
 from bomrl_lite.course import commands, plots
-from bomrl_lite.training.evaluate import is_sampled
-from bomrl_lite.training.sampled_trainer import load_policy
+from bomrl_lite.methods import METHODS
+from bomrl_lite.training.config import configure
+from bomrl_lite.training.policy_file import load_policy
 
 
 def command(*arguments: object, **kind) -> subprocess.CompletedProcess[str]:
@@ -98,17 +99,6 @@ def test_an_unsolved_inner_problem_is_one_line_too_and_the_run_can_be_looked_at(
     assert (tmp_path / "run" / "history.csv").read_text().count("\n") == 1
 
 
-def test_an_experiment_writes_its_table_and_draws_it_where_nothing_was_before(
-    tmp_path, monkeypatch
-):
-    """As in a fresh clone: neither ``runs/`` nor the folder of the table exists."""
-    monkeypatch.setattr(commands, "ROOT", tmp_path)
-    out = tmp_path / "results"
-    assert commands.experiment("condition", seeds=1, iterations=1, out=out) == 0
-    assert (out / "condition.csv").exists()
-    assert (tmp_path / "runs" / "experiments" / "condition.png").stat().st_size > 1000
-
-
 def test_ctrl_c_keeps_the_last_iteration_of_a_run_without_checkpoints(tmp_path):
     run = tmp_path / "run"
     dials = ["--num-tasks", "2", "--iterations", "2000", "--checkpoint-every", "2000"]
@@ -133,39 +123,6 @@ def test_a_missing_package_is_one_line_too(tmp_path, monkeypatch, capsys):
     assert cli.main() == 2
     assert "error: TensorBoard is not installed; pip install" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-
-
-ROW = {"return_before": -0.5, "return_after": 0.25, "gradient_norm": 0.0123, "unsolved": 0.0}
-
-
-def progress_at(times: list[float], capsys) -> str:
-    """Show iterations 41, 42, ... of 100, each finished at one of these seconds."""
-    moments = iter([1000.0, *(1000.0 + t for t in times)])
-    show = cli.progress_line(clock=lambda: next(moments))
-    for done, _ in enumerate(times, 41):
-        show(done, 100, ROW)
-    return capsys.readouterr().out
-
-
-def test_the_time_left_is_reckoned_from_the_iterations_of_this_process(capsys):
-    """A run resumed at 40 of 100; ten iterations in 20 seconds leave 50 in 100 seconds."""
-    out = progress_at([2.0 * k for k in range(1, 11)], capsys)
-    assert out == "   50/100  return -0.5000 -> +0.2500  0:01:40 left  gradient 1.2e-02\n"
-
-
-def test_in_a_terminal_progress_stays_on_one_line(capsys, monkeypatch):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "60")
-    lines = progress_at([3600.0 * 24 * 9, 3600.0 * 24 * 9], capsys).split("\r")
-    assert [len(line) for line in lines] == [59, 59, 0]
-    assert "  531 days" in lines[0]
-    monkeypatch.setenv("COLUMNS", "100")
-    assert {len(line) for line in progress_at([1.0], capsys).split("\r")} == {99, 0}
-
-
-def test_progress_names_unsolved_inner_problems():
-    assert "unsolved" not in cli.progress_text(1, 2, ROW, 0.0)
-    assert cli.progress_text(1, 2, {**ROW, "unsolved": 3.0}, 0.0).endswith("  3 unsolved")
 
 
 def write_run(folder, values: list[float], **config) -> None:
@@ -254,21 +211,68 @@ def test_mistakes_of_compare_are_told(runs, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "command"),
+    ("given", "expected"),
     [
-        (["train", "--tasks", "navigation/circle"], "train-sampled"),
-        (["train", "--method", "promp", "--tasks=navigation/corners"], "train-sampled"),
-        (["train", "--tasks", "frozen_lake/holes-4x4"], "train"),
-        (["train", "--tasks", "frozen_lake/holes-4x4", "--num-episodes", "5"], "train-sampled"),
-        (["train", "--num-episodes=5"], "train-sampled"),
-        (["train", "--tasks", "ant/velocity"], "train-sampled"),
-        (["train"], "train"),
-        (["train", "--out", "navigation/circle"], "train"),
-        (["evaluate", "--tasks", "navigation/circle"], "evaluate"),
+        (["--tasks", "navigation/circle"], ("bomrl_natural", "navigation/circle", "episodes")),
+        (["--method", "promp"], ("promp", "navigation/circle", "episodes")),
+        (["--method", "bomrl"], ("bomrl", "frozen_lake/holes-4x4", "exact")),
+        (["--method=promp", "--tasks=ant/velocity"], ("promp", "ant/velocity", "episodes")),
+        (["--tasks", "frozen_lake/holes-4x4"], ("maml", "frozen_lake/holes-4x4", "exact")),
+        (
+            ["--tasks", "frozen_lake/holes-4x4", "--values", "episodes", "--method", "promp"],
+            ("promp", "frozen_lake/holes-4x4", "episodes"),
+        ),
+        (["--out", "navigation/circle"], ("maml", "frozen_lake/holes-4x4", "exact")),
     ],
 )
-def test_train_knows_which_tasks_can_only_be_sampled(given, command):
-    assert cli.route(given) == [command, *given[1:]]
+def test_train_knows_the_natural_tasks_and_values_of_a_method(given, expected):
+    config = cli.chosen_config(given)
+    assert (config.method, config.tasks, config.values) == expected
+
+
+def test_a_stored_configuration_is_where_train_starts_and_flags_override_it(tmp_path):
+    config = configure("promp", step_size=0.1, seed=4)
+    (tmp_path / "config.json").write_text(json.dumps(config.stored()))
+    given = ["--config", str(tmp_path / "config.json")]
+    assert cli.chosen_config(given) == config
+    assert cli.chosen_config([*given, "--tasks", "navigation/square"]) == config.replace(
+        tasks="navigation/square"
+    )
+    (tmp_path / "own.yaml").write_text("method: promp\nstep_size: 0.1\nseed: 4\n")
+    assert cli.chosen_config(["--config", str(tmp_path / "own.yaml")]) == config
+    run = tmp_path / "run"
+    small = ["--iterations", 1, "--num-tasks", 2, "--num-episodes", 2, "--horizon", 3]
+    done = command("train", *given, *small, "--seed", 5, "--out", run)
+    assert done.returncode == 0, done.stderr
+    stored = json.loads((run / "config.json").read_text())
+    assert (stored["step_size"], stored["seed"], stored["horizon"]) == (0.1, 5, 3)
+    for text, words in (("[1]", "settings by name"), ("{", "cannot be read"), ('{"lr": 1}', "lr")):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(ValueError, match=words):
+            cli.chosen_config(["--config", str(tmp_path / "bad.json")])
+
+
+def test_a_setting_that_the_method_does_not_have_is_refused_with_those_it_has():
+    done = command("train", "--method", "promp", "--lam", "5")
+    assert done.returncode == 2
+    assert "promp on navigation/circle with episodes has no setting lam; it has" in done.stderr
+    assert "step_size" in done.stderr
+
+
+def test_help_shows_the_defaults_of_the_method_on_the_chosen_tasks():
+    shown = command("train", "--method", "promp", "--tasks", "cheetah/direction", "--help").stdout
+    text = " ".join(shown.replace("│", " ").split())
+    assert "--step-size FLOAT" in text
+    assert "(default: 64 64)" in text
+    assert "--lam " not in text
+
+
+def test_the_table_of_methods_names_alg_rung_outer_update_and_source():
+    shown = command("methods").stdout
+    line = next(line for line in shown.splitlines() if line.startswith("promp "))
+    for word in ("GradientStep", "frozen", "Epochs", "episodes", "1810.06784"):
+        assert word in line
+    assert all(any(line.startswith(name + " ") for line in shown.splitlines()) for name in METHODS)
 
 
 def test_a_sampled_run_is_trained_evaluated_and_its_folder_says_so(tmp_path, capsys, monkeypatch):
@@ -278,7 +282,7 @@ def test_a_sampled_run_is_trained_evaluated_and_its_folder_says_so(tmp_path, cap
     monkeypatch.setattr("sys.argv", ["bomrl_lite", "train", *dials, "--out", str(run)])
     assert cli.main() == 0
     assert "2/2" in capsys.readouterr().out
-    assert is_sampled(run)
+    assert json.loads((run / "config.json").read_text())["values"] == "episodes"
     ask = ["--num-test-tasks", "3", "--num-steps", "2", "--num-episodes", "1"]
     monkeypatch.setattr("sys.argv", ["bomrl_lite", "evaluate", str(run), *ask])
     assert cli.main() == 0

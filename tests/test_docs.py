@@ -1,18 +1,28 @@
-"""What the front pages claim about files and commands is there."""
+"""What the front pages claim about files, names and commands holds, and their examples run."""
 
 import base64
+import functools
 import json
+import pydoc
 import re
+import shlex
+import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
 import pytest
+import tyro
 import yaml
 
 import bomrl_lite
+from bomrl_lite import __main__ as command_line
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/decisions/README.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+PAGES += sorted(str(page.relative_to(ROOT)) for page in ROOT.glob("docs/**/*.md"))
+CURRENT = [page for page in PAGES if page != "CHANGELOG.md"]
+"""Pages about the present; the log also names what is gone."""
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -29,6 +39,68 @@ def test_named_make_targets_exist(page):
     makefile = (ROOT / "Makefile").read_text()
     known = re.findall(r"^TARGETS := (.*)$", makefile, re.MULTILINE)[0].split()
     assert named <= set(known)
+
+
+@pytest.mark.parametrize("page", CURRENT)
+def test_named_files_and_modules_exist(page):
+    text = (ROOT / page).read_text()
+    for file in re.findall(r"`((?:bomrl_lite|tests|notebooks|exercises)/[\w/.]+)`", text):
+        assert list(ROOT.glob(file.replace("NN_name", "*"))), file
+    for name in re.findall(r"`(bomrl_lite(?:\.\w+)+)`", text):
+        assert pydoc.locate(name) is not None, name
+
+
+def test_the_house_is_drawn_with_all_its_rooms():
+    drawing = (ROOT / "README.md").read_text().partition("## The house")[2].partition("## ")[0]
+    for room in (ROOT / "bomrl_lite").glob("[!.]*"):
+        if room.suffix == ".py" or (room / "__init__.py").exists():
+            assert re.search(rf"\b{room.stem}\b", drawing), room.name
+
+
+SNIPPETS = [
+    pytest.param(textwrap.dedent(code), id=f"{page}-{number}")
+    for page in CURRENT
+    for number, code in enumerate(
+        re.findall(r"(?ms)^ *```python\n(.*?)^ *```$", (ROOT / page).read_text())
+    )
+]
+
+
+@pytest.mark.parametrize("code", SNIPPETS)
+def test_snippets_run(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "snippet", "exec"), {})
+
+
+COMMANDS = {
+    " ".join(call.split())
+    for page in (*CURRENT, "bomrl_lite/__main__.py", "bomrl_lite/course/commands.py")
+    for call in re.findall(
+        r"(?:^ *|`|Example: )python -m bomrl_lite ([^`\n#]+)",
+        (ROOT / page).read_text().replace("\\\n", " "),
+        re.MULTILINE,
+    )
+}
+
+
+@pytest.mark.parametrize("line", sorted(COMMANDS))
+def test_command_lines_parse(line, tmp_path, monkeypatch):
+    """With the real settings and parser; only what a command would do is left out."""
+    register = tyro.extras.SubcommandApp.command
+
+    def register_idle(app, command):
+        register(app, functools.wraps(command)(lambda *args, **kwargs: 0))
+
+    monkeypatch.setattr(tyro.extras.SubcommandApp, "command", register_idle)
+    monkeypatch.chdir(tmp_path)
+    Path("runs/promp").mkdir(parents=True)
+    Path("runs/promp/config.json").write_text(json.dumps(bomrl_lite.configure("promp").stored()))
+    monkeypatch.setattr(sys, "argv", ["bomrl_lite", *shlex.split(line)])
+    try:
+        code = command_line.main()
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 0
 
 
 def test_the_readme_lists_every_lesson_and_exercise():

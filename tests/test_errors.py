@@ -165,23 +165,62 @@ CASES = {
         "step_size > 0.*got 0.0",
     ),
     "ice of 0": (lambda: variance_dial(0.0), r"ice must be in \(0, 1\], got 0.0"),
-    "unknown distance": (lambda: bl.MetaConfig(distance="d4"), "distance must be one of.*'d4'"),
-    "unknown data": (lambda: bl.MetaConfig(data="none"), "data must be one of.*'none'"),
+    "unknown distance": (
+        lambda: bl.configure("bomrl", distance="d4"),
+        "distance must be one of.*'d4'",
+    ),
+    "unknown data": (
+        lambda: bl.configure("bomrl", data="nothing"),
+        "data must be one of.*'nothing'",
+    ),
     "unknown answer to unsolved": (
-        lambda: bl.MetaConfig(unsolved="ignore"),
+        lambda: bl.configure("bomrl", unsolved="ignore"),
         "unsolved must be one of.*'ignore'",
     ),
-    "no lam": (lambda: bl.MetaConfig(lam=0.0), "lam must be positive and finite, got 0.0"),
-    "no delta": (lambda: bl.MetaConfig(delta=-1.0), "delta must be positive and finite, got -1"),
-    "unknown method": (lambda: bl.MetaConfig(method="mamml"), "method must be one of.*'mamml'"),
-    "no iterations": (lambda: bl.MetaConfig(iterations=0), "iterations must be at least 1, got 0"),
+    "no lam": (lambda: bl.configure("bomrl", lam=0.0), "lam must be positive and finite, got 0.0"),
+    "no delta": (
+        lambda: bl.configure("bomrl_trust_region", delta=-1.0),
+        "delta must be positive and finite, got -1",
+    ),
+    "unknown method": (lambda: bl.configure(method="mamml"), "method must be one of.*'mamml'"),
+    "no iterations": (
+        lambda: bl.configure("maml", iterations=0),
+        "iterations must be at least 1, got 0",
+    ),
     "infinite step": (
-        lambda: bl.MetaConfig(step_size=float("inf")),
+        lambda: bl.configure("maml", step_size=float("inf")),
         "positive and finite, got inf",
     ),
-    "negative learning rate": (lambda: bl.MetaConfig(learning_rate=-1), "learning_rate.*got -1"),
+    "negative learning rate": (
+        lambda: bl.configure("maml", learning_rate=-1),
+        "learning_rate.*got -1",
+    ),
+    "a setting that the method does not have": (
+        lambda: bl.configure("promp", lam=5.0),
+        "promp .* has no setting lam; it has .*step_size",
+    ),
+    "a name for exact values asked for episodes": (
+        lambda: bl.configure("maml", tasks="navigation/circle"),
+        "maml takes exact only.*lvc_maml",
+    ),
+    "a method of episodes asked for exact values": (
+        lambda: bl.configure("promp", tasks="frozen_lake/holes-4x4"),
+        "promp takes episodes only.*values='episodes'",
+    ),
+    "exact values where there are none": (
+        lambda: bl.configure("first_order_maml", tasks="navigation/circle", values="exact"),
+        "continuous states",
+    ),
+    "values of another kind": (
+        lambda: bl.configure("promp", values="guesses"),
+        "values must be one of.*'guesses'",
+    ),
+    "a name of the package for a family": (
+        lambda: bl.register_tasks(bl.make_tasks("navigation/circle")),
+        "is a family of bomrl_lite",
+    ),
     "batch larger than the tasks": (
-        lambda: bl.MetaConfig(num_tasks=3, batch_tasks=4),
+        lambda: bl.configure("maml", num_tasks=3, batch_tasks=4),
         "between 1 and num_tasks = 3, got 4",
     ),
 }

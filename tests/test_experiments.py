@@ -12,15 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from bomrl_lite.training.sampled_config import ROBOT_METHODS, SampledConfig
+from bomrl_lite.training.sampled_problem import adapted_returns, collect_all, make_problem
+from bomrl_lite.training.sampled_trainer import load_policy, meta_train, start_state
 
 from bomrl_lite.course.experiments import EXPERIMENTS, locomotion, run, sampled
 from bomrl_lite.course.experiments.navigation import GRIDS, TUNING_SEEDS
 from bomrl_lite.course.experiments.setting import Scale
 from bomrl_lite.course.plots.experiments import FIGURES, draw
 from bomrl_lite.methods import METHODS
-from bomrl_lite.training.sampled_config import ROBOT_METHODS, SampledConfig
-from bomrl_lite.training.sampled_problem import adapted_returns, collect_all, make_problem
-from bomrl_lite.training.sampled_trainer import load_policy, meta_train, start_state
 
 RESULTS = Path(__file__).parents[1] / "notebooks" / "results"
 TINY = Scale(seeds=1, iterations=2, num_tasks=2, num_test=2)

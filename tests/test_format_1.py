@@ -105,5 +105,5 @@ def test_a_setting_that_had_no_effect_is_left_out():
 
 
 def test_a_configuration_of_a_newer_version_says_so():
-    with pytest.raises(ValueError, match="format 3.*newer version"):
+    with pytest.raises(ValueError, match=r"format 3.*newer version"):
         read_config({**CONFIGS["exact"].stored(), "format": 3})

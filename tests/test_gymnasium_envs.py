@@ -68,7 +68,7 @@ def test_the_time_limit_is_the_family_s():
     for step in range(1, 103):
         observations, rewards, ended, cut, infos = env.step(np.zeros((2, 6), np.float32))
         assert not ended.any()
-        assert cut.all() == (step == FAMILIES["cheetah/direction"].horizon)
+        assert cut.all() == (step == FAMILIES["cheetah/direction"].runner.horizon)
         assert ("task" in infos) == (step == 101)
         assert (rewards == 0).all() == (step == 101)  # the step that begins the next episode
     assert observations.dtype == np.float32

@@ -41,7 +41,7 @@ def generator(seed=0):
 
 
 def gymnasium_s(family):
-    name, how, weight = GYM[family.robot]
+    name, how, weight = GYM[family.runner.robot]
     return gymnasium.make(name, **how).unwrapped, weight
 
 
@@ -90,12 +90,12 @@ def test_observations_rewards_and_ends_are_gymnasium_s(name):
                 velocity = info["x_velocity"], info.get("y_velocity")
                 expected = HAND[name](*velocity, effort, *(field[task].numpy() for field in tasks))
                 assert rewards[task, episode].item() == pytest.approx(expected, abs=1e-5, rel=1e-5)
-                if family.healthy is None:
+                if family.runner.healthy is None:
                     ended = False  # our ants go on whatever happens
                 assert over[task, episode] == ended
                 assert not cut[task, episode]
                 fell += ended
-    assert (fell > 0) == (family.robot in ("walker", "hopper", "humanoid"))
+    assert (fell > 0) == (family.runner.robot in ("walker", "hopper", "humanoid"))
 
 
 @pytest.mark.parametrize("name", ["walker/direction", "hopper/parameters", "humanoid/direction"])
@@ -104,7 +104,7 @@ def test_a_pose_is_a_fall_where_gymnasium_says_so(name):
     _, simulator = simulated(name, 2, 200)
     simulator.reset(generator())
     random, physics = np.random.default_rng(0), simulator.physics
-    height = 2 if FAMILIES[name].robot == "humanoid" else 1
+    height = 2 if FAMILIES[name].runner.robot == "humanoid" else 1
     near = random.choice([0.7, 0.8, 1.0, 2.0], 400) + random.uniform(-0.05, 0.05, 400)
     physics.qpos[:, height] = torch.tensor(near)  # to the limits of the three
     physics.qpos[:300, height + 1] = torch.tensor(random.uniform(-1.2, 1.2, 300))
@@ -114,20 +114,23 @@ def test_a_pose_is_a_fall_where_gymnasium_says_so(name):
         env.set_state(physics.qpos[row].numpy(), physics.qvel[row].numpy())
         stands.append(env.is_healthy)
     assert 40 < sum(stands) < 360
-    assert FAMILIES[name].healthy(physics).tolist() == stands
+    assert FAMILIES[name].runner.healthy(physics).tolist() == stands
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_sizes_are_those_of_gymnasium_s_spaces(name):
     family, sampled = FAMILIES[name], make_tasks(name)
     env, _ = gymnasium_s(family)
-    size = 45 if family.robot == "humanoid" else env.observation_space.shape[0]
-    assert (family.observation_size, family.action_size) == (size, env.action_space.shape[0])
-    assert (sampled.observation_size, sampled.action_size) == (size, family.action_size)
-    assert (sampled.horizon, sampled.discrete) == (family.horizon, False)
-    assert family.horizon == (100 if family.robot == "half_cheetah" else 200)
+    size = 45 if family.runner.robot == "humanoid" else env.observation_space.shape[0]
+    assert (family.runner.observation_size, family.runner.action_size) == (
+        size,
+        env.action_space.shape[0],
+    )
+    assert (sampled.observation_size, sampled.action_size) == (size, family.runner.action_size)
+    assert (sampled.horizon, sampled.discrete) == (family.runner.horizon, False)
+    assert family.runner.horizon == (100 if family.runner.robot == "half_cheetah" else 200)
     _, simulator = simulated(name, 3, 2)
-    assert simulator.horizon == family.horizon
+    assert simulator.horizon == family.runner.horizon
     assert simulator.reset(generator()).shape == (3, 2, size)
 
 
@@ -201,6 +204,32 @@ def test_the_same_generator_gives_the_same_tasks_and_episodes():
         runs.append([simulator.step(torch.ones(2, 2, 6), generator()) for _ in range(10)][-1])
     assert all(torch.equal(a, b) for a, b in zip(runs[0], runs[1], strict=True))
     assert not torch.equal(runs[0][0], runs[2][0])
+
+
+def test_simulations_are_used_again_when_their_simulator_is_gone():
+    """With the same numbers as new ones, although each simulator gave them other bodies."""
+    tasks = make_tasks("hopper/parameters", backend="mujoco")
+    bodies = tasks.sample(4, generator(1), "train")
+    first, second = (type(bodies)(*(field[part] for field in bodies)) for part in ([0, 1], [2, 3]))
+
+    def rewards_of(simulator):
+        simulator.reset(generator(2))
+        return torch.stack([simulator.step(torch.ones(2, 3, 3), generator())[1] for _ in range(9)])
+
+    simulator = tasks.simulator(first, 3, None)
+    lent = simulator.physics
+    assert tasks.simulator(first, 3, None).physics is not lent  # somebody has it
+    assert tasks.simulator(first, 4, None).physics.num == 8
+    rewards_of(simulator)
+    del simulator
+    again = tasks.simulator(second, 3, None)
+    assert again.physics is lent
+    new = LocomotionSimulator(FAMILIES["hopper/parameters"], second, 3, backend="mujoco")
+    assert new.physics is not lent
+    assert torch.equal(rewards_of(again), rewards_of(new))
+    del again
+    other_record = make_tasks("hopper/parameters", backend="mujoco")
+    assert other_record.simulator(second, 3, None).physics is not lent
 
 
 def test_the_time_limit_is_a_true_end():

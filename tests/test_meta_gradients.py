@@ -13,9 +13,10 @@ from conftest import (
 from torch.func import hessian, vmap
 
 from bomrl_lite import mdp
+from bomrl_lite.adaptation import meta_gradients
 from bomrl_lite.adaptation.distances import DISTANCES
 from bomrl_lite.adaptation.gradient import gradient_step
-from bomrl_lite.adaptation.meta_gradients import META_GRADIENTS, first_order_maml, joint, maml
+from bomrl_lite.adaptation.meta_gradients import first_order_maml, joint, maml
 from bomrl_lite.adaptation.objective import policy_gradient
 from bomrl_lite.policies.networks import tabular_softmax
 from bomrl_lite.tasks import make_tasks
@@ -33,15 +34,17 @@ EXACT = {"policy": POLICY, "gamma": GAMMA}
 DIALS = {**EXACT, "step_size": ALPHA}
 EXPLICIT = ("maml", "first_order_maml", "joint")
 BOUND = {
-    **{name: partial(META_GRADIENTS[name], **DIALS) for name in EXPLICIT},
+    **{name: partial(getattr(meta_gradients, name), **DIALS) for name in EXPLICIT},
     **{
-        f"{name} {kind}": partial(META_GRADIENTS[name], distance=distance, lam=8.0, **EXACT)
+        f"{name} {kind}": partial(
+            getattr(meta_gradients, name), distance=distance, lam=8.0, **EXACT
+        )
         for name in ("bomrl", "first_order_bomrl")
         for kind, distance in DISTANCES.items()
     },
     **{
         f"bomrl_trust_region {kind}": partial(
-            META_GRADIENTS["bomrl_trust_region"], distance=DISTANCES[kind], delta=0.1, **EXACT
+            meta_gradients.bomrl_trust_region, distance=DISTANCES[kind], delta=0.1, **EXACT
         )
         for kind in ("d1", "d2")
     },
@@ -50,7 +53,14 @@ BOUND = {
 
 
 def test_every_method_is_bound_with_its_own_dials():
-    assert {name.split()[0] for name in BOUND} == set(META_GRADIENTS)
+    assert {name.split()[0] for name in BOUND} == {
+        "maml",
+        "first_order_maml",
+        "joint",
+        "bomrl",
+        "bomrl_trust_region",
+        "first_order_bomrl",
+    }
 
 
 def return_of(logits: torch.Tensor, task) -> torch.Tensor:

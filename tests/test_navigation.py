@@ -179,9 +179,12 @@ MISTAKES = {
     "no tasks, circle": (lambda: goals_of("navigation/circle", count=0), "at least 1, got 0"),
     "no tasks, square": (lambda: goals_of("navigation/square", count=0), "at least 1, got 0"),
     "no split": (lambda: goals_of("navigation/line", "val"), "'train' or 'test', got 'val'"),
-    "one goal": (lambda: point(tasks=Goals(torch.zeros(2))), r"goals \(2,\)"),
-    "no steps": (lambda: point(horizon=0), "0 steps"),
-    "no episodes": (lambda: point(num_episodes=0), "0 episodes"),
+    "one goal": (
+        lambda: point(tasks=Goals(torch.zeros(2))),
+        r"leading N, goals \[N, K\], got \(2,\)",
+    ),
+    "no steps": (lambda: point(horizon=0), "horizon must be at least 1, got 0"),
+    "no episodes": (lambda: point(num_episodes=0), "num_episodes must be at least 1, got 0"),
     "flat actions": (
         lambda: point().step(torch.zeros(6, 2), seeded()),
         r"\[N, B, K\] = \(2, 3, 2\), got \(6, 2\)",

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from bomrl_lite.training.outer import climb, trust_region_step
+from bomrl_lite.training.outer import Ascent, climb, trust_region_step
+from bomrl_lite.types import SolvedInfo
 
 GOAL = np.array([3.0, -1.0])
+BELIEVED = SolvedInfo(torch.zeros(1), torch.full((1,), torch.inf), torch.zeros(1))
 
 
 def point(*values: float) -> dict[str, torch.Tensor]:
@@ -20,7 +22,7 @@ def adam_of(phi, rate: float = 0.1) -> torch.optim.Adam:
 def towards_goal(phi):
     """Gradient of -|x - goal|^2 / 2, and |x|^2 as a divergence."""
     moved = phi["x"].square().sum()
-    return {"x": torch.tensor(GOAL) - phi["x"]}, lambda: moved
+    return Ascent({"x": torch.tensor(GOAL) - phi["x"]}, lambda: moved, BELIEVED)
 
 
 def never(*phi):
@@ -66,7 +68,7 @@ def test_the_norm_is_that_of_all_leaves_together():
     phi = {"a": torch.zeros(1), "b": torch.zeros(1)}
     plain = torch.optim.SGD(list(phi.values()), lr=1.0, maximize=True)
     slope = {"a": torch.tensor([3.0]), "b": torch.tensor([4.0])}
-    info = climb(phi, plain, lambda p: (slope, never), max_norm=0.5)
+    info = climb(phi, plain, lambda p: Ascent(slope, never, BELIEVED), max_norm=0.5)
     assert info.gradient_norm == 5
     assert phi["a"].item() == pytest.approx(0.3)
     assert phi["b"].item() == pytest.approx(0.4)
@@ -80,9 +82,13 @@ def test_a_guard_stops_the_epochs_once_the_policies_have_moved_too_far():
     def run(guard: float):
         phi["x"].zero_()
         return climb(
-            phi, plain, lambda p: ({"x": 4 - p["x"]}, p["x"].clone().sum),
-            epochs=6, max_norm=10.0, guard=guard,
-        )  # fmt: skip
+            phi,
+            plain,
+            lambda p: Ascent({"x": 4 - p["x"]}, p["x"].clone().sum, BELIEVED),
+            epochs=6,
+            max_norm=10.0,
+            guard=guard,
+        )
 
     info = run(guard=2.0)
     assert (info.updates, info.divergence) == (3, 2.3125)
@@ -94,10 +100,11 @@ def test_a_guard_stops_the_epochs_once_the_policies_have_moved_too_far():
 def test_a_gradient_of_zero_moves_nothing():
     phi = point(1.0, 2.0)
     zero = {"x": torch.zeros(2, dtype=torch.float64)}
-    climb(phi, adam_of(phi), lambda p: (zero, never))
+    ascent = Ascent(zero, never, BELIEVED)
+    climb(phi, adam_of(phi), lambda p: ascent)
     assert phi["x"].tolist() == [1, 2]
-    info = trust_region_step(phi, lambda p: zero, never, never, value=0.0, max_kl=0.1)
-    assert info == (0, 0, 0, 0)
+    info = trust_region_step(phi, ascent, never, never, value=0.0, max_kl=0.1)
+    assert info[:4] == (0, 0, 0, 0)
     assert phi["x"].tolist() == [1, 2]
 
 
@@ -128,9 +135,14 @@ class Toy:
 
     def step(self, phi, **dials):
         return trust_region_step(
-            phi, self.gradient, self.divergence_gradient, self.value,
-            value=0.0, max_kl=0.02, **dials,
-        )  # fmt: skip
+            phi,
+            Ascent(self.gradient(phi), never, BELIEVED),
+            self.divergence_gradient,
+            self.value,
+            value=0.0,
+            max_kl=0.02,
+            **dials,
+        )
 
 
 def natural_step(max_kl: float = 0.02, damping: float = 1e-3) -> np.ndarray:
@@ -191,3 +203,15 @@ def test_where_the_divergence_curves_down_no_step_is_taken():
     assert phi["x"].tolist() == START.tolist()
     assert info.updates == 0
     assert toy.lengths == []
+
+
+def test_the_worst_that_was_known_in_any_epoch_is_kept():
+    infos = iter(((1e-3, 2.0, 0.0), (1e-5, -1.0, 0.1), (0.0, 5.0, 0.0)))
+
+    def ascent_of(p):
+        info = SolvedInfo(*(torch.tensor([x]) for x in next(infos)))
+        return towards_goal(p)._replace(info=info)
+
+    phi = point(0.0, 0.0)
+    worst = climb(phi, adam_of(phi), ascent_of, epochs=3).info
+    assert [round(x.item(), 6) for x in worst] == [1e-3, -1.0, 0.1]

@@ -54,13 +54,13 @@ def recorded(name, num_tasks, horizon, stage="before"):
     taken = []
 
     def act(observations):
-        shape = (*observations.shape[:2], family.action_size)
+        shape = (*observations.shape[:2], family.runner.action_size)
         taken.append(2 * torch.rand(shape, generator=generator) - 1)
         return taken[-1]
 
     names = [f"task {n}" for n in range(num_tasks)]
-    goals = widgets.goals_of(tasks, family.robot)
-    kinds = {"robot": family.robot, "tasks": names, "stage": stage, "goals": goals}
+    goals = widgets.goals_of(tasks, family.runner.robot)
+    kinds = {"robot": family.runner.robot, "tasks": names, "stage": stage, "goals": goals}
     clips = widgets.record_clips(simulator, act, generator, **kinds)
     return clips, torch.stack(taken, 2), tasks
 

@@ -6,16 +6,16 @@ import torch
 from conftest import random_logits
 from torch.func import grad, vmap
 
+from bomrl_lite.policies.at_samples import PolicyAtSamples
 from bomrl_lite.policies.networks import (
     HEAD,
-    at_samples,
     categorical_mlp,
     gaussian_mlp,
     over_states,
     tabular_softmax,
 )
 from bomrl_lite.rollout.collect import repeat
-from bomrl_lite.types import Params, Policy
+from bomrl_lite.types import Params, Policy, StatePolicy
 
 O, K = 3, 2  # noqa: E741
 DOUBLE = {"dtype": torch.float64}
@@ -186,9 +186,8 @@ def test_at_samples_every_visit_is_a_state_with_one_action(kind):
     policy = MAKERS[kind](O, K, hidden=(4,), **DOUBLE)
     first, second, x = shaken(policy, 1), shaken(policy, 20), draw(3, 6, O)
     actions = draw(4, 6, K) if kind == "gaussian" else torch.tensor([0, 1, 1, 0, 1, 0])
-    seen = at_samples(policy, x, actions)
-    assert seen.init is policy.init
-    assert not seen.free_logits
+    seen = PolicyAtSamples(policy, x, actions)
+    assert isinstance(seen, StatePolicy)
     outputs = [
         np.array([network_by_hand(params, row, (4,))[1] for row in x]) for params in (first, second)
     ]
@@ -208,3 +207,17 @@ def test_at_samples_every_visit_is_a_state_with_one_action(kind):
     apart = seen.divergence(first, second)
     np.testing.assert_allclose(apart, divergence.sum(-1), rtol=1e-10, atol=1e-12)
     assert torch.equal(seen.divergence(first, first), torch.zeros(6, **DOUBLE))
+    assert torch.equal(seen.every(4).log_probs(first), got[[0, 4]])
+    assert torch.equal(seen.every(4).divergence(first, second), apart[[0, 4]])
+
+
+@KINDS
+def test_observations_of_another_dtype_are_refused_by_name(kind):
+    """What a simulator in single precision gives a policy in double precision."""
+    policy = MAKERS[kind](O, K, hidden=(), **DOUBLE)
+    params = shaken(policy, 1)
+    for call in (policy.distribution, policy.features):
+        call(params, draw(3, 6, O))
+    message = r"parameters are torch.float64 but its input is torch.float32: .*dtype=torch.float32"
+    with pytest.raises(ValueError, match=message):
+        policy.distribution(params, draw(3, 6, O).float())

@@ -13,11 +13,9 @@ from conftest import (
 
 from bomrl_lite.adaptation.distances import d1, d2, d3
 from bomrl_lite.adaptation.gradient import gradient_step
-from bomrl_lite.adaptation.objective import adaptation_objective
 from bomrl_lite.adaptation.reductions import (
     natural_gradient_step,
     policy_gradient_step,
-    ppo_penalty_objective,
     smooth_clip,
     smooth_clip_objective,
 )
@@ -133,23 +131,6 @@ def test_the_natural_gradient_of_free_logits_is_the_advantage():
     assert (step.sum(-1).abs() < 1e-10).all(), "nothing moves along the gauge"
     centred = q - q.mean(-1, keepdim=True)
     assert relative_error(step, centred) < 1e-9
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_ppos_penalised_objective_is_algs_with_d1_up_to_a_constant(seed):
-    policy, phi, data = problem("tabular", seed)
-    beta = 0.7
-    gaps = []
-    for other in (10, 11, 12):
-        theta = {"logits": random_logits(other)}
-        ppo = ppo_penalty_objective(theta, data, policy=policy, beta=beta)
-        alg = adaptation_objective(theta, phi, data, policy=policy, distance=d1, lam=beta)
-        gaps.append((alg - ppo).item())
-    assert max(gaps) - min(gaps) < 1e-12
-    probs = phi["logits"].softmax(-1)
-    nu, q, _ = solve_task(probs, random_task(seed), GAMMA)
-    assert abs(gaps[0] - nu @ (probs * q).sum(-1)) < 1e-12
-    assert abs(ppo_penalty_objective(phi, data, policy=policy, beta=beta)) < 1e-12
 
 
 def test_the_smooth_clip_is_a_clip():

@@ -307,11 +307,11 @@ def errors(objective, order: int) -> float:
 
 
 def dice(trace):
-    return lambda x, rewards, _: dice_objective(x, rewards, gamma=GAMMA, trace=trace)
+    return lambda x, rewards, _: dice_objective(x, rewards, gamma=GAMMA, causal_trace=trace)
 
 
 def loaded(trace):
-    return lambda x, _, gains: loaded_dice_objective(x, gains, gamma=GAMMA, trace=trace)
+    return lambda x, _, gains: loaded_dice_objective(x, gains, gamma=GAMMA, causal_trace=trace)
 
 
 def test_every_episode_is_there_and_the_parts_of_the_hessian_add_up():
@@ -357,9 +357,9 @@ def test_loaded_dice_without_causes_keeps_h1_and_h2():
 def test_objectives_are_means_over_episodes():
     x, y = -draw(0, 4, T).abs(), draw(1, 4, T)
     for f in (dice_objective, loaded_dice_objective):
-        slope = grad(lambda z, f=f: f(z, y, gamma=GAMMA, trace=0.7))(x)
+        slope = grad(lambda z, f=f: f(z, y, gamma=GAMMA, causal_trace=0.7))(x)
         for b in range(4):
-            alone = grad(lambda z, f=f, b=b: f(z, y[b : b + 1], gamma=GAMMA, trace=0.7))(
+            alone = grad(lambda z, f=f, b=b: f(z, y[b : b + 1], gamma=GAMMA, causal_trace=0.7))(
                 x[b : b + 1]
             )
             close(4 * slope[b : b + 1], alone)

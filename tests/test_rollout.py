@@ -406,6 +406,7 @@ def env_with(**changes):
     box = gym.spaces.Box(-1.0, 1.0, (2,))
     parts = {"num_envs": 4, "single_observation_space": box, "single_action_space": box}
     parts |= {"spec": None, "metadata": {"autoreset_mode": AutoresetMode.NEXT_STEP}}
+    parts |= dict.fromkeys(("reset", "step"), lambda **_: None)
     return SimpleNamespace(**parts | changes)
 
 

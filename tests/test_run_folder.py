@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from bomrl_lite.training import files, run_folder
-from bomrl_lite.training.exact_trainer import MetaConfig, meta_train
+from bomrl_lite.training.config import configure
+from bomrl_lite.training.trainer import meta_train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +22,9 @@ class Config:
     checkpoint_every: int = 3
     seed: int = 0
     layers: tuple[int, ...] = (4, 2)
+
+    def stored(self) -> dict:
+        return dataclasses.asdict(self)
 
 
 class Walk:
@@ -46,8 +50,8 @@ def train(out, walk=None, *, iterations=7, **options) -> Walk:
     """Begin or go on, as a trainer does."""
     walk, config = walk or Walk(), Config(iterations=iterations)
     if not run_folder.is_new(out, resume=True):
-        saved, state, walk.history[:] = run_folder.load(out)
-        run_folder.check_same(saved, dataclasses.asdict(config), out, done=len(walk.history))
+        saved, state, walk.history[:] = run_folder.read_checkpoint(out)
+        run_folder.check_same(saved, config.stored(), out, done=len(walk.history))
         walk.w.copy_(state["nets"][0]["w"])
         walk.generator.set_state(state["generator"])
     dials = {"columns": ("iteration", "norm"), **options}
@@ -66,7 +70,7 @@ def plain(iterations: int) -> Walk:
 
 def is_kept(out, iterations: int) -> bool:
     """Say whether the folder holds exactly what a plain loop of so many iterations leaves."""
-    _, state, history = run_folder.load(out)
+    _, state, history = run_folder.read_checkpoint(out)
     walk, rows = plain(iterations), (out / "history.csv").read_text().splitlines()
     return (
         history == walk.history
@@ -149,7 +153,7 @@ def test_ctrl_c_while_a_checkpoint_is_written_loses_nothing(tmp_path, monkeypatc
 
 def test_checkpoints_come_when_they_should(tmp_path):
     kept = []
-    train(tmp_path, progress=lambda *_: kept.append(len(run_folder.load(tmp_path)[2])))
+    train(tmp_path, progress=lambda *_: kept.append(len(run_folder.read_checkpoint(tmp_path)[2])))
     assert kept == [0, 0, 3, 3, 3, 6, 7]
 
 
@@ -180,11 +184,11 @@ def test_meta_training_that_diverges_keeps_its_last_good_state(tmp_path, monkeyp
         return finite(tensor, *args) * (torch.nan if spoilt else 1)
 
     monkeypatch.setattr(torch.Tensor, "mean", nan_later)
-    config = MetaConfig(num_tasks=2, iterations=5)
+    config = configure("maml", num_tasks=2, iterations=5)
     with pytest.raises(FloatingPointError, match="iteration 2 gave return_before = nan"):
         meta_train(config, out=tmp_path)
     monkeypatch.undo()
-    assert len(run_folder.load(tmp_path)[2]) == 2
+    assert len(run_folder.read_checkpoint(tmp_path)[2]) == 2
     resumed = meta_train(config, out=tmp_path, resume=True)
     assert resumed.history == meta_train(config).history
 
@@ -194,7 +198,7 @@ def test_the_history_keeps_whole_numbers_whole(tmp_path):
     run_folder.save(tmp_path, config=Config(), state={}, history=rows, whole=("count",))
     text = (tmp_path / "history.csv").read_text()
     assert text == "iteration,loss,count\n3,2.0,5\n4,1e-09,0\n"
-    assert run_folder.load(tmp_path)[2] == rows
+    assert run_folder.read_checkpoint(tmp_path)[2] == rows
 
 
 def test_a_run_without_an_iteration_has_the_header_it_will_have(tmp_path):
@@ -221,7 +225,7 @@ def test_another_configuration_is_refused_by_name(tmp_path):
 
 def test_a_configuration_survives_with_its_tuples(tmp_path):
     train(tmp_path)
-    assert Config(**run_folder.load(tmp_path)[0]) == Config()
+    assert Config(**run_folder.read_checkpoint(tmp_path)[0]) == Config()
 
 
 def torch_file(content) -> bytes:
@@ -237,18 +241,18 @@ FOREIGN = [b"", b"text", b"}(X", torch_file([1, 2]), torch_file({"weights": torc
 def test_a_foreign_file_is_an_error_that_says_so(tmp_path, content):
     (tmp_path / "checkpoint.pt").write_bytes(content)
     with pytest.raises(ValueError, match=r"checkpoint\.pt is not a checkpoint of this course"):
-        run_folder.load(tmp_path)
+        run_folder.read_checkpoint(tmp_path)
 
 
 def test_the_checkpoint_of_another_trainer_is_an_error_that_says_so(tmp_path):
     train(tmp_path)
-    with pytest.raises(ValueError, match="or one of another trainer"):
-        meta_train(MetaConfig(num_tasks=2), out=tmp_path, resume=True)
+    with pytest.raises(ValueError, match=r"not one that this version reads .*no setting layers"):
+        meta_train(configure("maml", num_tasks=2), out=tmp_path, resume=True)
 
 
 def test_no_checkpoint_is_an_error_with_the_command(tmp_path):
     with pytest.raises(FileNotFoundError, match="train first: python -m bomrl_lite train --out"):
-        run_folder.load(tmp_path)
+        run_folder.read_checkpoint(tmp_path)
 
 
 @pytest.fixture
@@ -302,7 +306,9 @@ def test_tensorboard_files_are_closed_when_a_run_is_stopped(tmp_path, board):
 
 
 def test_exact_meta_training_writes_to_tensorboard(tmp_path, board):
-    history = meta_train(MetaConfig(num_tasks=2, iterations=2), out=tmp_path, tensorboard=True)
+    history = meta_train(
+        configure("maml", num_tasks=2, iterations=2), out=tmp_path, tensorboard=True
+    )
     rows = list(csv.DictReader((tmp_path / "history.csv").read_text().splitlines()))
     assert len(history.history) == len(rows) == 2
     written = [(name, value, step) for name, value, step in board[1:-1]]
@@ -316,9 +322,9 @@ def test_a_missing_tensorboard_is_told_before_anything_is_done(tmp_path, monkeyp
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     out = tmp_path / "run"
     with pytest.raises(ModuleNotFoundError, match="pip install tensorboard"):
-        meta_train(MetaConfig(num_tasks=2), out=out, tensorboard=True)
+        meta_train(configure("maml", num_tasks=2), out=out, tensorboard=True)
     with pytest.raises(ModuleNotFoundError, match="pip install tensorboard"):
         train(out, tensorboard=True)
     assert not out.exists()
     with pytest.raises(ValueError, match="name a folder"):
-        meta_train(MetaConfig(num_tasks=2), tensorboard=True)
+        meta_train(configure("maml", num_tasks=2), tensorboard=True)

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import random
@@ -16,13 +17,12 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from rich.console import Console
 from tiny_course import EXERCISES, LESSON, lesson, write_course
 
 from bomrl_lite.course.building.plan import lesson as make_lesson
 from bomrl_lite.course.building.sources import Cell, make_notebook
-from bomrl_lite.course.running import batch, runner, states
-from bomrl_lite.course.running.batch import execute_all, limits_for
-from bomrl_lite.course.running.execute import (
+from bomrl_lite.course.execute import (
     Failure,
     Job,
     Limits,
@@ -30,6 +30,8 @@ from bomrl_lite.course.running.execute import (
     execute,
     kernel_environment,
 )
+from bomrl_lite.course.running import batch, runner, states
+from bomrl_lite.course.running.batch import execute_all
 from bomrl_lite.course.running.in_process import run_in_process
 from bomrl_lite.course.running.report import pictures, position, title, write_report
 from bomrl_lite.course.running.results import (
@@ -43,6 +45,7 @@ from bomrl_lite.course.running.results import (
 )
 from bomrl_lite.course.running.runner import calibrate, run_course, widened
 from bomrl_lite.course.running.states import run_states
+from bomrl_lite.training.progress import make_bars
 
 GAP = {"name": "gap", "value": 1.5, "unit": "return"}
 PIXEL = (
@@ -374,7 +377,6 @@ def test_refuses_unknown_profiles_lessons_and_folders(tmp_path):
         run_course(root, lessons=["09_x"])
     with pytest.raises(ValueError, match="there is no lesson: are you in the course's folder"):
         run_course(tmp_path)
-    assert limits_for("smoke", 5, None) == Limits(5, batch.LIMITS["smoke"].wall)
 
 
 UNSOLVED = (
@@ -590,16 +592,26 @@ def test_nothing_runs_after_a_stop(tmp_path, monkeypatch):
     assert [outcome.status for outcome in outcomes][1:] == ["not run", "not run"]
 
 
-def test_the_live_line_is_for_terminals_only(tmp_path, monkeypatch, capsys):
-    job = Job(notebook("1"), tmp_path / "00_start.ipynb", tmp_path, {})
-    progress = batch.Progress(2)
-    progress.begin(job)
-    progress.cell(job, 1)
-    progress.end(Outcome("00_start", "passed", 1.25))
-    assert capsys.readouterr().out == "00_start: started\n00_start: passed in 1.2 s\n"
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    progress.cell(job, 2)
-    assert "[1/2] 0:00  00_start cell 2/2" in capsys.readouterr().out
+def progress_of_two(tmp_path, **kind) -> tuple[str, dict[str, tuple]]:
+    """Show one notebook that ends at its first cell, and one that never ends."""
+    file = io.StringIO()
+    with make_bars(Console(file=file, width=80, **kind)) as bars:
+        progress = batch.Progress(bars, 2)
+        for name in ("00_start", "01_next"):
+            job = Job(notebook("1"), tmp_path / f"{name}.ipynb", tmp_path, {})
+            progress.begin(job)
+            progress.cell(job, 1)
+        progress.end(Outcome("00_start", "passed", 1.25))
+    return file.getvalue(), {t.description: (t.completed, t.total) for t in bars.tasks}
+
+
+def test_bars_are_for_terminals_only(tmp_path):
+    plain, _ = progress_of_two(tmp_path)
+    assert plain == "00_start: started\n01_next: started\n00_start: passed in 1.2 s\n"
+    live, bars = progress_of_two(tmp_path, force_terminal=True, color_system=None)
+    assert "00_start: passed in 1.2 s" in live
+    assert "started" not in live
+    assert bars == {"notebooks": (1, 2), "01_next": (1, 2)}
 
 
 def test_source_made_notebooks_are_run_never_committed_ones(tmp_path):

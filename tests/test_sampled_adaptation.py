@@ -13,11 +13,16 @@ from bomrl_lite.adaptation.head import head_adaptation
 from bomrl_lite.adaptation.natural import natural_adaptation, region_adaptation
 from bomrl_lite.adaptation.objective import surrogate_objective
 from bomrl_lite.adaptation.reductions import smooth_clip_surrogate
-from bomrl_lite.adaptation.solve import solved_adaptation
-from bomrl_lite.methods import make_alg
+from bomrl_lite.adaptation.settings import NaturalStep, SampledArgmax, alg_on_samples
+from bomrl_lite.adaptation.solve import (
+    dense_solver,
+    linearised_objective,
+    matrix_free_solver,
+    penalised_objective,
+    solved_adaptation,
+)
 from bomrl_lite.policies.networks import categorical_mlp, gaussian_mlp, over_states, tabular_softmax
 from bomrl_lite.rollout.data import SAMPLE_FUNCTIONS, SampleBatch, policy_at
-from bomrl_lite.training.sampled_config import BASE
 
 HEAD = ("head.weight", "head.bias")
 EXACT = {"tolerance": 1e-14, "max_iterations": 60}
@@ -33,44 +38,34 @@ class Bound:
         make = categorical_mlp if oracle.discrete else gaussian_mlp
         self.policy = make(2, 2, hidden=(3,), dtype=torch.float64)
         self.at = policy_at(self.batch, self.policy)
-        self.seen = self.batch.observations.flatten(0, 1)
-        more = {"gamma": GAMMA, "trace": TRACE} if rung in ("q_gradient", "full") else {}
+        more = {"gamma": GAMMA, "causal_trace": TRACE} if rung in ("q_gradient", "full") else {}
         self.data_of = partial(SAMPLE_FUNCTIONS[rung], batch=self.batch, policy=self.policy, **more)
 
     def gradient(self, phi, names=(), **dials):
         return gradient_adaptation(phi, self.data_of, policy=self.at, names=names, **dials)
 
     def head(self, phi, names=(), **dials):
-        actions = self.batch.actions.flatten(0, 1)
-        seen = {"policy": self.policy, "observations": self.seen, "actions": actions}
-        return head_adaptation(phi, self.data_of, **seen, **dials)
+        return head_adaptation(phi, self.data_of, policy=self.at, **dials)
 
     def natural(self, phi, names=(), **dials):
-        return natural_adaptation(phi, self.data_of, names=names, **self.at_samples, **dials)
+        dials = {"policy": self.at, "names": names, **EXACT, **dials}
+        return natural_adaptation(phi, self.data_of, **dials)
 
     def region(self, phi, names=(), **dials):
-        return region_adaptation(phi, self.data_of, names=names, **self.at_samples, **dials)
+        dials = {"policy": self.at, "names": names, **EXACT, **dials}
+        return region_adaptation(phi, self.data_of, **dials)
 
-    def solved(self, phi, names=(), *, surrogate, distance, ridge, **dials):
+    def solved(self, phi, names=(), *, surrogate, distance, ridge, lam, solver=None):
         base = {"d1": d1, "d2": d2, "d3": d3}[distance]
-        return solved_adaptation(
-            phi,
-            self.data_of,
-            policy=self.at,
-            distance=add_distances((1.0, base), (ridge / 2, d3)),
-            surrogate=smooth_clip_surrogate if surrogate == "smooth_clip" else surrogate_objective,
-            linear=surrogate == "linear",
-            names=names,
-            **dials,
-        )
-
-    @property
-    def at_samples(self):
-        return {
-            "policy": self.at,
-            "distribution": lambda p, k: self.policy.distribution(p, self.seen[::k]),
-            **EXACT,
-        }
+        total = add_distances((1.0, base), (ridge / 2, d3))
+        problem = {"policy": self.at, "distance": total, "lam": lam}
+        if surrogate == "linear":
+            objective = linearised_objective(self.data_of, names=names, **problem)
+        else:
+            promised = {"smooth_clip": smooth_clip_surrogate, "ratio": surrogate_objective}
+            problem["surrogate"] = promised[surrogate]
+            objective = penalised_objective(self.data_of, **problem)
+        return solved_adaptation(phi, objective, names=names, solver=solver)
 
 
 DIALS = {
@@ -154,10 +149,14 @@ def test_a_bound_alg_averages_its_distance_over_every_third_sample(name):
     else:
         oracle = gaussian()
         reference = partial(oracle.natural, rung="full", distance_stride=3, **dials)
-    more = {"gamma": GAMMA, "causal_trace": TRACE, "data": "full", "distance_stride": 3}
-    more |= {"distance": "d1", "surrogate": "ratio", "parameters": "all", "tolerance": 1e-14}
-    more |= {"inner_iterations": 7, "cg_iterations": 40}
-    alg = make_alg(name, Bound(oracle, "full").policy, {**BASE, **dials, **more})
+    effort = {"distance_stride": 3, "cg_iterations": 40}
+    settings = (
+        SampledArgmax(**dials, **effort, distance="d1", surrogate="ratio", inner_iterations=7)
+        if name == "solved"
+        else NaturalStep(**dials, **effort)
+    )
+    policy = Bound(oracle, "full").policy
+    alg = alg_on_samples(settings, "full", policy, gamma=GAMMA, causal_trace=TRACE, tolerance=1e-14)
     theta, pull = alg(oracle.params(oracle.phi), oracle.before)
     assert (oracle.flat(theta) - reference(oracle.phi)).norm() < 1e-9
     pulled, _ = pull(oracle.params(grad(oracle.outer)(oracle.flat(theta))))
@@ -171,8 +170,8 @@ def test_recipe_a_is_ridge_regression(rung):
     assert error < 1e-8
 
 
-NEWTON = {"dense": True, "max_iterations": 12}
-MATRIX_FREE = {"dense": False, "max_iterations": 7}
+NEWTON = {"solver": dense_solver(max_iterations=12)}
+MATRIX_FREE = {"solver": matrix_free_solver(max_iterations=7)}
 
 
 @pytest.mark.parametrize("names", [(), HEAD], ids=["all", "head"])
@@ -260,7 +259,7 @@ def test_a_problem_that_is_not_solved_shows():
     """Raw ratios at a tiny lam, all parameters: there is no maximum nearby."""
     oracle = gaussian()
     dials = {"surrogate": "ratio", "distance": "d3", "ridge": 0.0, "lam": 1e-3}
-    for way in (NEWTON, {**MATRIX_FREE, "max_iterations": 3}):
+    for way in (NEWTON, {"solver": matrix_free_solver(max_iterations=3)}):
         adapted = Bound(oracle, "frozen").solved(oracle.params(oracle.phi), **dials, **way)
         _, info = adapted.pull(oracle.params(oracle.direction))
         assert info.stationarity > 1e-2 or info.curvature <= 0
@@ -295,6 +294,6 @@ def test_recipe_a_needs_a_gaussian_head():
     with pytest.raises(TypeError, match=r"natural_adaptation with names = policy\.head"):
         Bound(discrete, "frozen").head(discrete.params(discrete.phi), lam=1.0, ridge=1.0)
     policy, bound = over_states(tabular_softmax(2, 2)), Bound(gaussian(), "frozen")
-    seen = {"policy": policy, "observations": bound.seen, "actions": bound.seen}
+    at, phi = bound.at._replace(policy=policy), policy.init(torch.Generator())
     with pytest.raises(ValueError, match="linear head: gaussian_mlp"):
-        head_adaptation(policy.init(torch.Generator()), bound.data_of, lam=1.0, ridge=1.0, **seen)
+        head_adaptation(phi, bound.data_of, policy=at, lam=1.0, ridge=1.0)

@@ -57,7 +57,7 @@ def one(batch, n=0):
 
 
 def data_of(rung, phi, batch, policy, gamma=GAMMA, trace=1.0) -> OneTimeData:
-    dials = {"gamma": gamma, "trace": trace} if rung in WITH_A_HORIZON else {}
+    dials = {"gamma": gamma, "causal_trace": trace} if rung in WITH_A_HORIZON else {}
     return SAMPLE_FUNCTIONS[rung](phi, batch, policy=policy, **dials)
 
 

@@ -1,6 +1,5 @@
 """Meta-gradients from samples against finite differences, and every method of the table, run."""
 
-import dataclasses
 import math
 from functools import partial
 
@@ -17,41 +16,52 @@ from bomrl_lite.adaptation.episodes import (
     sampled_meta_gradient,
     worst,
 )
-from bomrl_lite.methods import METHODS, make_alg
+from bomrl_lite.adaptation.settings import (
+    GradientStep,
+    HeadClosedForm,
+    NaturalRegion,
+    NaturalStep,
+    NoAdaptation,
+    SampledArgmax,
+    alg_on_samples,
+)
+from bomrl_lite.methods import METHODS
 from bomrl_lite.policies.networks import categorical_mlp, gaussian_mlp
-from bomrl_lite.training.objective import Objective
-from bomrl_lite.training.sampled_config import BASE, SampledConfig
-from bomrl_lite.training.sampled_problem import collect_all, make_problem
-from bomrl_lite.training.sampled_trainer import meta_step, start_state
+from bomrl_lite.training.config import configure
+from bomrl_lite.training.episodes import collect_all
+from bomrl_lite.training.objective import EpisodesObjective
+from bomrl_lite.training.problem import make_problem
+from bomrl_lite.training.trainer import meta_step, start_state
 from bomrl_lite.types import SolvedInfo
 
 POLICY = gaussian_mlp(2, 2, hidden=(3,), log_std_range=(-9.0, 9.0), dtype=torch.float64)
-DIALS = {
-    **BASE,
-    "gamma": GAMMA,
-    "trace": 0.3,  # of the advantage estimate: no business of the rungs
-    "causal_trace": TRACE,
-    "step_size": 0.5,
-    "lam": 0.3,
-    "delta": 0.4,
-    "ridge": 0.5,
-    "cg_iterations": 60,
-    "tolerance": 1e-14,
+ALGS = {
+    "none": NoAdaptation(),
+    "gradient": GradientStep(step_size=0.5),
+    "head": HeadClosedForm(lam=0.3, ridge=0.5),
+    "natural": NaturalStep(lam=0.3, ridge=0.5, cg_iterations=60),
+    "region": NaturalRegion(delta=0.4, ridge=0.5, cg_iterations=60),
 }
 OUTER = partial(ratio_objective, policy=POLICY)
 
 
-def meta_gradient(alg: str, rung: str, num_steps: int = 1, **dials):
+def bound(settings, rung: str, tolerance: float = 1e-14):
+    return alg_on_samples(
+        settings, rung, POLICY, gamma=GAMMA, causal_trace=TRACE, tolerance=tolerance
+    )
+
+
+def meta_gradient(alg: str, rung: str, num_steps: int = 1, **more):
     oracle = gaussian()
     before = (oracle.before, oracle.later)[:num_steps]
     return sampled_meta_gradient(
         oracle.params(oracle.phi),
         before,
         oracle.after,
-        alg=make_alg(alg, POLICY, {**DIALS, "data": rung}),
+        alg=bound(ALGS[alg], rung),
         outer=OUTER,
         policy=POLICY,
-        **dials,
+        **more,
     )
 
 
@@ -87,8 +97,8 @@ def test_solved_algs_are_bound_to_surrogate_distance_and_parameters(surrogate, p
     oracle = gaussian()
     names = POLICY.head if parameters == "head" else ()
     given = {"surrogate": surrogate, "distance": "d2", "lam": 3.0, "ridge": 0.5}
-    dials = {**DIALS, **given, "parameters": parameters, "data": "full", "inner_iterations": 6}
-    alg = make_alg("solved", POLICY, {**dials, "cg_iterations": 25})
+    effort = {"parameters": parameters, "inner_iterations": 6, "cg_iterations": 25}
+    alg = bound(SampledArgmax(**given, **effort), "full")
     theta, pull = alg(oracle.params(oracle.phi), oracle.before)
     solution = oracle.solver("full", names, **given)
     assert torch.allclose(oracle.flat(theta), solution(oracle.phi), rtol=0, atol=1e-9)
@@ -114,8 +124,7 @@ def test_two_steps_have_the_finite_differences_of_both_together(alg):
     expected = both(oracle.phi)
     assert torch.allclose(oracle.flat(theta), expected, rtol=0, atol=1e-11)
     assert oracle.error(got, oracle.along(lambda p: oracle.outer(both(p)))) < 1e-8
-    bound = make_alg(alg, POLICY, {**DIALS, "data": "frozen"})
-    again = adapted(oracle.params(oracle.phi), batches, alg=bound)
+    again = adapted(oracle.params(oracle.phi), batches, alg=bound(ALGS[alg], "frozen"))
     assert torch.allclose(oracle.flat(again), expected, rtol=0, atol=1e-11)
 
 
@@ -186,37 +195,43 @@ def test_joint_training_climbs_the_outer_objective_itself():
     assert info == (0, math.inf, 0)
 
 
-TINY = SampledConfig(num_tasks=3, num_episodes=3, horizon=5, hidden=(4,), iterations=1)
+SIZE = {"num_tasks": 3, "num_episodes": 3, "horizon": 5, "iterations": 1}
+TINY = configure("lvc_maml", **SIZE, hidden=(4,))
+ON_EPISODES = [name for name, method in METHODS.items() if "episodes" in method.values]
 
 
 @pytest.mark.parametrize("tasks", ["navigation/circle", "probe/random-5x3"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ON_EPISODES)
 def test_every_method_takes_a_step(method, tasks):
-    config = dataclasses.replace(TINY, method=method, tasks=tasks)
-    if tasks != "navigation/circle" and METHODS[method].dials.get("parameters") == "head":
+    head = method == "bomrl_head" or (
+        getattr(METHODS[method].settings("points").alg, "parameters", "all") == "head"
+    )
+    if tasks != "navigation/circle" and head:
         with pytest.raises(ValueError, match="has no head to adapt alone"):
-            make_problem(config)
+            configure(method, tasks=tasks, values="episodes", **SIZE)
         return
+    network = {"hidden": (4,)} if tasks == "navigation/circle" else {}
+    config = configure(method, tasks=tasks, values="episodes", **SIZE, **network)
     problem = make_problem(config)
-    state = start_state(config, problem)
+    state = start_state(problem)
     start = {name: leaf.clone() for name, leaf in state.phi.items()}
-    row = meta_step(state, config, problem)
+    row = meta_step(state, problem)
     assert row["gradient_norm"] > 0
     assert row["unsolved"] <= (method == "imaml")  # its raw ratio has no maximum for one of three
-    assert row["updates"] == METHODS[method].dials.get("epochs", 1)
+    assert row["updates"] == getattr(config.outer, "epochs", 1)
     assert all(math.isfinite(x) for k, x in row.items() if k != "curvature")
     assert any(not torch.equal(leaf, start[name]) for name, leaf in state.phi.items())
     assert all(leaf.isfinite().all() for leaf in state.phi.values())
     assert (row["distance"] > 0) == (method != "joint")
 
 
-@pytest.mark.parametrize("method", ["joint", "maml", "bomrl_head"])
+@pytest.mark.parametrize("method", ["joint", "lvc_maml", "bomrl_head"])
 def test_what_collected_the_episodes_does_not_follow_phi(method):
     """Parameters that no adaptation touches are phi's; an update of phi in place is not theirs."""
-    config = dataclasses.replace(TINY, method=method)
+    config = TINY.replace(method=method)
     problem = make_problem(config)
-    state = start_state(config, problem)
-    tasks = problem.tasks.sample(3, state.generator, "train")
+    state = start_state(problem)
+    tasks = problem.family.sample(3, state.generator, "train")
     episodes = collect_all(state.phi, tasks, problem, state.generator)
     copies = {name: leaf.clone() for name, leaf in episodes.thetas.items()}
     for leaf in state.phi.values():
@@ -225,25 +240,25 @@ def test_what_collected_the_episodes_does_not_follow_phi(method):
 
 
 def gradients_of_methods(*methods: str):
-    """On the same episodes: those that maml's problem collects."""
-    config = dataclasses.replace(TINY, method="maml", horizon=10, num_episodes=6)
+    """On the same episodes: those that the LVC problem collects."""
+    config = TINY.replace(method="lvc_maml", horizon=10, num_episodes=6)
     problem = make_problem(config)
-    state = start_state(config, problem)
-    tasks = problem.tasks.sample(3, state.generator, "train")
+    state = start_state(problem)
+    tasks = problem.family.sample(3, state.generator, "train")
     episodes = collect_all(state.phi, tasks, problem, state.generator)
     for method in methods:
-        own = make_problem(dataclasses.replace(config, method=method))
-        objective = Objective(own, episodes, state.phi, 0.0)
+        own = make_problem(config.replace(method=method))
+        objective = EpisodesObjective(own, episodes, state.phi, 0.0)
         yield torch.cat([x.flatten() for x in objective.gradient(state.phi)[0].values()])
 
 
-@pytest.mark.parametrize("method", ["maml", "promp"])
+@pytest.mark.parametrize("method", ["lvc_maml", "promp"])
 def test_where_the_episodes_were_collected_the_objective_is_the_mean_advantage(method):
-    config = dataclasses.replace(TINY, method=method, normalise=False, baseline=False)
+    config = TINY.replace(method=method, normalise=False, baseline=False)
     problem = make_problem(config)
-    state = start_state(config, problem)
-    tasks = problem.tasks.sample(3, state.generator, "train")
-    objective = Objective(
+    state = start_state(problem)
+    tasks = problem.family.sample(3, state.generator, "train")
+    objective = EpisodesObjective(
         problem, collect_all(state.phi, tasks, problem, state.generator), state.phi, 0.0
     )
     value, divergence = objective.value(state.phi)
@@ -254,11 +269,18 @@ def test_where_the_episodes_were_collected_the_objective_is_the_mean_advantage(m
 
 def test_the_estimators_differ_in_what_they_keep():
     """On the same episodes no two of them agree; those that share the most are the nearest."""
-    names = ("first_order_maml", "naive_maml", "maml", "loaded_dice_maml", "dice_maml", "e_maml")
+    names = (
+        "first_order_maml",
+        "naive_maml",
+        "lvc_maml",
+        "loaded_dice_maml",
+        "dice_maml",
+        "e_maml",
+    )
     gradients = dict(zip(names, gradients_of_methods(*names), strict=True))
-    size = gradients["maml"].norm()
+    size = gradients["lvc_maml"].norm()
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
             assert (gradients[first] - gradients[second]).norm() > 1e-3 * size, (first, second)
-    trpo, maml = gradients_of_methods("trpo_maml", "maml")
+    trpo, maml = gradients_of_methods("trpo_maml", "lvc_maml")
     assert torch.equal(trpo, maml)  # they differ in the outer update alone

@@ -41,6 +41,19 @@ print("course", *sys.argv[1:])
 sys.exit(int(os.environ.get("COURSE_STUB", "0")))
 """
 
+# Stands for a course that is at work: on Ctrl-C it takes a moment to save.
+SAVES_BEFORE_IT_ENDS = """
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    print("asleep", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.5)
+    print("saved", file=sys.stderr)
+    sys.exit(1)
+"""
+
 
 @pytest.fixture(autouse=True)
 def quiet_environment(monkeypatch):
@@ -365,8 +378,7 @@ def test_every_check_runs_and_the_table_follows(monkeypatch, project, capsys, ta
 @pytest.mark.parametrize("during", ["pip", "course"])
 def test_ctrl_c_ends_with_130_and_a_plain_line(project, during):
     make_stub_venv(project)
-    waits = "import signal, time\nsignal.signal(2, signal.SIG_DFL)\nprint('asleep', flush=True)\n"
-    (project / "bomrl_lite" / "__main__.py").write_text(waits + "time.sleep(60)\n")
+    (project / "bomrl_lite" / "__main__.py").write_text(SAVES_BEFORE_IT_ENDS)
     with subprocess.Popen(
         [sys.executable, "run.py", "build"],
         cwd=project,
@@ -381,6 +393,8 @@ def test_ctrl_c_ends_with_130_and_a_plain_line(project, during):
         os.killpg(process.pid, signal.SIGINT)
         _, error = process.communicate(timeout=20)
     assert process.returncode == 130
+    if during == "course":
+        assert error.startswith("saved\n")  # waited for, before our own last line
     assert error.endswith("\nStopped. The same command goes on or starts again.\n")
     assert (marker(project).read_text() == run.UNFINISHED) == (during == "pip")
 

@@ -1,7 +1,6 @@
 """Training on samples as software: reproducible, resumable, honest about what goes wrong."""
 
 import csv
-import dataclasses
 import math
 
 import numpy as np
@@ -11,23 +10,16 @@ from torch.distributions import Normal, kl_divergence
 from torch.func import grad
 
 from bomrl_lite.solvers.implicit import is_solved
-from bomrl_lite.training import exact_trainer as train
-from bomrl_lite.training import sampled_problem
-from bomrl_lite.training.objective import DIAGNOSED, SOLVED, Objective, _shuffled
-from bomrl_lite.training.sampled_config import SampledConfig
-from bomrl_lite.training.sampled_problem import adapted_returns, collect_all, make_problem
-from bomrl_lite.training.sampled_trainer import (
-    COLUMNS,
-    load,
-    load_policy,
-    meta_step,
-    meta_train,
-    save_policy,
-    start_state,
-)
+from bomrl_lite.training import episodes as collecting
+from bomrl_lite.training.config import Config, configure
+from bomrl_lite.training.episodes import COLUMNS, EpisodesProblem, adapted_returns, collect_all
+from bomrl_lite.training.objective import DIAGNOSED, SOLVED, EpisodesObjective, _shuffled
+from bomrl_lite.training.policy_file import load_policy, save_policy
+from bomrl_lite.training.problem import make_problem
+from bomrl_lite.training.trainer import load, meta_step, meta_train, start_state
 
-SMALL = SampledConfig(
-    method="maml",
+SMALL = configure(
+    "lvc_maml",
     num_tasks=3,
     num_episodes=4,
     horizon=6,
@@ -38,8 +30,8 @@ SMALL = SampledConfig(
 )
 
 
-def with_(config: SampledConfig, **dials) -> SampledConfig:
-    return dataclasses.replace(config, **dials)
+def with_(config: Config, **settings) -> Config:
+    return config.replace(**settings)
 
 
 def same(a, b) -> bool:
@@ -49,20 +41,22 @@ def same(a, b) -> bool:
     return rows == others and all(torch.equal(a.phi[k], b.phi[k]) for k in a.phi)
 
 
-@pytest.mark.parametrize("method", ["maml", "trpo_maml", "bomrl_solved"])
+@pytest.mark.parametrize("method", ["lvc_maml", "trpo_maml", "bomrl_solved"])
 def test_the_same_seed_gives_the_same_run_bit_for_bit(method):
-    config = with_(SMALL, method=method, iterations=2 if method == "maml" else 1)
+    config = with_(SMALL, method=method, iterations=2 if method == "lvc_maml" else 1)
     first = meta_train(config)
     assert same(first, meta_train(config))
-    if method == "maml":
+    if method == "lvc_maml":
         assert not same(first, meta_train(with_(config, seed=1)))
 
 
-@pytest.mark.parametrize("method", ["maml", "bomrl"])
+@pytest.mark.parametrize("method", ["lvc_maml", "bomrl_natural"])
 def test_two_threads_share_the_work_and_change_nothing(method):
     """Large enough for torch to split its loops, from 32768 numbers on: 4 x 8 x 35 x 32."""
     large = {"num_tasks": 4, "num_episodes": 8, "horizon": 35, "hidden": (32,)}
-    config = with_(SMALL, method=method, iterations=1, epochs=1, cg_iterations=2, **large)
+    config = with_(SMALL, method=method, iterations=1, epochs=1, **large)
+    if method == "bomrl_natural":
+        config = with_(config, cg_iterations=2)
     first = meta_train(config)
     try:
         torch.set_num_threads(2)
@@ -130,7 +124,7 @@ def uneven_episodes(**dials):
     config = with_(SMALL, num_steps=2, horizon=20, num_episodes=8, **dials)
     problem, generator = make_problem(config), torch.Generator().manual_seed(1)
     phi = problem.policy.init(generator)
-    tasks = problem.tasks.sample(3, generator, "train")
+    tasks = problem.family.sample(3, generator, "train")
     episodes = collect_all(phi, tasks, problem, generator)
 
     def uneven(batch):
@@ -156,7 +150,9 @@ def test_the_penalty_is_the_mean_divergence_of_the_first_policy_from_the_one_tha
             value = value + (first.weights[n] * kl_divergence(*pair).sum(-1)).sum() / 3
         return value
 
-    free, bound = (Objective(problem, episodes, old, k).gradient(phi)[0] for k in (0.0, 50.0))
+    free, bound = (
+        EpisodesObjective(problem, episodes, old, k).gradient(phi)[0] for k in (0.0, 50.0)
+    )
     for name, slope in grad(penalty)(phi).items():
         torch.testing.assert_close(free[name] - bound[name], 50 * slope, rtol=1e-3, atol=1e-4)
 
@@ -167,14 +163,14 @@ def test_the_value_where_the_episodes_were_collected_is_their_weighted_mean_adva
     by_hand = [
         np.average(after.advantages[n], weights=after.weights[n], axis=None) for n in range(3)
     ]
-    value = Objective(problem, episodes, old, 0.0).value_at_old
+    value = EpisodesObjective(problem, episodes, old, 0.0).value_at_old
     assert value.item() == pytest.approx(np.mean(by_hand), rel=1e-5)
     assert abs(np.mean(by_hand)) > 1e-3
 
 
 def test_the_divergence_of_adapted_policies_is_flat_where_nothing_has_moved():
     problem, episodes, old = uneven_episodes(method="trpo_maml")
-    objective = Objective(problem, episodes, old, 0.0)
+    objective = EpisodesObjective(problem, episodes, old, 0.0)
     away = {name: leaf + 0.1 for name, leaf in old.items()}
     flat, steep = (objective.divergence_gradient(phi) for phi in (old, away))
     assert max(leaf.abs().max() for leaf in flat.values()) < 1e-5
@@ -215,30 +211,28 @@ def test_divergence_stops_with_its_diagnostic_and_the_last_good_state_is_kept(tm
     assert same(kept, meta_train(with_(config, iterations=done)))
 
 
-@pytest.mark.parametrize("method", ["maml", "trpo_maml"])
+@pytest.mark.parametrize("method", ["lvc_maml", "trpo_maml"])
 def test_an_adaptation_that_overflows_is_named_by_its_distance(tmp_path, method):
     config = with_(SMALL, method=method, step_size=1e20)
     message = r"iteration 0 gave distance = inf: training diverged; use a smaller learning_rate, st"
     with pytest.raises(FloatingPointError, match=message):
         meta_train(config, out=tmp_path)
     _, kept = load(tmp_path)
-    assert same(kept, start_state(config, make_problem(config)))
+    assert same(kept, start_state(make_problem(config)))
 
 
 def test_a_history_figure_that_is_not_finite_is_named(monkeypatch):
     problem = make_problem(SMALL)
-    state = start_state(SMALL, problem)
-    monkeypatch.setattr(
-        sampled_problem.SampledProblem, "returns", lambda self, r: torch.full((3,), math.nan)
-    )
+    state = start_state(problem)
+    monkeypatch.setattr(EpisodesProblem, "returns", lambda self, r: torch.full((3,), math.nan))
     with pytest.raises(FloatingPointError, match=r"return_before = nan.*learning_rate, step_size"):
-        meta_step(state, SMALL, problem)
+        meta_step(state, problem)
     assert state.history == []
 
 
 def test_where_no_inner_problem_is_solved_training_says_so(tmp_path):
     """One product with the matrix of 30 unlike curvatures, hardly any ridge."""
-    unsolvable = with_(SMALL, method="bomrl", cg_iterations=1, ridge=1e-4)
+    unsolvable = with_(SMALL, method="bomrl_natural", cg_iterations=1, ridge=1e-4)
     with pytest.raises(
         ArithmeticError, match=r"none of the 3 .*stationarity .*larger lam or rid.*cg_it"
     ):
@@ -250,16 +244,18 @@ def test_a_task_whose_inner_problem_is_not_solved_is_left_out():
     """One task of three gets advantages a million times larger: as if lam were that much less."""
     config = with_(SMALL, method="imaml", lam=10.0, num_episodes=8)
     problem = make_problem(config)
-    state = start_state(config, problem)
-    tasks = problem.tasks.sample(3, state.generator, "train")
+    state = start_state(problem)
+    tasks = problem.family.sample(3, state.generator, "train")
     episodes = collect_all(state.phi, tasks, problem, state.generator)
     wild = episodes.before[0].advantages.clone()
     wild[1] *= 1e6
     batch = episodes.before[0]._replace(advantages=wild)
-    objective = Objective(problem, episodes._replace(before=(batch,)), state.phi, 0.0)
-    gradient = objective.gradient(state.phi)[0]
-    assert is_solved(objective.info, SOLVED).tolist() == [True, False, True]
-    singles, _, info = Objective(problem, episodes, state.phi, 0.0).per_task(state.phi, problem.alg)
+    objective = EpisodesObjective(problem, episodes._replace(before=(batch,)), state.phi, 0.0)
+    gradient, _, info, _ = objective.gradient(state.phi)
+    assert is_solved(info, SOLVED).tolist() == [True, False, True]
+    singles, _, info = EpisodesObjective(problem, episodes, state.phi, 0.0).per_task(
+        state.phi, problem.alg
+    )
     assert is_solved(info, SOLVED).all()
     for name, leaf in gradient.items():
         torch.testing.assert_close(leaf, (singles[name][0] + singles[name][2]) / 2)
@@ -274,22 +270,39 @@ def test_a_task_whose_inner_problem_is_not_solved_is_left_out():
     [
         ({"method": "mamel"}, "method must be one of"),
         ({"outer": "sgd"}, "outer must be one of"),
-        ({"distance": "d4"}, "distance must be one of"),
+        ({"method": "bomrl_solved", "distance": "d4"}, "distance must be one of"),
         ({"data": "all"}, "data must be one of"),
+        ({"data": "full"}, "a name means one algorithm"),
+        ({"lam": 5.0}, "lvc_maml on .* has no setting lam; it has .*step_size"),
+        ({"causal_trace": 0.5}, "has no causal terms to truncate"),
+        ({"baseline": False, "trace": 0.5}, "without a baseline advantages are returns"),
+        ({"kl_target": 0.1}, "no penalty to adapt"),
+        ({"method": "bomrl_solved", "distance": "d3", "distance_stride": 2}, "d3 is no average"),
         ({"num_tasks": 0}, "num_tasks must be at least 1, got 0"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"lam": 0.0}, "lam must be positive and finite, got 0.0"),
+        ({"method": "bomrl_head", "lam": 0.0}, "lam must be positive and finite, got 0.0"),
         ({"step_size": math.nan}, "step_size must be positive and finite, got nan"),
         ({"learning_rate": math.inf}, "learning_rate must be positive and finite"),
-        ({"ridge": -1.0}, "ridge must be 0 or more and finite, got -1.0"),
-        ({"causal_trace": 1.5}, r"causal_trace must be in \[0, 1\], got 1.5"),
+        ({"method": "bomrl_head", "ridge": -1.0}, "ridge must be 0 or more and finite, got -1.0"),
+        (
+            {"method": "loaded_dice_maml", "causal_trace": 1.5},
+            r"causal_trace must be in \[0, 1\], got 1.5",
+        ),
         ({"tasks": "navigation/circel"}, "navigation/circle"),
-        ({"tasks": "probe/opposite", "method": "bomrl_head"}, "no head to adapt alone"),
+        (
+            {"tasks": "probe/opposite", "values": "episodes", "method": "anil"},
+            "no head to adapt alone",
+        ),
     ],
 )
 def test_a_configuration_that_cannot_train_is_refused(dials, message):
     with pytest.raises(ValueError, match=message):
         meta_train(with_(SMALL, **dials))
+
+
+def test_a_table_has_no_head():
+    with pytest.raises(ValueError, match="no head to adapt alone"):
+        configure("anil", tasks="probe/opposite", values="episodes")
 
 
 def test_a_run_goes_on_only_under_its_own_configuration(tmp_path):
@@ -302,12 +315,13 @@ def test_a_run_goes_on_only_under_its_own_configuration(tmp_path):
         meta_train(with_(SMALL, iterations=1), out=tmp_path, resume=True)
 
 
-def test_another_trainers_checkpoint_is_refused(tmp_path):
-    exact = train.MetaConfig(num_tasks=4, iterations=1)
-    train.meta_train(exact, out=tmp_path)
-    with pytest.raises(ValueError, match="one of another trainer"):
-        load(tmp_path)
-    with pytest.raises(ValueError, match="one of another trainer"):
+def test_exact_runs_and_runs_on_episodes_load_alike_and_do_not_mix(tmp_path):
+    exact = configure("maml", num_tasks=4, iterations=1)
+    state = meta_train(exact, out=tmp_path)
+    config, again = load(tmp_path)
+    assert config == exact
+    assert same(again, state)
+    with pytest.raises(ValueError, match="method: 'maml' there, 'lvc_maml' now"):
         meta_train(SMALL, out=tmp_path, resume=True)
     with pytest.raises(FileNotFoundError, match="train first"):
         load(tmp_path / "nowhere")
@@ -321,10 +335,10 @@ def test_tensorboard_without_a_folder_is_refused_before_training():
 def test_adapted_policies_are_judged_on_episodes_that_they_did_not_learn_from(monkeypatch):
     """Every collection draws anew; a step reads ``num_episodes``, a return ``test_episodes``."""
     problem = make_problem(SMALL)
-    state = start_state(SMALL, problem)
-    tasks = problem.tasks.sample(3, state.generator, "test")
+    state = start_state(problem)
+    tasks = problem.family.sample(3, state.generator, "test")
     collected, adapted_on = [], []
-    real = sampled_problem.collect
+    real = collecting.collect
 
     def spy(simulator, policy, params, generator):
         collected.append((params, real(simulator, policy, params, generator)))
@@ -334,7 +348,7 @@ def test_adapted_policies_are_judged_on_episodes_that_they_did_not_learn_from(mo
         adapted_on.append(batch)
         return problem.alg(phi, batch)
 
-    monkeypatch.setattr(sampled_problem, "collect", spy)
+    monkeypatch.setattr(collecting, "collect", spy)
     values = adapted_returns(
         state.phi, tasks, problem, torch.Generator().manual_seed(3),
         num_steps=2, num_episodes=4, test_episodes=7, algs=(alg, alg),
@@ -355,8 +369,8 @@ def test_adapted_policies_are_judged_on_episodes_that_they_did_not_learn_from(mo
 
 def test_shuffled_advantages_are_the_same_numbers_elsewhere_and_padding_stays():
     problem = make_problem(SMALL)
-    state = start_state(SMALL, problem)
-    tasks = problem.tasks.sample(3, state.generator, "train")
+    state = start_state(problem)
+    tasks = problem.family.sample(3, state.generator, "train")
     batch = collect_all(state.phi, tasks, problem, state.generator).before[0]
     mask = torch.ones(3, 4, 6)
     mask[:, 1, 2:] = 0
@@ -370,8 +384,8 @@ def test_shuffled_advantages_are_the_same_numbers_elsewhere_and_padding_stays():
 
 
 def test_training_raises_the_return_after_adaptation():
-    config = SampledConfig(
-        method="bomrl_head", num_tasks=10, num_episodes=10, horizon=30, hidden=(16,), iterations=12
+    config = configure(
+        "bomrl_head", num_tasks=10, num_episodes=10, horizon=30, hidden=(16,), iterations=12
     )
     after = [row["return_after"] for row in meta_train(config).history]
     assert sum(after[-3:]) / 3 - sum(after[:3]) / 3 >= 2
@@ -407,7 +421,7 @@ class Trap:
         b"nothing",
         [1, 2],
         {"phi": {}},
-        {"config": {"hidden": None, "method": "maml", "colour": 1}, "phi": {}, "moments": {}},
+        {"config": {"hidden": None, "method": "lvc_maml", "colour": 1}, "phi": {}, "moments": {}},
         {"config": {"hidden": None}, "phi": {}, "moments": {"number": 1.0}},
         Trap(),
     ],

@@ -31,7 +31,8 @@ from bomrl_lite.solvers.implicit import (
     is_solved,
     require_solved,
 )
-from bomrl_lite.training.exact_trainer import MetaConfig, meta_train
+from bomrl_lite.training.config import configure
+from bomrl_lite.training.trainer import meta_train
 from bomrl_lite.types import TabularTask
 
 GAMMA = 0.9
@@ -429,7 +430,7 @@ def test_state_by_state_refuses_a_region_without_a_solution():
 
 
 def test_training_with_the_default_region_on_lakes():
-    config = MetaConfig(method="bomrl_trust_region", num_tasks=5, iterations=20, learning_rate=0.1)
+    config = configure("bomrl_trust_region", num_tasks=5, iterations=20, learning_rate=0.1)
     history = meta_train(config).history
     assert history[-1]["return_after"] > history[0]["return_after"] + 0.2
     assert max(row["unsolved"] for row in history) == 0

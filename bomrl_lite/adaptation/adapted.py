@@ -2,15 +2,15 @@ r"""Alg on sampled data, and the way back: from a cotangent at theta to the grad
 
 Each Alg maps (phi, data_of) to :class:`Adapted`: theta, a function ``pull`` and what is known about
 both. ``data_of(phi)`` are one-time data that keep what the chosen rung of
-:mod:`bomrl_lite.one_time_data` keeps of their dependence on phi. The policy is one seen from the
-samples (:func:`bomrl_lite.policies.at_samples`), so the objective and the distances are those of
-the exact road, function for function.
+:mod:`bomrl_lite.rollout.data` keeps of their dependence on phi. The policy is one at samples
+(:class:`bomrl_lite.policies.at_samples.PolicyAtSamples`), so the objective and the distances are
+those of the exact road, function for function.
 
     gradient_adaptation   one gradient step                             MAML and its relatives
     head_adaptation       linear head, KL and ridge: one small solve    recipe A
-    solved_adaptation     any surrogate, any distance, solved           recipe C, iMAML
-
-:mod:`bomrl_lite.natural_adaptation` has recipe B and the trust region.
+    solved_adaptation     any inner objective, solved                   recipe C, iMAML
+    natural_adaptation    linear surrogate, KL to second order          recipe B
+    region_adaptation     the same with a limit on the distance         TRPO's step as an Alg
 
 Parameters that are not adapted, such as the body under a head, are those of phi.
 """
@@ -24,6 +24,7 @@ from bomrl_lite.rollout.data import OneTimeData
 from bomrl_lite.types import Params, SolvedInfo
 
 DataOf = Callable[[Params], OneTimeData]
+"""phi -> one-time data; which of their derivatives it keeps is its business."""
 
 
 class Adapted(NamedTuple):
@@ -37,6 +38,10 @@ class Adapted(NamedTuple):
 
 def select(params: Params, names: tuple[str, ...]) -> Params:
     """Return the named parameters; no name means all.
+
+    Args:
+        params: by name.
+        names: of some of them.
 
     Raises:
         ValueError: a name that is not there.

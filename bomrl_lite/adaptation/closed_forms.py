@@ -6,6 +6,7 @@ forms and the terms of Proposition 1 of Xu and Zhu (2410.09728) live here.
 """
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -16,8 +17,9 @@ from bomrl_lite.adaptation.distances import Distance, StateDistance, d1, d2
 from bomrl_lite.rollout.data import OneTimeData
 from bomrl_lite.solvers.implicit import (
     TOLERANCE,
-    _refuse,
+    refuse_unsolved,
 )
+from bomrl_lite.solvers.linear import eigenvalues, solve_columns, vector_norm
 from bomrl_lite.solvers.maximize import MaximizeInfo, bisect, maximize
 from bomrl_lite.types import Params, SolvedInfo, TabularPolicy
 
@@ -50,12 +52,17 @@ def policywise_hypergradient(
         policy: a policy with free logits.
         state_distance: d^2 of one state.
         lam: > 0.
-        tolerance: as for :func:`implicit_vjp`, on the largest slope in a probability.
+        tolerance: as for :func:`bomrl_lite.solvers.implicit.implicit_vjp`, on the largest slope in
+            a probability.
+
+    Returns:
+        The pulled-back cotangent, of the shapes of ``phi``, and whether to believe it.
 
     Raises:
         ValueError: the policy has no free logits.
-        UnsolvedInnerProblem: as for :func:`implicit_vjp`. The spurious stationary points that the
-            logits of D2 have at vanishing probabilities are among what is refused.
+        UnsolvedInnerProblem: theta is not a solution, or the linear system was not solved. The
+            spurious stationary points that the logits of D2 have at vanishing probabilities are
+            refused as well.
     """
     if not policy.free_logits:
         raise ValueError(
@@ -71,16 +78,20 @@ def policywise_hypergradient(
             state_distance, policy.log_probs(p), log_theta
         )
 
-    pulled = grad(lambda p: (x * slopes(p)).sum())(phi)
+    def adjoint(p: Params) -> Tensor:
+        return (x * slopes(p)).sum()
+
+    pulled = grad(adjoint)(phi)
     slope = policywise_slope(
         log_phi, log_theta, data_of(phi), state_distance=state_distance, lam=lam
     )
-    missing = (m @ x.unsqueeze(-1)).squeeze(-1) - cotangent
-    missing = missing - missing.mean(-1, keepdim=True)
+    # M x = c - mu 1: what is left of M x - c once the multiplier mu, its mean, is taken off.
+    error = (m @ x.unsqueeze(-1)).squeeze(-1) - cotangent
+    error = error - error.mean(-1, keepdim=True)
     size = cotangent.abs().max()
-    residual = missing.abs().max() / torch.where(size > 0, size, 1.0)
+    residual = error.abs().max() / torch.where(size > 0, size, 1.0)
     info = SolvedInfo(slope.abs().max(), smallest_curvature(m) / lam, residual)
-    return _refuse(pulled, info, tolerance), info
+    return refuse_unsolved(pulled, info, tolerance), info
 
 
 def policywise_constrained_vjp(
@@ -97,39 +108,41 @@ def policywise_constrained_vjp(
 ) -> tuple[Params, SolvedInfo]:
     r"""Pull a cotangent in probabilities back through Alg in a trust region, with free logits.
 
-    :func:`constrained_vjp` written state by state: probabilities stay well-conditioned where the
-    logits of rare actions do not. With W of Proposition 1 for lam = eta, g = \nabla_pi d^2,
-    x = W c and k = <x, g> / <nu g, W g>,
+    :func:`bomrl_lite.solvers.implicit.constrained_vjp` state by state: probabilities stay
+    well-conditioned where the logits of rare actions do not. With W of Proposition 1 for
+    lam = eta, g = \nabla_pi d^2, x = W c and k = <x, g> / <nu g, W g>,
 
         (d pi' / d phi)^T c = \nabla_phi [<x - k nu W g, Q - eta \nabla_pi d^2> - k D^2]
 
-    Arguments and errors as for :func:`policywise_hypergradient`, with ``multiplier`` eta > 0 and
-    ``delta`` of the solution. Where the constraint does not bind, free logits have no solution, and
-    it is refused.
+    Arguments, results and errors as for :func:`policywise_hypergradient`, with ``multiplier``
+    eta > 0 and ``delta`` of the solution. Where the constraint does not bind, free logits have no
+    solution, and it is refused.
     """
     log_theta, log_phi = policy.log_probs(theta), policy.log_probs(phi)
     data, eta = data_of(phi), torch.where(multiplier > 0, multiplier, 1.0)
     m = eta * policywise_curvature(log_phi, log_theta, state_distance=state_distance)
     normal, nu = state_slope(state_distance, log_phi, log_theta), data.state_weights
-    x, bend = simplex_solve(m, cotangent), simplex_solve(m, normal)
-    share = (x * normal).sum() / (nu[:, None] * normal * bend).sum()
-    y = x - share * nu[:, None] * bend
+    x, w_normal = simplex_solve(m, cotangent), simplex_solve(m, normal)
+    k = (x * normal).sum() / (nu[:, None] * normal * w_normal).sum()
+    # y leaves the constraint alone to first order: <y, g> = 0, whatever the cotangent was.
+    y = x - k * nu[:, None] * w_normal
 
     def adjoint(p: Params) -> Tensor:
         batch, log_p = data_of(p), policy.log_probs(p)
         slopes = weighted_q(batch) - eta * state_slope(state_distance, log_p, log_theta)
-        apart = batch.state_weights @ state_distance(log_p, log_theta)
-        return (y * slopes).sum() - share * apart
+        divergence = batch.state_weights @ state_distance(log_p, log_theta)
+        return (y * slopes).sum() - k * divergence
 
     pulled = grad(adjoint)(phi)
     slope = policywise_slope(log_phi, log_theta, data, state_distance=state_distance, lam=eta)
-    off = (nu @ state_distance(log_phi, log_theta) - delta).abs()
-    stationarity = torch.maximum(slope.abs().max(), off)
+    violation = (nu @ state_distance(log_phi, log_theta) - delta).abs()
+    stationarity = torch.maximum(slope.abs().max(), violation)
+    # Without a constraint that binds there is no solution: a slope of L itself says so.
     stationarity = torch.where(multiplier > 0, stationarity, weighted_q(data).abs().max())
     size = cotangent.abs().max()
     residual = (normal * y).sum().abs() / torch.where(size > 0, size, 1.0)
     info = SolvedInfo(stationarity, smallest_curvature(m) / eta, residual)
-    return _refuse(pulled, info, tolerance), info
+    return refuse_unsolved(pulled, info, tolerance), info
 
 
 def closed_form_d1(phi: Params, data: OneTimeData, *, lam: float | Tensor) -> Params:
@@ -152,6 +165,7 @@ def closed_form_d1(phi: Params, data: OneTimeData, *, lam: float | Tensor) -> Pa
 
     best = value.max(-1, keepdim=True).values
     mu = bisect(excess, (value + probs).max(-1, keepdim=True).values, best + 1)
+    # Bisection has derivatives of its own, wrong ones; a Newton step at the root has the root's.
     for _ in range(2):
         mu = mu + excess(mu) / (probs / (mu - value) ** 2).sum(-1, keepdim=True)
     return {"logits": log_probs - (mu - value).log()}
@@ -180,25 +194,35 @@ def climb_d3(
     Arguments as for :func:`closed_form_d1`; ``tolerance`` and ``max_iterations`` as for
     :func:`bomrl_lite.solvers.maximize.maximize`.
     """
+    # The norm over all S states is the tolerance if each state has 1 / sqrt(S) of it.
+    of_each = tolerance / len(phi["logits"]) ** 0.5
 
     def of_one_state(logits: Tensor, weight: Tensor, value: Tensor) -> tuple[Params, MaximizeInfo]:
         def objective(x: Params) -> Tensor:
             gained = weight * (torch.softmax(x["logits"], -1) @ value) / lam
             return gained - (x["logits"] - logits).square().sum()
 
-        share = tolerance / len(phi["logits"]) ** 0.5  # of the norm over all states
         return maximize(
-            objective, {"logits": logits}, tolerance=share, max_iterations=max_iterations
+            objective, {"logits": logits}, tolerance=of_each, max_iterations=max_iterations
         )
 
     theta, info = vmap(of_one_state)(phi["logits"], data.state_weights, weighted_q(data))
     return theta, MaximizeInfo(
-        info.stationarity.norm(), info.iterations.max(), info.curvature.min()
+        vector_norm(info.stationarity), info.iterations.max(), info.curvature.min()
     )
 
 
-CLOSED_FORMS: dict[Distance, Callable[..., Params]] = {d1: closed_form_d1, d2: closed_form_d2}
-"""(phi, data, *, lam) -> theta, for the distances that have one."""
+@runtime_checkable
+class ClosedForm(Protocol):
+    """Alg with free logits as a formula."""
+
+    def __call__(self, phi: Params, data: OneTimeData, *, lam: float | Tensor) -> Params:
+        """Return theta = argmax L - lam D^2."""
+        ...
+
+
+CLOSED_FORMS: dict[Distance, ClosedForm] = {d1: closed_form_d1, d2: closed_form_d2}
+"""For the distances that have one."""
 
 
 def weighted_q(data: OneTimeData) -> Float[Tensor, "S A"]:
@@ -208,8 +232,9 @@ def weighted_q(data: OneTimeData) -> Float[Tensor, "S A"]:
     that it differentiates half of it.
     """
     taken = data.action_probs > 0
-    share = data.action_probs * (-torch.where(taken, data.log_probs, 0.0)).exp()
-    return torch.where(taken, share, 1.0) * data.q_values
+    # The inner torch.where keeps exp(inf) out of the derivative of what the outer one drops.
+    factor = data.action_probs * (-torch.where(taken, data.log_probs, 0.0)).exp()
+    return torch.where(taken, factor, 1.0) * data.q_values
 
 
 def policywise_slope(
@@ -239,7 +264,10 @@ def policywise_curvature(
     """
 
     def of_one_state(log_p: Tensor, q: Tensor) -> Tensor:
-        return hessian(lambda probs: state_distance(log_p, probs.log()))(q)
+        def divergence(probs: Tensor) -> Tensor:
+            return state_distance(log_p, probs.log())
+
+        return hessian(divergence)(q)
 
     return vmap(of_one_state)(log_phi, log_theta.exp())
 
@@ -251,14 +279,14 @@ def condition_numbers(matrices: Float[Tensor, "*N A A"]) -> Float[Tensor, "*N"]:
     probability has become 0.
     """
     finite, matrices = _finite_or_identity(matrices)
-    size = torch.linalg.eigvalsh(matrices).abs()
+    size = eigenvalues(matrices).abs()
     return torch.where(finite, size.max(-1).values / size.min(-1).values, torch.inf)
 
 
 def smallest_curvature(matrices: Float[Tensor, "S A A"]) -> Float[Tensor, ""]:
     """Return the smallest eigenvalue of all matrices; 0 if an entry is not finite."""
     finite, matrices = _finite_or_identity(matrices)
-    return torch.where(finite, torch.linalg.eigvalsh(matrices).min(-1).values, 0.0).min()
+    return torch.where(finite, eigenvalues(matrices).min(-1).values, 0.0).min()
 
 
 def simplex_solve(
@@ -271,7 +299,7 @@ def simplex_solve(
     """
     _, matrices = _finite_or_identity(matrices)
     right = torch.stack([cotangent, torch.ones_like(cotangent)], -1)
-    solved = torch.linalg.solve(matrices, right)
+    solved = solve_columns(matrices, right)
     raw, uniform = solved[..., 0], solved[..., 1]
     return raw - uniform * (raw.sum(-1, keepdim=True) / uniform.sum(-1, keepdim=True))
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bomrl_lite.policies.distributions import Categorical
 from bomrl_lite.solvers.linear import add_scaled, dot
-from bomrl_lite.types import Params, TabularPolicy
+from bomrl_lite.types import Params, StatePolicy
 
 StateDistance = Callable[[Tensor, Tensor], Tensor]
 """d^2 of one state or of many: (log pi_phi, log pi_theta), both [..., A] -> [...]."""
@@ -32,7 +32,7 @@ class Distance(Protocol):
     """D^2(pi_phi, pi_theta) >= 0, differentiable in both; 0 where the two are equal."""
 
     def __call__(
-        self, phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tensor
+        self, phi: Params, theta: Params, *, policy: StatePolicy, state_weights: Tensor
     ) -> Tensor:
         """Return a scalar; ``state_weights`` [S] are non-negative and sum to 1."""
         ...
@@ -56,17 +56,23 @@ def reverse_kl_divergence(
     return kl_divergence(log_q, log_p)
 
 
-def d1(phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tensor) -> Tensor:
+def d1(
+    phi: Params, theta: Params, *, policy: StatePolicy, state_weights: Float[Tensor, " S"]
+) -> Float[Tensor, ""]:
     """D1^2 = E_{s ~ nu}[KL(pi_phi || pi_theta)], in nats."""
-    return state_weights @ _divergence(phi, theta, policy)
+    return state_weights @ policy.divergence(phi, theta)
 
 
-def d2(phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tensor) -> Tensor:
+def d2(
+    phi: Params, theta: Params, *, policy: StatePolicy, state_weights: Float[Tensor, " S"]
+) -> Float[Tensor, ""]:
     """D2^2 = E_{s ~ nu}[KL(pi_theta || pi_phi)], in nats."""
-    return state_weights @ _divergence(theta, phi, policy)
+    return state_weights @ policy.divergence(theta, phi)
 
 
-def d3(phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tensor) -> Tensor:
+def d3(
+    phi: Params, theta: Params, *, policy: StatePolicy, state_weights: Float[Tensor, " S"]
+) -> Float[Tensor, ""]:
     """D3^2 = ||phi - theta||^2, summed over all parameters; no state and no task matters."""
     del policy, state_weights
     difference = add_scaled(phi, -1.0, theta)
@@ -78,6 +84,9 @@ def add_distances(*terms: tuple[float, Distance]) -> Distance:
 
     Args:
         terms: (weight >= 0, distance) each.
+
+    Raises:
+        ValueError: no term, or a negative weight.
     """
     if not terms or any(weight < 0 for weight, _ in terms):
         raise ValueError(
@@ -85,28 +94,29 @@ def add_distances(*terms: tuple[float, Distance]) -> Distance:
             f"{[weight for weight, _ in terms]}"
         )
 
-    def total(
-        phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tensor
-    ) -> Tensor:
-        at = {"policy": policy, "state_weights": state_weights}
-        return torch.stack([weight * d(phi, theta, **at) for weight, d in terms]).sum()
+    def total(phi: Params, theta: Params, *, policy: StatePolicy, state_weights: Tensor) -> Tensor:
+        parts = [
+            weight * distance(phi, theta, policy=policy, state_weights=state_weights)
+            for weight, distance in terms
+        ]
+        return torch.stack(parts).sum()
 
     return total
 
 
-def over_every(stride: int, distance: Distance, part: TabularPolicy) -> Distance:
+def over_every(stride: int, distance: Distance, part: StatePolicy) -> Distance:
     """Return a distance that averages over every stride-th sample only.
 
     Args:
         stride: >= 1.
         distance: an average over samples.
-        part: the policy as seen from samples 0, stride, 2 stride and so on.
+        part: the policy at samples 0, stride, 2 stride and so on.
     """
 
     def thinned(
-        phi: Params, theta: Params, *, policy: TabularPolicy, state_weights: Tensor
+        phi: Params, theta: Params, *, policy: StatePolicy, state_weights: Tensor
     ) -> Tensor:
-        del policy  # as seen from all samples
+        del policy  # the one at all samples
         weights = every_weight(state_weights, stride)
         return distance(phi, theta, policy=part, state_weights=weights)
 
@@ -140,6 +150,9 @@ def visit_shares(
         states: visited states.
         weights: their weights, >= 0 and not all 0.
         num_states: S.
+
+    Raises:
+        ValueError: weights that do not fit the states, or are all 0.
     """
     if states.shape != weights.shape or not (weights.sum() > 0):
         raise ValueError(
@@ -166,29 +179,4 @@ def d1_from_samples(
         weights: their weights, such as gamma^t.
     """
     log_ratio = log_prob_theta - log_prob_phi
-    return _weighted_mean(log_ratio.expm1() - log_ratio, weights)
-
-
-def d2_from_samples(
-    log_prob_phi: Float[Tensor, " M"],
-    log_prob_theta: Float[Tensor, " M"],
-    weights: Float[Tensor, " M"],
-) -> Float[Tensor, ""]:
-    r"""Estimate D2^2 from actions that pi_phi took: mean of rho log rho - rho + 1.
-
-    Importance sampling turns E_theta[log rho] into E_phi[rho log rho]; the added 1 - rho averages
-    to 0 and makes every summand non-negative. Arguments as for :func:`d1_from_samples`.
-    """
-    log_ratio = log_prob_theta - log_prob_phi
-    return _weighted_mean(log_ratio.exp() * log_ratio - log_ratio.expm1(), weights)
-
-
-def _divergence(first: Params, second: Params, policy: TabularPolicy) -> Tensor:
-    """KL(pi_first || pi_second) of every state: from the table, or where it is not whole, asked."""
-    if policy.divergence is not None:
-        return policy.divergence(first, second)
-    return kl_divergence(policy.log_probs(first), policy.log_probs(second))
-
-
-def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    return (values * weights).sum() / weights.sum()
+    return ((log_ratio.expm1() - log_ratio) * weights).sum() / weights.sum()

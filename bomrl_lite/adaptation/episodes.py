@@ -99,9 +99,7 @@ def mean_divergence(
     old: Params, new: Params, batch: SampleBatch, *, policy: Policy
 ) -> Float[Tensor, ""]:
     """Return the mean of KL(pi_old || pi_new) over the visits of a batch."""
-    divergence = policy_at(batch, policy).divergence
-    assert divergence is not None  # at_samples always has one
-    return batch.weights.flatten() @ divergence(old, new)
+    return batch.weights.flatten() @ policy_at(batch, policy).divergence(old, new)
 
 
 def _mean_log_prob(phi: Params, batch: SampleBatch, policy: Policy) -> Tensor:

@@ -1,11 +1,11 @@
 r"""Alg as one gradient step: that of MAML on exact values, and on the data of any policy."""
 
-from torch.func import grad, vjp
+from torch.func import vjp
 
 from bomrl_lite.adaptation.adapted import Adapted, DataOf, explicit_info, select
-from bomrl_lite.adaptation.objective import check_positive, policy_gradient, surrogate_objective
+from bomrl_lite.adaptation.objective import check_positive, policy_gradient, surrogate_slope
 from bomrl_lite.solvers.linear import add_scaled
-from bomrl_lite.types import Params, TabularPolicy, TabularTask
+from bomrl_lite.types import Params, SolvedInfo, StatePolicy, TabularPolicy, TabularTask
 
 
 def gradient_step(
@@ -21,6 +21,9 @@ def gradient_step(
         policy: how parameters become a policy.
         gamma: discount in [0, 1).
         step_size: alpha > 0, in units of parameters^2 per return.
+
+    Raises:
+        ValueError: a step size that is not positive.
     """
     if not step_size > 0:
         raise ValueError(
@@ -33,7 +36,7 @@ def gradient_adaptation(
     phi: Params,
     data_of: DataOf,
     *,
-    policy: TabularPolicy,
+    policy: StatePolicy,
     step_size: float,
     names: tuple[str, ...] = (),
     first_order: bool = False,
@@ -45,18 +48,23 @@ def gradient_adaptation(
     Args:
         phi: meta-parameters.
         data_of: phi -> one-time data.
-        policy: as seen from the samples.
+        policy: at the samples.
         step_size: alpha > 0, in parameters^2 per unit of the advantages.
         names: parameters to adapt; none means all (head only: Raghu et al., 1909.09157).
         first_order: take d theta / d phi for the identity.
+
+    Raises:
+        ValueError: a step size that is not positive, or a name that is not there.
     """
     check_positive("step_size", step_size)
 
     def step(p: Params) -> Params:
-        moved = select(p, names)
-        slope = grad(lambda x: surrogate_objective({**p, **x}, data_of(p), policy=policy))(moved)
-        return {**p, **add_scaled(moved, step_size, slope)}
+        slope = surrogate_slope(p, data_of(p), policy=policy, names=names)
+        return {**p, **add_scaled(select(p, names), step_size, slope)}
 
-    theta, back = vjp(step, phi)[:2]
-    pull_back = (lambda c: c) if first_order else (lambda c: back(c)[0])
-    return Adapted(theta, lambda c: (pull_back(c), explicit_info(phi)))
+    theta, pull_back = vjp(step, phi)[:2]
+
+    def pull(cotangent: Params) -> tuple[Params, SolvedInfo]:
+        return cotangent if first_order else pull_back(cotangent)[0], explicit_info(phi)
+
+    return Adapted(theta, pull)

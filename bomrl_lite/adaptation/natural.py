@@ -6,24 +6,26 @@ conjugate gradients solve it, and the way back asks for the same matrix once mor
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.func import grad, jvp, vjp
 
 from bomrl_lite.adaptation.adapted import Adapted, DataOf, select
 from bomrl_lite.adaptation.distances import every_weight
-from bomrl_lite.adaptation.objective import check_positive, surrogate_objective
-from bomrl_lite.solvers.linear import add_scaled, conjugate_gradient, dot, scale
-from bomrl_lite.types import ActionDistribution, Params, SolvedInfo, TabularPolicy
+from bomrl_lite.adaptation.objective import check_positive, surrogate_objective, surrogate_slope
+from bomrl_lite.policies.at_samples import PolicyAtSamples
+from bomrl_lite.solvers.linear import Matvec, add_scaled, conjugate_gradient, dot, scale
+from bomrl_lite.types import ActionDistribution, Params, SolvedInfo, SolveInfo
 
 
 def natural_adaptation(
     phi: Params,
     data_of: DataOf,
     *,
-    policy: TabularPolicy,
-    distribution: Callable[[Params, int], ActionDistribution],
+    policy: PolicyAtSamples,
     lam: float,
     ridge: float,
     names: tuple[str, ...] = (),
@@ -44,41 +46,40 @@ def natural_adaptation(
     Args:
         phi: meta-parameters.
         data_of: phi -> one-time data.
-        policy: as seen from the samples.
-        distribution: (parameters, stride) -> pi(. | s) of every stride-th sample's observation.
+        policy: at the samples.
         lam: weight of the distance, > 0.
         ridge: rho >= 0, inside the objective; 0 leaves F singular where the data are too few.
         names: parameters to adapt; none means all.
         distance_stride: average F over every so many-th sample; it needs fewer than \nabla L.
         tolerance: relative residual of conjugate gradients, > 0.
         max_iterations: of conjugate gradients, >= 1.
+
+    Raises:
+        ValueError: lam is not positive, or a name is not there.
     """
     check_positive("lam", lam)
-    solve = partial(conjugate_gradient, tolerance=tolerance, max_iterations=max_iterations)
-    local = _LocalModel(phi, data_of, policy, distribution, ridge, names, distance_stride)
-    unit, inner = solve(local.product, local.slope)
-    change = scale(1 / lam, unit)
+    model = _LocalModel(data_of, policy, names, distance_stride)
+    slope, matvec = model.at(phi, ridge)
+    solve = partial(conjugate_gradient, matvec, tolerance=tolerance, max_iterations=max_iterations)
+    direction, solved = solve(slope)
+    step = scale(1 / lam, direction)
 
     def pull(cotangent: Params) -> tuple[Params, SolvedInfo]:
-        v, adjoint = solve(local.product, select(cotangent, names))
+        v, adjoint = solve(select(cotangent, names))
 
         def pairing(p: Params) -> Tensor:
-            return local.slope_along(p, v) / lam - local.fisher_form(p, change, v)
+            return model.slope_along(p, v) / lam - model.fisher_form(p, step, v)
 
-        info = SolvedInfo(
-            inner.residual, torch.minimum(inner.curvature, adjoint.curvature), adjoint.residual
-        )
-        return add_scaled(cotangent, 1.0, grad(pairing)(phi)), info
+        return add_scaled(cotangent, 1.0, grad(pairing)(phi)), _info(solved, adjoint)
 
-    return Adapted({**phi, **add_scaled(select(phi, names), 1.0, change)}, pull)
+    return Adapted({**phi, **add_scaled(select(phi, names), 1.0, step)}, pull)
 
 
 def region_adaptation(
     phi: Params,
     data_of: DataOf,
     *,
-    policy: TabularPolicy,
-    distribution: Callable[[Params, int], ActionDistribution],
+    policy: PolicyAtSamples,
     delta: float,
     ridge: float,
     names: tuple[str, ...] = (),
@@ -96,67 +97,85 @@ def region_adaptation(
 
         s (<\nabla L, v> - <u, F v>) - s <c, u> / (2 g) (2 <\nabla L, u> - <u, F u>)
 
-    where only \nabla L and F vary. Arguments as for :func:`natural_adaptation`, with ``delta`` > 0
-    in nats in place of ``lam``.
+    where only \nabla L and F vary. Arguments and errors as for :func:`natural_adaptation`, with
+    ``delta`` > 0 in nats in place of ``lam``.
     """
     check_positive("delta", delta)
-    solve = partial(conjugate_gradient, tolerance=tolerance, max_iterations=max_iterations)
-    local = _LocalModel(phi, data_of, policy, distribution, ridge, names, distance_stride)
-    unit, inner = solve(local.product, local.slope)
-    gain = dot(local.slope, unit).clamp(min=torch.finfo(local.slope[next(iter(unit))].dtype).tiny)
+    model = _LocalModel(data_of, policy, names, distance_stride)
+    slope, matvec = model.at(phi, ridge)
+    solve = partial(conjugate_gradient, matvec, tolerance=tolerance, max_iterations=max_iterations)
+    u, solved = solve(slope)
+    gain = dot(slope, u)
+    gain = gain.clamp(min=torch.finfo(gain.dtype).tiny)  # a slope of 0 goes nowhere, not to nan
     length = (2 * delta / gain).sqrt()
 
     def pull(cotangent: Params) -> tuple[Params, SolvedInfo]:
         moved = select(cotangent, names)
-        v, adjoint = solve(local.product, moved)
-        share = dot(moved, unit) / (2 * gain)
+        v, adjoint = solve(moved)
+        along = dot(moved, u) / (2 * gain)  # <c, u> / (2 g): how s = s(phi) enters
 
         def pairing(p: Params) -> Tensor:
-            along = local.slope_along(p, v) - local.fisher_form(p, unit, v)
-            gained = 2 * local.slope_along(p, unit) - local.fisher_form(p, unit, unit)
-            return length * (along - share * gained)
+            with_s_fixed = model.slope_along(p, v) - model.fisher_form(p, u, v)
+            through_s = 2 * model.slope_along(p, u) - model.fisher_form(p, u, u)
+            return length * (with_s_fixed - along * through_s)
 
-        info = SolvedInfo(
-            inner.residual, torch.minimum(inner.curvature, adjoint.curvature), adjoint.residual
-        )
-        return add_scaled(cotangent, 1.0, grad(pairing)(phi)), info
+        return add_scaled(cotangent, 1.0, grad(pairing)(phi)), _info(solved, adjoint)
 
-    return Adapted({**phi, **add_scaled(select(phi, names), length, unit)}, pull)
+    return Adapted({**phi, **add_scaled(select(phi, names), length, u)}, pull)
 
 
-class _LocalModel:
-    r"""What Alg knows of a task to first and second order at phi: \nabla L, and F + rho I."""
+def fisher_product(
+    outputs: Callable[[Params], ActionDistribution],
+    x: Params,
+    weights: Float[Tensor, " M"],
+    ridge: float,
+) -> Matvec:
+    r"""Return ``v -> (F + rho I) v``, F = sum_m w_m J_m^T I_m J_m, never written out.
 
-    def __init__(
-        self,
-        phi: Params,
-        data_of: DataOf,
-        policy: TabularPolicy,
-        distribution: Callable[[Params, int], ActionDistribution],
-        ridge: float,
-        names: tuple[str, ...],
-        stride: int,
-    ) -> None:
-        self.stride = stride
-        self.data_of, self.policy, self.names = data_of, policy, names
-        self.distribution, self.ridge, self.start = distribution, ridge, select(phi, names)
-        data = data_of(phi)
-        self.slope = grad(lambda x: surrogate_objective({**phi, **x}, data, policy=policy))(
-            self.start
-        )
-        self.weights = every_weight(data.state_weights, self.stride).unsqueeze(-1)
-        self.at_phi, back = vjp(lambda x: self._outputs({**phi, **x}), self.start)[:2]
-        self.back = lambda u: back(u)[0]
-        # J v as the transpose of u -> J^T u: recorded once, where jvp would run the network anew.
-        self.along = vjp(self.back, self.at_phi)[1]
+    J_m is the derivative of the distribution's own parameters (mean, log sigma) at sample m, I_m
+    their Fisher information: F is that of the policy's parameters (Kakade, 2001).
 
-    def product(self, v: Params) -> Params:
-        """Return (F + rho I) v, matrix-free: forward through the policy, and back."""
-        bent = self.at_phi.fisher_product(self.along(v)[0])
-        weighted = type(bent)(*(self.weights * leaf for leaf in bent))
-        return add_scaled(self.back(weighted), self.ridge, v)
+    Args:
+        outputs: parameters -> pi(. | s) of M samples.
+        x: where F is taken.
+        weights: of the samples; they sum to 1.
+        ridge: rho >= 0.
+    """
+    at_x, pull_back = vjp(outputs, x)[:2]
 
-    def slope_along(self, p: Params, v: Params) -> Tensor:
+    def transposed(u: ActionDistribution) -> Params:
+        return pull_back(u)[0]
+
+    # u -> J^T u is linear, so its own vjp is v -> J v: recorded once, and each product then costs
+    # two passes through the recording, where jvp would run the network anew every time.
+    forward = vjp(transposed, at_x)[1]
+    each = weights.unsqueeze(-1)
+
+    def product(v: Params) -> Params:
+        fisher_v = at_x.fisher_product(forward(v)[0])
+        weighted = type(fisher_v)(*(each * leaf for leaf in fisher_v))
+        return add_scaled(transposed(weighted), ridge, v)
+
+    return product
+
+
+class _LocalModel(NamedTuple):
+    r"""What Alg knows of a task to first and second order: \nabla L, and F, as functions of phi."""
+
+    data_of: DataOf
+    policy: PolicyAtSamples
+    names: tuple[str, ...]
+    stride: int
+
+    def at(self, phi: Params, ridge: float) -> tuple[Params, Matvec]:
+        r"""Return \nabla L(phi) and ``v -> (F(phi) + rho I) v``."""
+        data = self.data_of(phi)
+        slope = surrogate_slope(phi, data, policy=self.policy, names=self.names)
+        weights = every_weight(data.state_weights, self.stride)
+        start = select(phi, self.names)
+        return slope, fisher_product(partial(self._outputs, phi), start, weights, ridge)
+
+    def slope_along(self, p: Params, v: Params) -> Float[Tensor, ""]:
         r"""Return <\nabla L(p), v> as a function of p, the data's dependence on it included."""
         data = self.data_of(p)
 
@@ -165,17 +184,20 @@ class _LocalModel:
 
         return jvp(value, (select(p, self.names),), (v,))[1]
 
-    def fisher_form(self, p: Params, x: Params, v: Params) -> Tensor:
-        """Return <x, F(p) v> as a function of p."""
-
-        def outputs(y: Params) -> ActionDistribution:
-            return self._outputs({**p, **y})
-
-        at_p, along_x = jvp(outputs, (select(p, self.names),), (x,))[:2]
-        bent = at_p.fisher_product(jvp(outputs, (select(p, self.names),), (v,))[1])
-        pairs = torch.stack([(a * b).sum(-1) for a, b in zip(along_x, bent, strict=True)])
+    def fisher_form(self, p: Params, x: Params, v: Params) -> Float[Tensor, ""]:
+        """Return <x, F(p) v> as a function of p: F's own dependence on p is wanted here."""
+        outputs, start = partial(self._outputs, p), select(p, self.names)
+        at_p, forward_x = jvp(outputs, (start,), (x,))[:2]
+        fisher_v = at_p.fisher_product(jvp(outputs, (start,), (v,))[1])
+        pairs = torch.stack([(a * b).sum(-1) for a, b in zip(forward_x, fisher_v, strict=True)])
         return (every_weight(self.data_of(p).state_weights, self.stride) * pairs.sum(0)).sum()
 
-    def _outputs(self, p: Params) -> ActionDistribution:
-        """Return pi(. | s) of the samples that F is averaged over."""
-        return self.distribution(p, self.stride)
+    def _outputs(self, p: Params, x: Params) -> ActionDistribution:
+        """Return pi(. | s) of the samples that F is averaged over, x in place of p's own."""
+        return self.policy.every(self.stride).distribution({**p, **x})
+
+
+def _info(solved: SolveInfo, adjoint: SolveInfo) -> SolvedInfo:
+    """Both ways solve with one matrix: its smallest curvature is the smaller of the two seen."""
+    curvature = torch.minimum(solved.curvature, adjoint.curvature)
+    return SolvedInfo(solved.residual, curvature, adjoint.residual)

@@ -3,20 +3,23 @@ r"""Inner problems: from the meta-parameters phi to the parameters theta of one 
 MAML takes one gradient step on J; universal policy adaptation solves a problem on one-time data.
 """
 
-from collections.abc import Callable
+from functools import partial
+from typing import Protocol, runtime_checkable
 
+from jaxtyping import Float
 from torch import Tensor
 from torch.func import grad
 
+from bomrl_lite.adaptation.adapted import select
 from bomrl_lite.adaptation.distances import Distance
 from bomrl_lite.mdp import expected_return
 from bomrl_lite.rollout.data import OneTimeData
-from bomrl_lite.types import Params, TabularPolicy, TabularTask
+from bomrl_lite.types import Params, StatePolicy, TabularPolicy, TabularTask
 
 
 def policy_return(
     params: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float
-) -> Tensor:
+) -> Float[Tensor, ""]:
     """J_tau(pi_params): the exact expected discounted return of a parametrised policy."""
     return expected_return(policy.log_probs(params).exp(), task, gamma)
 
@@ -30,10 +33,12 @@ def policy_gradient(
 
     Computed by differentiating J itself; that the two agree is a test, and lesson 01 shows it.
     """
-    return grad(lambda p: policy_return(p, task, policy=policy, gamma=gamma))(params)
+    return grad(partial(policy_return, task=task, policy=policy, gamma=gamma))(params)
 
 
-def surrogate_objective(theta: Params, data: OneTimeData, *, policy: TabularPolicy) -> Tensor:
+def surrogate_objective(
+    theta: Params, data: OneTimeData, *, policy: StatePolicy
+) -> Float[Tensor, ""]:
     r"""Return L(theta): what the data of pi_phi say about the return of pi_theta.
 
     L(theta) = E_{s ~ nu, a ~ pi_phi}[pi_theta(a|s) / pi_phi(a|s) Q(s, a)]
@@ -45,8 +50,37 @@ def surrogate_objective(theta: Params, data: OneTimeData, *, policy: TabularPoli
     return (data.state_weights[:, None] * data.action_probs * ratio * data.q_values).sum()
 
 
-Surrogate = Callable[..., Tensor]
-"""(theta, data, *, policy) -> scalar: what the data promise for pi_theta."""
+@runtime_checkable
+class Surrogate(Protocol):
+    """L: what the data promise for pi_theta, in units of return."""
+
+    def __call__(self, theta: Params, data: OneTimeData, *, policy: StatePolicy) -> Tensor:
+        """Return a scalar that can be differentiated in theta and in the data."""
+        ...
+
+
+def surrogate_slope(
+    phi: Params,
+    data: OneTimeData,
+    *,
+    policy: StatePolicy,
+    names: tuple[str, ...] = (),
+    surrogate: Surrogate = surrogate_objective,
+) -> Params:
+    r"""Return \nabla_theta L at theta = phi, in the parameters that are adapted.
+
+    Args:
+        phi: meta-parameters, which may record a gradient; so may the data.
+        data: one-time data.
+        policy: how parameters become a policy.
+        names: parameters to adapt; none means all.
+        surrogate: L.
+    """
+
+    def value(x: Params) -> Tensor:
+        return surrogate({**phi, **x}, data, policy=policy)
+
+    return grad(value)(select(phi, names))
 
 
 def adaptation_objective(
@@ -54,20 +88,33 @@ def adaptation_objective(
     phi: Params,
     data: OneTimeData,
     *,
-    policy: TabularPolicy,
+    policy: StatePolicy,
     distance: Distance,
     lam: float | Tensor,
     surrogate: Surrogate = surrogate_objective,
-) -> Tensor:
+) -> Float[Tensor, ""]:
     r"""Return L(theta) - lam D^2(pi_phi, pi_theta), which Alg maximises over theta.
 
     Both phi and the data may record a gradient: the hypergradient needs it.
+
+    Args:
+        theta: adapted parameters.
+        phi: meta-parameters.
+        data: one-time data of pi_phi.
+        policy: how parameters become a policy.
+        distance: D^2.
+        lam: its weight, in units of L.
+        surrogate: L.
     """
-    apart = distance(phi, theta, policy=policy, state_weights=data.state_weights)
-    return surrogate(theta, data, policy=policy) - lam * apart
+    divergence = distance(phi, theta, policy=policy, state_weights=data.state_weights)
+    return surrogate(theta, data, policy=policy) - lam * divergence
 
 
 def check_positive(name: str, value: float | Tensor) -> None:
-    """Raise ValueError unless a dial is positive; a tensor is the business of who computed it."""
+    """Refuse a setting that is not positive; a tensor is the business of whoever computed it.
+
+    Raises:
+        ValueError: a number that is not > 0.
+    """
     if not isinstance(value, Tensor) and not value > 0:
         raise ValueError(f"{name} must be positive, got {value}")

@@ -5,18 +5,18 @@ its curvature there, or both. All agree up to O(1 / lam), for small steps are al
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
-from torch.func import grad
 
 from bomrl_lite.adaptation.distances import Distance
-from bomrl_lite.adaptation.objective import check_positive, surrogate_objective
+from bomrl_lite.adaptation.objective import check_positive, surrogate_slope
 from bomrl_lite.rollout.data import OneTimeData
 from bomrl_lite.solvers.linear import add_scaled, hessian_vector_product, null_space_safe_solve
-from bomrl_lite.types import Params, SolveInfo, TabularPolicy
+from bomrl_lite.types import Params, SolveInfo, StatePolicy
 
 
 def policy_gradient_step(
-    phi: Params, data: OneTimeData, *, policy: TabularPolicy, lam: float
+    phi: Params, data: OneTimeData, *, policy: StatePolicy, lam: float
 ) -> Params:
     r"""Maximise <\nabla L(phi), theta - phi> - lam ||theta - phi||^2: a policy-gradient step.
 
@@ -24,14 +24,23 @@ def policy_gradient_step(
 
     That of MAML (:func:`bomrl_lite.adaptation.gradient.gradient_step`) with
     alpha = (1 - gamma) / (2 lam).
+
+    Args:
+        phi: meta-parameters, which collected the data.
+        data: one-time data of one task.
+        policy: how parameters become a policy.
+        lam: weight of the distance, > 0, in units of return.
+
+    Raises:
+        ValueError: lam is not positive.
     """
     check_positive("lam", lam)
-    slope = grad(lambda theta: surrogate_objective(theta, data, policy=policy))(phi)
+    slope = surrogate_slope(phi, data, policy=policy)
     return add_scaled(phi, 0.5 / lam, slope)
 
 
 def natural_gradient_step(
-    phi: Params, data: OneTimeData, *, policy: TabularPolicy, distance: Distance, lam: float
+    phi: Params, data: OneTimeData, *, policy: StatePolicy, distance: Distance, lam: float
 ) -> tuple[Params, SolveInfo]:
     r"""Maximise <\nabla L(phi), theta - phi> - lam D^2, the latter to second order.
 
@@ -40,34 +49,22 @@ def natural_gradient_step(
     The natural-gradient step (Kakade, 2001). For D1 and for D2, F is the Fisher information; it is
     singular along parameters that change no probability, where nothing moves.
 
+    Arguments and errors as for :func:`policy_gradient_step`, with a ``distance``.
+
     Returns:
         theta, and the info of the linear solve.
     """
     check_positive("lam", lam)
 
-    def apart(theta: Params) -> Tensor:
+    def divergence(theta: Params) -> Tensor:
         return distance(phi, theta, policy=policy, state_weights=data.state_weights)
 
-    slope = grad(lambda theta: surrogate_objective(theta, data, policy=policy))(phi)
-    direction, info = null_space_safe_solve(hessian_vector_product(apart, phi), slope)
+    slope = surrogate_slope(phi, data, policy=policy)
+    direction, info = null_space_safe_solve(hessian_vector_product(divergence, phi), slope)
     return add_scaled(phi, 1.0 / lam, direction), info
 
 
-def ppo_penalty_objective(
-    theta: Params, data: OneTimeData, *, policy: TabularPolicy, beta: float
-) -> Tensor:
-    r"""Return PPO's objective with a fixed KL penalty (Schulman et al., 1707.06347, eq. 8).
-
-    E_{s ~ nu, a ~ pi_phi}[rho A(s, a) - beta log(pi_phi(a|s) / pi_theta(a|s))]
-
-    The average of the logarithm is KL(pi_phi || pi_theta): this is Alg with D1 and lam = beta.
-    """
-    log_ratio = policy.log_probs(theta) - data.log_probs
-    per_action = log_ratio.exp() * _advantages(data) + beta * log_ratio
-    return (data.state_weights[:, None] * data.action_probs * per_action).sum()
-
-
-def smooth_clip(ratio: Tensor) -> Tensor:
+def smooth_clip(ratio: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     r"""Return g(rho) = 2 sigmoid(2 (rho - 1)): PPO's clipping, smooth.
 
     g(1) = g'(1) = 1, so the gradient at phi is unchanged; g stays inside (0, 2), so no action can
@@ -76,7 +73,9 @@ def smooth_clip(ratio: Tensor) -> Tensor:
     return 2 * torch.sigmoid(2 * (ratio - 1))
 
 
-def smooth_clip_objective(theta: Params, data: OneTimeData, *, policy: TabularPolicy) -> Tensor:
+def smooth_clip_objective(
+    theta: Params, data: OneTimeData, *, policy: StatePolicy
+) -> Float[Tensor, ""]:
     r"""Return E_{s ~ nu, a ~ pi_phi}[g(rho) A(s, a)] with g of :func:`smooth_clip`.
 
     A stand-in for PPO's clipped objective (Schulman et al., 1707.06347, eq. 7), which is no special
@@ -85,7 +84,9 @@ def smooth_clip_objective(theta: Params, data: OneTimeData, *, policy: TabularPo
     return smooth_clip_surrogate(theta, data._replace(q_values=_advantages(data)), policy=policy)
 
 
-def smooth_clip_surrogate(theta: Params, data: OneTimeData, *, policy: TabularPolicy) -> Tensor:
+def smooth_clip_surrogate(
+    theta: Params, data: OneTimeData, *, policy: StatePolicy
+) -> Float[Tensor, ""]:
     r"""Return E[g(rho) Q] for data whose Q is an advantage already, as that of samples is."""
     ratio = (policy.log_probs(theta) - data.log_probs).exp()
     gained = smooth_clip(ratio) * data.q_values

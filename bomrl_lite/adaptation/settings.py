@@ -10,18 +10,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from torch import Tensor
-
 from bomrl_lite.adaptation.adapted import Adapted, DataOf, explicit_info
-from bomrl_lite.adaptation.distances import DISTANCES, Distance, add_distances, d3, over_every
+from bomrl_lite.adaptation.distances import DISTANCES, add_distances, d3, over_every
 from bomrl_lite.adaptation.episodes import Alg
 from bomrl_lite.adaptation.gradient import gradient_adaptation
 from bomrl_lite.adaptation.head import head_adaptation
 from bomrl_lite.adaptation.natural import natural_adaptation, region_adaptation
-from bomrl_lite.adaptation.objective import Surrogate, surrogate_objective
+from bomrl_lite.adaptation.objective import surrogate_objective
 from bomrl_lite.adaptation.reductions import smooth_clip_surrogate
-from bomrl_lite.adaptation.solve import solved_adaptation
-from bomrl_lite.policies.networks import at_samples
+from bomrl_lite.adaptation.solve import (
+    linearised_objective,
+    matrix_free_solver,
+    penalised_objective,
+    solved_adaptation,
+)
+from bomrl_lite.policies.at_samples import PolicyAtSamples
 from bomrl_lite.rollout.data import (
     OneTimeData,
     SampleBatch,
@@ -31,7 +34,8 @@ from bomrl_lite.rollout.data import (
     policy_at,
     samples_with_q_gradient,
 )
-from bomrl_lite.types import ActionDistribution, Params, Policy
+from bomrl_lite.solvers.implicit import InnerObjective
+from bomrl_lite.types import Params, Policy
 
 Rung = Literal["none", "identity", "naive", "frozen", "q_gradient", "full"]
 r"""What of d theta / d phi a meta-gradient keeps.
@@ -170,7 +174,13 @@ AlgSettings = (
 
 
 def alg_on_samples(
-    settings: AlgSettings, rung: Rung, policy: Policy, *, gamma: float, causal_trace: float = 1.0
+    settings: AlgSettings,
+    rung: Rung,
+    policy: Policy,
+    *,
+    gamma: float,
+    causal_trace: float = 1.0,
+    tolerance: float | None = None,
 ) -> Alg:
     """Return the Alg that adapts a policy to the episodes of one task.
 
@@ -180,6 +190,7 @@ def alg_on_samples(
         policy: over observations.
         gamma: discount in [0, 1].
         causal_trace: rungs q_gradient and full: truncation of the causal horizon, in [0, 1].
+        tolerance: at which an iterative solver stops before its last iteration; None takes its own.
 
     Raises:
         ValueError: an Alg that needs exact values, or a head that the policy does not have.
@@ -194,7 +205,8 @@ def alg_on_samples(
         )
 
     def alg(phi: Params, batch: SampleBatch) -> Adapted:
-        return _adapt_to(settings, rung, policy, phi, partial(data, batch=batch), batch)
+        seen = policy_at(batch, policy)
+        return _adapt_to(settings, rung, seen, phi, partial(data, batch=batch), tolerance)
 
     return alg
 
@@ -207,10 +219,10 @@ def sample_function(
         case "naive":
             return partial(naive_samples, policy=policy)
         case "q_gradient":
-            causes = {"gamma": gamma, "trace": causal_trace}
+            causes = {"gamma": gamma, "causal_trace": causal_trace}
             return partial(samples_with_q_gradient, policy=policy, **causes)
         case "full":
-            return partial(full_samples, policy=policy, gamma=gamma, trace=causal_trace)
+            return partial(full_samples, policy=policy, gamma=gamma, causal_trace=causal_trace)
         case _:
             return partial(frozen_samples, policy=policy)
 
@@ -218,84 +230,75 @@ def sample_function(
 def _adapt_to(
     settings: AlgSettings,
     rung: Rung,
-    policy: Policy,
+    policy: PolicyAtSamples,
     phi: Params,
     data_of: DataOf,
-    batch: SampleBatch,
+    tolerance: float | None,
 ) -> Adapted:
-    seen = policy_at(batch, policy)
-    names = policy.head if getattr(settings, "parameters", "all") == "head" else ()
-    observations, actions = batch.observations.flatten(0, 1), batch.actions.flatten(0, 1)
-
-    def distribution(p: Params, stride: int) -> ActionDistribution:
-        return policy.distribution(p, observations[::stride])
-
+    head = getattr(settings, "parameters", "all") == "head"
+    names = policy.policy.head if head else ()
+    stop = {} if tolerance is None else {"tolerance": tolerance}
     match settings:
         case NoAdaptation():
             return Adapted(phi, lambda cotangent: (cotangent, explicit_info(phi)))
         case GradientStep(step_size=step_size):
             first = rung == "identity"
             return gradient_adaptation(
-                phi, data_of, policy=seen, step_size=step_size, names=names, first_order=first
+                phi, data_of, policy=policy, step_size=step_size, names=names, first_order=first
             )
         case HeadClosedForm(lam=lam, ridge=ridge):
-            seen_at = {"observations": observations, "actions": actions}
-            return head_adaptation(phi, data_of, policy=policy, **seen_at, lam=lam, ridge=ridge)
+            return head_adaptation(phi, data_of, policy=policy, lam=lam, ridge=ridge)
         case NaturalStep():
             return natural_adaptation(
                 phi,
                 data_of,
-                policy=seen,
-                distribution=distribution,
+                policy=policy,
                 lam=settings.lam,
                 ridge=settings.ridge,
                 names=names,
                 distance_stride=settings.distance_stride,
                 max_iterations=settings.cg_iterations,
+                **stop,
             )
         case NaturalRegion():
             return region_adaptation(
                 phi,
                 data_of,
-                policy=seen,
-                distribution=distribution,
+                policy=policy,
                 delta=settings.delta,
                 ridge=settings.ridge,
                 names=names,
                 distance_stride=settings.distance_stride,
                 max_iterations=settings.cg_iterations,
+                **stop,
             )
         case SampledArgmax():
-            surrogate, linear = _surrogate(settings.surrogate)
-            return solved_adaptation(
-                phi,
-                data_of,
-                policy=seen,
-                distance=_distance(settings, policy, observations, actions),
-                lam=settings.lam,
-                surrogate=surrogate,
-                linear=linear,
-                names=names,
-                dense=False,
+            solver = matrix_free_solver(
                 max_iterations=settings.inner_iterations,
                 cg_iterations=settings.cg_iterations,
+                **stop,
             )
+            objective = _inner_objective(settings, policy, data_of, names)
+            return solved_adaptation(phi, objective, names=names, solver=solver)
         case _:
             raise ValueError(f"{type(settings).__name__} is solved on exact values, not on samples")
 
 
-def _surrogate(name: SurrogateName) -> tuple[Surrogate, bool]:
-    """Return L and whether to expand it to first order at phi."""
-    return smooth_clip_surrogate if name == "smooth_clip" else surrogate_objective, name == "linear"
-
-
-def _distance(
-    settings: SampledArgmax, policy: Policy, observations: Tensor, actions: Tensor
-) -> Distance:
-    """Return D^2 of every stride-th sample, with the ridge inside."""
-    stride, base = settings.distance_stride, DISTANCES[settings.distance]
+def _inner_objective(
+    settings: SampledArgmax, policy: PolicyAtSamples, data_of: DataOf, names: tuple[str, ...]
+) -> InnerObjective:
+    """Return what is maximised: one of three surrogates, less D^2 with the ridge inside."""
+    stride, distance = settings.distance_stride, DISTANCES[settings.distance]
     if stride > 1:
-        base = over_every(
-            stride, base, at_samples(policy, observations[::stride], actions[::stride])
-        )
-    return add_distances((1.0, base), (settings.ridge / 2, d3)) if settings.ridge > 0 else base
+        distance = over_every(stride, distance, policy.every(stride))
+    if settings.ridge > 0:
+        distance = add_distances((1.0, distance), (settings.ridge / 2, d3))
+    lam = settings.lam
+    if settings.surrogate == "linear":
+        return linearised_objective(data_of, policy=policy, distance=distance, lam=lam, names=names)
+    surrogate = (
+        smooth_clip_surrogate if settings.surrogate == "smooth_clip" else surrogate_objective
+    )
+    return penalised_objective(
+        data_of, policy=policy, distance=distance, lam=lam, surrogate=surrogate
+    )

@@ -1,6 +1,8 @@
 r"""Alg solved: theta = argmax L(theta) - lam D^2(pi_phi, pi_theta), and the way back to phi."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,9 +21,10 @@ from bomrl_lite.adaptation.objective import (
     adaptation_objective,
     check_positive,
     surrogate_objective,
+    surrogate_slope,
 )
 from bomrl_lite.rollout.data import OneTimeData, full_data
-from bomrl_lite.solvers.implicit import implicit_vjp
+from bomrl_lite.solvers.implicit import LinearSolver, implicit_vjp
 from bomrl_lite.solvers.linear import (
     add_scaled,
     conjugate_gradient,
@@ -30,7 +33,7 @@ from bomrl_lite.solvers.linear import (
     null_space_safe_solve,
 )
 from bomrl_lite.solvers.maximize import MaximizeInfo, maximize, maximize_matrix_free
-from bomrl_lite.types import InnerInfo, Params, SolvedInfo, TabularPolicy, TabularTask
+from bomrl_lite.types import InnerInfo, Params, SolvedInfo, StatePolicy, TabularPolicy, TabularTask
 
 
 def adapt(
@@ -66,24 +69,36 @@ def adapt(
 
     Returns:
         theta, and what is known about it: look at ``info.stationarity`` before you believe theta.
+
+    Raises:
+        ValueError: lam is not positive.
     """
     check_positive("lam", lam)
 
-    def scaled(theta: Params) -> Tensor:
-        dials = {"policy": policy, "distance": distance, "lam": lam, "surrogate": surrogate}
-        return adaptation_objective(theta, phi, data, **dials) / lam
-
-    effort = {"tolerance": tolerance, "max_iterations": max_iterations}
+    objective = partial(
+        adaptation_objective,
+        phi=phi,
+        data=data,
+        policy=policy,
+        distance=distance,
+        lam=lam,
+        surrogate=surrogate,
+    )
+    # Only the surrogate itself falls apart into states; a stand-in is climbed as a whole.
     separable = policy.free_logits and surrogate is surrogate_objective
     if separable and has_closed_form(policy, distance):
         theta = CLOSED_FORMS[distance](phi, data, lam=lam)
         solved = _policywise_info(phi, theta, data, policy, distance, lam)
     elif separable and distance is d3:
-        theta, solved = climb_d3(phi, data, lam=lam, **effort)
+        theta, solved = climb_d3(
+            phi, data, lam=lam, tolerance=tolerance, max_iterations=max_iterations
+        )
     else:
-        theta, solved = maximize(scaled, phi, **effort)
-    apart = distance(phi, theta, policy=policy, state_weights=data.state_weights)
-    return theta, InnerInfo(*solved, distance=apart)
+        theta, solved = maximize(
+            lambda x: objective(x) / lam, phi, tolerance=tolerance, max_iterations=max_iterations
+        )
+    divergence = distance(phi, theta, policy=policy, state_weights=data.state_weights)
+    return theta, InnerInfo(*solved, distance=divergence)
 
 
 def adapt_to_task(
@@ -95,7 +110,11 @@ def adapt_to_task(
     distance: Distance,
     lam: float,
 ) -> Params:
-    """Collect data once with pi_phi in a task and solve Alg on them; see :func:`adapt`."""
+    """Collect data once with pi_phi in a task and solve Alg on them; see :func:`adapt`.
+
+    Raises:
+        ValueError: lam is not positive, or gamma is outside [0, 1).
+    """
     data = full_data(phi, task, policy=policy, gamma=gamma)
     return adapt(phi, data, policy=policy, distance=distance, lam=lam)[0]
 
@@ -117,29 +136,136 @@ def _policywise_info(
     log_phi, log_theta = policy.log_probs(phi), policy.log_probs(theta)
     kind = STATE_DISTANCES[distance]
     slope = policywise_slope(log_phi, log_theta, data, state_distance=kind, lam=lam)
-    bend = policywise_curvature(log_phi, log_theta, state_distance=kind)
-    curvature = torch.diagonal(bend, dim1=-2, dim2=-1).min()
+    hessians = policywise_curvature(log_phi, log_theta, state_distance=kind)
+    # Both KL distances have diagonal Hessians in probabilities: their entries are the eigenvalues.
+    curvature = torch.diagonal(hessians, dim1=-2, dim2=-1).min()
     return MaximizeInfo(
         slope.abs().max(), torch.zeros_like(curvature, dtype=torch.int64), curvature
     )
 
 
-def solved_adaptation(
-    phi: Params,
+LocalObjective = Callable[[Params], Callable[[Params], Tensor]]
+"""phi -> (x -> F(x, phi)): the inner objective of the adapted parameters x, without unit.
+
+What depends on phi alone is computed once, where phi is given."""
+
+
+def penalised_objective(
     data_of: DataOf,
     *,
-    policy: TabularPolicy,
+    policy: StatePolicy,
     distance: Distance,
     lam: float,
     surrogate: Surrogate = surrogate_objective,
-    linear: bool = False,
+) -> LocalObjective:
+    r"""Return F = L / lam - D^2, with the data of phi.
+
+    Args:
+        data_of: phi -> one-time data.
+        policy: at the samples.
+        distance: D^2, such as ``add_distances((1.0, d1), (ridge / 2, d3))``.
+        lam: weight of the distance, > 0, in units of L.
+        surrogate: L.
+
+    Raises:
+        ValueError: lam is not positive.
+    """
+    check_positive("lam", lam)
+
+    def at(phi: Params) -> Callable[[Params], Tensor]:
+        objective = partial(
+            adaptation_objective,
+            phi=phi,
+            data=data_of(phi),
+            policy=policy,
+            distance=distance,
+            lam=lam,
+            surrogate=surrogate,
+        )
+        return lambda x: objective({**phi, **x}) / lam
+
+    return at
+
+
+def linearised_objective(
+    data_of: DataOf,
+    *,
+    policy: StatePolicy,
+    distance: Distance,
+    lam: float,
+    surrogate: Surrogate = surrogate_objective,
     names: tuple[str, ...] = (),
-    dense: bool = True,
-    tolerance: float = 1e-10,
-    max_iterations: int = 20,
-    cg_iterations: int = 40,
+) -> LocalObjective:
+    r"""Return F = <\nabla L(phi), x - phi> / lam - D^2: the surrogate to first order.
+
+    Arguments and errors as for :func:`penalised_objective`; ``names`` are the parameters to adapt,
+    none means all.
+    """
+    check_positive("lam", lam)
+
+    def at(phi: Params) -> Callable[[Params], Tensor]:
+        data = data_of(phi)
+        # Data of its own: gradients through shared ones would be summed in another order.
+        slope = surrogate_slope(phi, data_of(phi), policy=policy, names=names, surrogate=surrogate)
+
+        def value(x: Params) -> Tensor:
+            gained = dot(slope, add_scaled(x, -1.0, select(phi, names)))
+            theta = {**phi, **x}
+            divergence = distance(phi, theta, policy=policy, state_weights=data.state_weights)
+            return gained / lam - divergence
+
+        return value
+
+    return at
+
+
+class InnerSolver(NamedTuple):
+    """How an inner problem is solved, and how the linear system of its way back."""
+
+    climb: Callable[[Callable[[Params], Tensor], Params], tuple[Params, MaximizeInfo]]
+    """(objective, start) -> (maximiser, info)."""
+    solve: LinearSolver
+    """(v -> A v, b) -> (x, info)."""
+
+
+def dense_solver(*, tolerance: float = 1e-10, max_iterations: int = 20) -> InnerSolver:
+    """Write Hessians out: exact, for up to some hundred parameters.
+
+    Args:
+        tolerance: norm of the gradient at which to stop, > 0.
+        max_iterations: of the climb, >= 1.
+    """
+    climb = partial(maximize, tolerance=tolerance, max_iterations=max_iterations)
+    return InnerSolver(climb, null_space_safe_solve)
+
+
+def matrix_free_solver(
+    *, tolerance: float = 1e-10, max_iterations: int = 20, cg_iterations: int = 40
+) -> InnerSolver:
+    """Never write a Hessian out: conjugate gradients for each step and for the way back.
+
+    Args:
+        tolerance: norm of the gradient at which to stop, > 0.
+        max_iterations: of the climb, >= 1.
+        cg_iterations: of each of its steps and of the adjoint system, >= 1.
+    """
+    climb = partial(
+        maximize_matrix_free,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        cg_iterations=cg_iterations,
+    )
+    return InnerSolver(climb, partial(conjugate_gradient, max_iterations=cg_iterations))
+
+
+def solved_adaptation(
+    phi: Params,
+    objective: LocalObjective,
+    *,
+    names: tuple[str, ...] = (),
+    solver: InnerSolver | None = None,
 ) -> Adapted:
-    r"""Solve theta = argmax L(theta) - lam D^2(pi_phi, pi_theta) to stationarity (recipe C; iMAML).
+    r"""Solve theta = argmax_x F(x, phi) to stationarity, starting at phi (recipe C; iMAML).
 
     The way back is :func:`bomrl_lite.solvers.implicit.implicit_vjp` with the full Hessian. Whether
     to believe it is in the info: nothing is refused here, for a batch goes on without the tasks
@@ -147,60 +273,31 @@ def solved_adaptation(
 
     Args:
         phi: meta-parameters.
-        data_of: phi -> one-time data.
-        policy: as seen from the samples.
-        distance: D^2, such as ``add_distances((1.0, d1), (ridge / 2, d3))``.
-        lam: weight of the distance, > 0.
-        surrogate: L.
-        linear: replace L by its first-order expansion at phi.
+        objective: F, such as :func:`penalised_objective`.
         names: parameters to adapt; none means all.
-        dense: write Hessians out, for up to some hundred parameters; else conjugate gradients.
-        tolerance: norm of the gradient at which to stop.
-        max_iterations: of the climb.
-        cg_iterations: of each of its steps and of the adjoint system, where they are not dense.
+        solver: None is :func:`dense_solver`.
+
+    Raises:
+        ValueError: a name is not there.
     """
-    check_positive("lam", lam)
+    climb, solve = solver or dense_solver()
+    start, at_phi = select(phi, names), objective(phi)
+    moved, _ = climb(at_phi, start)
+    first = norm(grad(at_phi)(start))
 
-    def objective(x: Params, p: Params, slope: Params | None = None) -> Tensor:
-        theta, data = {**p, **x}, data_of(p)
-        if linear:
-            gained = dot(slope or slope_at(p), add_scaled(x, -1.0, select(p, names)))
-            apart = distance(p, theta, policy=policy, state_weights=data.state_weights)
-            return gained / lam - apart
-        dials = {"policy": policy, "distance": distance, "lam": lam, "surrogate": surrogate}
-        return adaptation_objective(theta, p, data, **dials) / lam
-
-    def slope_at(p: Params) -> Params:
-        data = data_of(p)
-        return grad(lambda y: surrogate({**p, **y}, data, policy=policy))(select(p, names))
-
-    start = select(phi, names)
-    slope = slope_at(phi) if linear else None  # the climb keeps phi: once will do
-    climb = maximize if dense else partial(maximize_matrix_free, cg_iterations=cg_iterations)
-    moved, _ = climb(
-        lambda x: objective(x, phi, slope),
-        start,
-        tolerance=tolerance,
-        max_iterations=max_iterations,
-    )
-    first = norm(grad(objective)(start, phi))
+    def of_both(x: Params, p: Params) -> Tensor:
+        return objective(p)(x)
 
     def pull(cotangent: Params) -> tuple[Params, SolvedInfo]:
-        iterative = partial(conjugate_gradient, max_iterations=cg_iterations)
+        # Nothing is refused, so any tolerance passes; phi's other parameters reach theta directly.
         through, info = implicit_vjp(
-            objective,
-            moved,
-            phi,
-            select(cotangent, names),
-            solve=null_space_safe_solve if dense else iterative,
-            tolerance=float("inf"),
+            of_both, moved, phi, select(cotangent, names), solve=solve, tolerance=float("inf")
         )
         direct = {
             name: torch.zeros_like(leaf) if name in moved else cotangent[name]
             for name, leaf in phi.items()
         }
         relative = info.stationarity / torch.where(first > 0, first, 1.0)
-        solved = SolvedInfo(relative, info.curvature, info.residual)
-        return add_scaled(direct, 1.0, through), solved
+        return add_scaled(direct, 1.0, through), info._replace(stationarity=relative)
 
     return Adapted({**phi, **moved}, pull)

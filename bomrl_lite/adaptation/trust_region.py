@@ -1,5 +1,6 @@
 r"""The constrained form of universal policy adaptation: max L(theta) subject to D^2 <= delta."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -42,25 +43,31 @@ def adapt_in_trust_region(
         theta; the multiplier, 0 if the best theta lies inside the region; and information, of
         L / eta - D^2 if the constraint binds, else of L. With free logits and a delta that leaves
         room for a deterministic policy there is no best theta, and the stationarity says so.
+
+    Raises:
+        ValueError: delta is not positive.
     """
     check_positive("delta", delta)
     closed = has_closed_form(policy, distance)
-    at = partial(adapt, phi, data, policy=policy, distance=distance)
-    theta_at = partial(CLOSED_FORMS[distance], phi, data) if closed else lambda lam: at(lam=lam)[0]
+    solve_at = partial(adapt, phi, data, policy=policy, distance=distance)
     spread = weighted_q(data).max() - weighted_q(data).min()
     spread = torch.where(spread > 0, spread, 1.0)
 
     def excess(log_eta: Tensor) -> Tensor:
-        theta = theta_at(lam=log_eta.exp())
+        eta = log_eta.exp()
+        theta = CLOSED_FORMS[distance](phi, data, lam=eta) if closed else solve_at(lam=eta)[0]
         return distance(phi, theta, policy=policy, state_weights=data.state_weights) - delta
 
+    # eta has the unit of Q. D^2 falls with eta, as 1 / eta^2 where eta is large: a small delta
+    # needs an eta that grows as delta^{-1/2}.
     low, high = (1e-4 * spread).log(), (1e3 * spread * max(1.0, delta**-0.5)).log()
     binds = excess(low) > 0
+    # A closed form bisects down to rounding; else bisection only brings Newton close enough.
     eta = bisect(excess, low, high, iterations=60 if closed else 12).exp()
-    theta, info = at(lam=eta)
+    theta, info = solve_at(lam=eta)
     if closed:
-        endless = _best_response_slope(theta, data, policy)
-        info = info._replace(stationarity=torch.where(binds, info.stationarity, endless))
+        unconstrained = _best_response_slope(theta, data, policy)
+        info = info._replace(stationarity=torch.where(binds, info.stationarity, unconstrained))
     else:
         theta, eta, info = _polish(theta, eta, binds, phi, data, policy, distance, delta)
     return theta, torch.where(binds, eta, 0.0), info
@@ -75,7 +82,11 @@ def adapt_to_task_in_trust_region(
     distance: Distance,
     delta: float,
 ) -> Params:
-    """Collect data once with pi_phi in a task; see :func:`adapt_in_trust_region`."""
+    """Collect data once with pi_phi in a task; see :func:`adapt_in_trust_region`.
+
+    Raises:
+        ValueError: delta is not positive, or gamma is outside [0, 1).
+    """
     data = full_data(phi, task, policy=policy, gamma=gamma)
     return adapt_in_trust_region(phi, data, policy=policy, distance=distance, delta=delta)[0]
 
@@ -97,23 +108,28 @@ def _polish(
     delta: float,
 ) -> tuple[Params, Tensor, InnerInfo]:
     """Finish a near solution: on the constraint by Newton steps, inside it by climbing."""
-    dials = {"policy": policy, "distance": distance}
 
-    def apart(x: Params) -> Tensor:
+    def divergence(x: Params) -> Tensor:
         return distance(phi, x, policy=policy, state_weights=data.state_weights)
 
     def lagrangian(x: Params, multiplier: Tensor) -> Tensor:
-        return adaptation_objective(x, phi, data, lam=multiplier, **dials)
+        return adaptation_objective(x, phi, data, policy=policy, distance=distance, lam=multiplier)
 
-    on = theta
-    for _ in range(4):
-        bend = hessian_vector_product(lambda x, m=eta: -lagrangian(x, m), on)
-        slope, normal = grad(lagrangian)(on, eta), grad(apart)(on)
-        step, change, _ = bordered_solve(bend, normal, slope, delta - apart(on))
-        on, eta = add_scaled(on, 1.0, step), eta + change
+    # vmap knows no branch: both answers are computed, and each task takes its own.
+    boundary = theta
+    for _ in range(4):  # bisection stopped near the root, from where Newton converges quadratically
+        negative = partial(_negative, partial(lagrangian, multiplier=eta))
+        hvp = hessian_vector_product(negative, boundary)
+        slope, normal = grad(lagrangian)(boundary, eta), grad(divergence)(boundary)
+        step, change, _ = bordered_solve(hvp, normal, slope, delta - divergence(boundary))
+        boundary, eta = add_scaled(boundary, 1.0, step), eta + change
     inside, climbed = maximize(partial(surrogate_objective, data=data, policy=policy), theta)
-    theta = {name: torch.where(binds, on[name], inside[name]) for name in theta}
+    theta = {name: torch.where(binds, boundary[name], inside[name]) for name in theta}
     multiplier, unit = torch.where(binds, eta, 0.0), torch.where(binds, eta, 1.0)
     stationarity = norm(grad(lagrangian)(theta, multiplier)) / unit
-    bend = curvature(partial(lagrangian, multiplier=multiplier), theta) / unit
-    return theta, eta, InnerInfo(stationarity, climbed.iterations, bend, apart(theta))
+    least = curvature(partial(lagrangian, multiplier=multiplier), theta) / unit
+    return theta, eta, InnerInfo(stationarity, climbed.iterations, least, divergence(theta))
+
+
+def _negative(function: Callable[[Params], Tensor], x: Params) -> Tensor:
+    return -function(x)

@@ -3,18 +3,22 @@
 Nothing of the packages of ``[lab]`` is imported before a command needs it: ``train`` works without.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
-ROOT = Path(__file__).resolve().parents[2]
+from bomrl_lite.course.root import course_root
 
 
 def run(
     profile: str = "class",
     seed: int = 0,
     lessons: tuple[str, ...] = (),
+    jobs: int = 1,
+    root: Path | None = None,
 ) -> int:
     """Execute the lessons through papermill and write a report under runs/.
 
@@ -24,35 +28,40 @@ def run(
         profile: smoke (seconds), class (minutes) or full (the shipped figures).
         seed: seed of every lesson.
         lessons: names of lessons; none means all.
+        jobs: how many lessons run at a time.
+        root: folder of the course; by default the current one, or the nearest above it.
     """
     from bomrl_lite.course.running.runner import run_course
 
-    return run_course(ROOT, profile=profile, seed=seed, lessons=lessons)
+    course = course_root(root)
+    return run_course(course, profile=profile, seed=seed, lessons=lessons, jobs=jobs)
 
 
-def build(check: bool = False, force: bool = False) -> int:
+def build(check: bool = False, force: bool = False, root: Path | None = None) -> int:
     """Build the notebooks from their sources, executing those that changed.
 
     Args:
         check: only compare; exit code 1 if a committed notebook is not what its source makes.
         force: execute every notebook anew.
+        root: folder of the course; by default the current one, or the nearest above it.
     """
     from bomrl_lite.course.building.build import build as build_notebooks
 
-    return build_notebooks(ROOT, check=check, force=force)
+    return build_notebooks(course_root(root), check=check, force=force)
 
 
-def calibrate(profile: str = "class", seeds: int = 5) -> int:
+def calibrate(profile: str = "class", seeds: int = 5, root: Path | None = None) -> int:
     """Measure the range of every recorded figure over seeds and write notebooks/ranges.json.
 
     Args:
         profile: smoke, class or full.
         seeds: how many seeds: 0, 10, 20 and so on.
+        root: folder of the course; by default the current one, or the nearest above it.
     """
     from bomrl_lite.course.running.runner import calibrate as calibrate_ranges
 
     # In tens: a lesson may use the seeds after its own.
-    return calibrate_ranges(ROOT, profile=profile, seeds=range(0, 10 * seeds, 10))
+    return calibrate_ranges(course_root(root), profile=profile, seeds=range(0, 10 * seeds, 10))
 
 
 def experiment(
@@ -60,28 +69,40 @@ def experiment(
     seeds: int = 5,
     iterations: int | None = None,
     jobs: int = 1,
-    out: Path = ROOT / "notebooks" / "results",
+    out: Path | None = None,
+    root: Path | None = None,
 ) -> int:
     """Run one of the stored experiments: a table, the record of its origin, a figure.
 
     Example: python -m bomrl_lite experiment returns
+
+    The table goes to the course's notebooks/results, its figure and the meta-trainings to
+    runs/experiments; with ``--out`` all of them go there, and no course is needed.
 
     Args:
         name: of the experiment; a wrong one lists them.
         seeds: how many seeds, 0, 1, 2 and so on; each draws other tasks.
         iterations: of every meta-training; left out, the experiment's own number.
         jobs: seeds to run at the same time.
-        out: folder of the table; the figure goes to runs/experiments.
+        out: folder for all that the experiment writes.
+        root: folder of the course; by default the current one, or the nearest above it.
     """
     from bomrl_lite.course import plots
     from bomrl_lite.course.experiments import EXPERIMENTS, run
     from bomrl_lite.course.experiments.setting import Scale
 
-    runs = ROOT / "runs" / "experiments"
+    if out and root:
+        raise ValueError("--out and --root both say where the table goes: give one of them")
+    if out:
+        results, pictures, runs = out, out, out / "runs"
+    else:
+        course = course_root(root)
+        results, pictures = course / "notebooks" / "results", course / "runs" / "experiments"
+        runs = pictures
     own = EXPERIMENTS[name].iterations if name in EXPERIMENTS else 1
     scale = Scale(seeds=seeds, iterations=iterations or own)
-    table = run(name, scale=scale, out=out, runs=runs, jobs=jobs, progress=print)
-    picture = runs / f"{name}.png"
+    table = run(name, scale=scale, out=results, runs=runs, jobs=jobs, progress=print)
+    picture = pictures / f"{name}.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     plots.use_style()
     plots.draw_experiment(name, table).savefig(picture)
@@ -89,11 +110,15 @@ def experiment(
     return 0
 
 
-def bench() -> int:
-    """Measure the project's bars, print them and write runs/bench.json."""
-    from bomrl_lite.course.bench import main as run_bench
+def bench(root: Path | None = None) -> int:
+    """Measure the project's bars, print them and write runs/bench.json.
 
-    return run_bench(ROOT / "runs" / "bench.json")
+    Args:
+        root: folder of the course; by default the current one, or the nearest above it.
+    """
+    from bomrl_lite.course.bench.main import measure_all
+
+    return measure_all(course_root(root))
 
 
 def compare(
@@ -124,4 +149,24 @@ def compare(
     return 0
 
 
-COMMANDS = (run, build, calibrate, experiment, bench, compare)
+def needs_lab(command: Callable[..., int]) -> Callable[..., int]:
+    """Make a command say what to install where a package of ``[lab]`` is missing."""
+
+    @wraps(command)
+    def call(*args: Any, **kwargs: Any) -> int:
+        try:
+            return command(*args, **kwargs)
+        except ModuleNotFoundError as error:
+            # Without a name it is one of our own, which says what to do already.
+            if not error.name or error.name.startswith("bomrl_lite"):
+                raise
+            raise ModuleNotFoundError(
+                f"the package {error.name.partition('.')[0]} is not installed, and the course "
+                'needs it: pip install "bomrl-lite[lab]"'
+            ) from error
+
+    return call
+
+
+COMMANDS = tuple(map(needs_lab, (run, build, calibrate, experiment, bench, compare)))
+"""The commands as the command line takes them."""

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from packaging.requirements import Requirement
 
+from bomrl_lite.training.tables import as_table
+
 PACKAGE = "bomrl-lite"
 
 
@@ -24,10 +26,8 @@ class Finding(NamedTuple):
 def setup_check() -> None:
     """Print what is installed beside what the course needs, and what to do about differences."""
     findings = [*check_versions(), check_device()]
-    width = max(len(finding.what) for finding in findings)
-    for finding in findings:
-        mark = "ok " if finding.ok else "!! "
-        print(f"{mark} {finding.what:<{width}}  {finding.found:<12} wanted {finding.wanted}")
+    rows = [("ok" if f.ok else "!!", f.what, f.found, f.wanted) for f in findings]
+    print(as_table(("", "package", "found", "wanted"), rows))
     wrong = [finding.what for finding in findings if not finding.ok]
     if wrong:
         print(

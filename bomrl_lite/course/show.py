@@ -6,7 +6,6 @@ import inspect
 import io
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,9 +14,8 @@ from IPython.display import HTML, Image, Markdown, display
 from matplotlib.figure import Figure
 from numpy import ndarray
 
+from bomrl_lite.course.root import course_root
 from bomrl_lite.render.render import webp_clip
-
-RESULTS = Path(__file__).resolve().parents[2] / "notebooks" / "results"
 
 
 def show_source(*functions: Callable[..., Any]) -> None:
@@ -42,9 +40,10 @@ def stored_table(name: str) -> pd.DataFrame:
     Raises:
         FileNotFoundError: there is none of that name; the message lists those there are.
     """
-    path = RESULTS / f"{name}.csv"
+    results = course_root() / "notebooks" / "results"
+    path = results / f"{name}.csv"
     if not path.exists():
-        known = ", ".join(sorted(p.stem for p in RESULTS.glob("*.csv")))
+        known = ", ".join(sorted(p.stem for p in results.glob("*.csv")))
         raise FileNotFoundError(
             f"no result is stored as {name!r}; there are {known}. Make it: "
             f"python -m bomrl_lite experiment {name}"

@@ -1,15 +1,22 @@
 """Many copies of a robot that advance together: one interface, on the processor or on a GPU."""
 
 import importlib.util
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+
+from bomrl_lite.physics.mujoco_types import Model
 
 Backend = Literal["auto", "mujoco", "warp"]
 BACKENDS = ("auto", "mujoco", "warp")
 
 
+PhysicsState = tuple[Tensor, ...]
+"""Everything that decides how simulations go on; its parts are the backend's own business."""
+
+
+@runtime_checkable
 class Physics(Protocol):
     """M simulations of one model; positions and velocities are those of all, [M, ...].
 
@@ -45,7 +52,7 @@ class Physics(Protocol):
         Args:
             qpos: [M, nq].
             qvel: [M, nv].
-            where: [M] of the simulations to reset; None resets all.
+            where: [M] truth values: which simulations to reset; None resets all.
         """
         ...
 
@@ -53,6 +60,7 @@ class Physics(Protocol):
         """Hold the controls [M, nu] for some physics steps; MuJoCo clips them to their range.
 
         Raises:
+            ValueError: controls of another shape.
             FloatingPointError: a simulation died, now or in an earlier step: its numbers are no
                 longer finite. The processor notices at once, the GPU in :meth:`check`.
         """
@@ -73,20 +81,27 @@ class Physics(Protocol):
         Args:
             fields: [M, ...] by the field's name: body_mass, body_inertia, dof_damping or
                 geom_friction. Constants that MuJoCo derives from them follow.
+
+        Raises:
+            ValueError: another field, or values of another shape.
         """
         ...
 
-    def get_state(self) -> Any:
+    def get_state(self) -> PhysicsState:
         """Return everything that decides how the simulations go on."""
         ...
 
-    def set_state(self, state: Any) -> None:
-        """Go back to a state of :meth:`get_state`; what follows is then the same again."""
+    def set_state(self, state: PhysicsState) -> None:
+        """Go back to a state of :meth:`get_state`; what follows is then the same again.
+
+        Raises:
+            ValueError: the state is that of other simulations.
+        """
         ...
 
 
 def make_physics(
-    model: Any, num: int, *, backend: Backend = "auto", threads: int | None = None
+    model: Model, num: int, *, backend: str = "auto", threads: int | None = None
 ) -> Physics:
     """Simulate ``num`` copies of a MuJoCo model.
 
@@ -102,11 +117,10 @@ def make_physics(
         ModuleNotFoundError: ``warp`` is asked for and MuJoCo Warp is not installed.
         RuntimeError: ``warp`` is asked for and there is no GPU.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    resolved = resolve_backend(backend)
     if num < 1:
         raise ValueError(f"need at least 1 simulation, got {num}")
-    if resolve_backend(backend) == "warp":
+    if resolved == "warp":
         from bomrl_lite.physics.mujoco_warp import MujocoWarp
 
         return MujocoWarp(model, num)
@@ -115,8 +129,14 @@ def make_physics(
     return MujocoBatch(model, num, threads=threads)
 
 
-def resolve_backend(backend: Backend) -> Literal["mujoco", "warp"]:
-    """Return what ``auto`` stands for on this machine."""
+def resolve_backend(backend: str) -> Literal["mujoco", "warp"]:
+    """Return what a backend's name stands for on this machine: ``auto`` is one of the others.
+
+    Raises:
+        ValueError: unknown backend.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     if backend != "auto":
         return backend
     installed = importlib.util.find_spec("mujoco_warp") is not None

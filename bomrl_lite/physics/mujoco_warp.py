@@ -4,10 +4,10 @@ torch and Warp look at the same memory, and all physics steps of one :meth:`Mujo
 recorded graph. No step waits for the device; :meth:`MujocoWarp.check` does. Warp works on
 a stream of its own, which CUDA keeps in order with torch's default stream: stay on that one.
 
-Friction is MuJoCo's pyramid, but turned otherwise: under a capsule that stands steeper than 60
-degrees Warp lays its first edge along the y axis, the processor along the capsule's shadow. So ants
-(and rarely humanoids) leave the processor's trajectory at a contact; the other robots, which live
-in a plane, keep to it as far as single precision goes.
+The friction pyramid is MuJoCo's, turned by another angle: under a capsule that is steeper than 60
+degrees Warp lays its first edge along the y axis, the processor along the capsule's projection on
+the floor. So ants (and rarely humanoids) leave the processor's trajectory at a contact; the other
+robots, which move in a plane, stay on it as far as single precision allows.
 
 The first simulation of a robot compiles Warp's kernels, which takes a minute or more; Warp stores
 them for the next time.
@@ -21,11 +21,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bomrl_lite.physics import PhysicsState
 from bomrl_lite.physics.mujoco_batch import PARAMETERS
+from bomrl_lite.physics.mujoco_types import Model, import_mujoco
 
 try:
+    mujoco: Any = import_mujoco()
     # By name: type checkers take "import mujoco_warp" for this very file.
-    mujoco, mjw, wp = map(importlib.import_module, ("mujoco", "mujoco_warp", "warp"))
+    mjw: Any = importlib.import_module("mujoco_warp")
+    wp: Any = importlib.import_module("warp")
 except ImportError as error:
     raise ModuleNotFoundError(
         "simulating robots with MuJoCo Warp needs: pip install 'bomrl-lite[gpu]'"
@@ -37,7 +41,7 @@ LARGEST = 1e10
 """A position, velocity or control beyond this is as good as infinite: MuJoCo's mjMAXVAL."""
 _STATE = ("time", "qpos", "qvel", "act", "ctrl", "qacc_warmstart")
 _BODIES = ("xpos", "xipos")
-_FOLLOWING = (
+_DERIVED = (
     "body_subtreemass",
     "body_invweight0",
     "dof_invweight0",
@@ -70,10 +74,10 @@ class MujocoWarp:
     """
 
     def __init__(
-        self, model: Any, num: int, *, device: str | None = None, contacts: int | None = None
+        self, model: Model, num: int, *, device: str | None = None, contacts: int | None = None
     ) -> None:
         self.num, self.timestep = num, float(model.opt.timestep)
-        self._device = _find(device or "cuda")
+        self._device = _find_device(device or "cuda")
         self._room = {"nconmax": 2 * model.ngeom if contacts is None else contacts}
         self._room["njmax"] = 4 * self._room["nconmax"] + model.njnt
         with wp.ScopedDevice(self._device):
@@ -88,6 +92,7 @@ class MujocoWarp:
         self._bad_controls = torch.zeros_like(self._overflow, dtype=torch.bool)
         self._graphs: dict[int, Any] = {}
         self._shared = True
+        # The step that loaded the kernels has moved the robots.
         start = torch.as_tensor(model.qpos0).expand(num, -1)
         self.reset(start, torch.zeros(num, model.nv))
 
@@ -102,26 +107,39 @@ class MujocoWarp:
         return self._bodies["xipos"]
 
     def reset(self, qpos: Tensor, qvel: Tensor, where: Tensor | None = None) -> None:
-        """Put simulations into a state, all else zero; then place their bodies."""
+        """Put simulations into a state, all else zero; then place their bodies.
+
+        Args:
+            qpos: [M, nq].
+            qvel: [M, nv].
+            where: [M] truth values: which simulations to reset; None resets all.
+        """
         where = torch.ones(self.num, dtype=torch.bool) if where is None else where
         where = where.to(self.qpos.device)
         for name, view in self._state.items():
             _write(view, {"qpos": qpos, "qvel": qvel}.get(name, torch.zeros_like(view)), where)
+        # Warp places the bodies of all simulations; those that go on must stay where their last
+        # step left them, one physics step behind their joints, as the next velocity is read there.
         before = {name: view.clone() for name, view in self._bodies.items()}
         with wp.ScopedDevice(self._device):
             mjw.kinematics(self._model, self._data)
         for name, view in self._bodies.items():
-            _write(view, before[name], ~where)  # those of the others lag behind: leave them
+            _write(view, before[name], ~where)
         self._forget(where)
 
     def step(self, controls: Tensor, substeps: int) -> None:
-        """Hold the controls [M, nu] for some physics steps; launches one graph and returns."""
+        """Hold the controls [M, nu] for some physics steps; launches one graph and returns.
+
+        Raises:
+            ValueError: controls of another shape. A simulation that dies is noticed by
+                :meth:`check` only.
+        """
         if controls.shape != self._controls.shape:
             raise ValueError(
                 f"controls must be {tuple(self._controls.shape)}, got {tuple(controls.shape)}"
             )
         self._controls.copy_(controls)
-        self._bad_controls |= _bad(self._controls)  # clipping to the range would hide a NaN
+        self._bad_controls |= _is_bad(self._controls)  # clipping to the range would hide a NaN
         if substeps not in self._graphs:
             self._graphs[substeps] = self._record(substeps)
         wp.capture_launch(self._graphs[substeps])
@@ -135,7 +153,7 @@ class MujocoWarp:
             FloatingPointError: a position, velocity or control is not finite or beyond 1e10.
             RuntimeError: there were more contacts or constraints than there is room for.
         """
-        dead = _bad(self.qpos) | _bad(self.qvel) | self._bad_controls
+        dead = _is_bad(self.qpos) | _is_bad(self.qvel) | self._bad_controls
         full = self._overflow & int(_ROOM["nconmax"] | _ROOM["njmax"])
         if not (dead | (full != 0)).any():  # the one place that waits for the device
             return
@@ -148,30 +166,40 @@ class MujocoWarp:
         )
 
     def set_parameters(self, fields: dict[str, Tensor]) -> None:
-        """Give every simulation its own values of some fields of the model."""
+        """Give every simulation its own values of some fields of the model, each [M, ...].
+
+        Raises:
+            ValueError: a field that is not one of
+                :data:`bomrl_lite.physics.mujoco_batch.PARAMETERS`, or values of another shape.
+        """
         unknown = set(fields) - set(PARAMETERS)
         if unknown:
             raise ValueError(
                 f"a parameter is one of {', '.join(PARAMETERS)}, got {unknown.pop()!r}"
             )
-        self._part()
+        self._own_parameters()
         for name, values in fields.items():
             mine = wp.to_torch(getattr(self._model, name))
             if values.shape != mine.shape:
                 raise ValueError(f"{name} must be {tuple(mine.shape)}, got {tuple(values.shape)}")
             mine.copy_(values)
+        # set_const works in the model's pose and leaves the bodies there.
         before = {name: view.clone() for name, view in self._bodies.items()}
         with wp.ScopedDevice(self._device):
             mjw.set_const(self._model, self._data)
         for name, view in self._bodies.items():
             view.copy_(before[name])
 
-    def get_state(self) -> tuple[Tensor, ...]:
+    def get_state(self) -> PhysicsState:
         """Return time, positions, velocities, controls, warm start; and where bodies were."""
         return tuple(view.clone() for view in (*self._state.values(), *self._bodies.values()))
 
-    def set_state(self, state: tuple[Tensor, ...]) -> None:
-        """Go back to a state of :meth:`get_state`."""
+    def set_state(self, state: PhysicsState) -> None:
+        """Go back to a state of :meth:`get_state`.
+
+        Raises:
+            ValueError: the state is that of other simulations.
+        """
         mine = (*self._state.values(), *self._bodies.values())
         shapes, got = ([tuple(part.shape) for part in parts] for parts in (mine, state))
         if shapes != got:
@@ -187,7 +215,7 @@ class MujocoWarp:
         return getattr(self._data, name).size
 
     def _forget(self, where: Tensor) -> None:
-        """Lower the flags of these simulations."""
+        """Clear the error flags of these simulations."""
         self._overflow.masked_fill_(where, 0)
         self._bad_controls.masked_fill_(where, False)
 
@@ -198,16 +226,16 @@ class MujocoWarp:
                 mjw.step(self._model, self._data)
         return capture.graph
 
-    def _part(self) -> None:
+    def _own_parameters(self) -> None:
         """Give every simulation its own copy of the parameters and of what follows from them."""
         if not self._shared:
             return
         wp.synchronize_device(self._device)  # a graph that still runs reads the shared values
-        for name in (*PARAMETERS, *_FOLLOWING):
+        for name in (*PARAMETERS, *_DERIVED):
             shared = getattr(self._model, name)
             own = np.repeat(shared.numpy(), self.num, axis=0)
             setattr(self._model, name, wp.array(own, dtype=shared.dtype, device=self._device))
-        self._graphs.clear()  # graphs hold addresses
+        self._graphs.clear()  # graphs hold the addresses of the shared values
         self._shared = False
 
     def _check_room(self, full: Tensor) -> None:
@@ -224,7 +252,12 @@ class MujocoWarp:
             )
 
 
-def _find(device: str) -> Any:
+def _find_device(device: str) -> Any:
+    """Return Warp's record of a device.
+
+    Raises:
+        RuntimeError: a GPU is asked for, and there is none.
+    """
     if device.startswith("cuda") and not (torch.cuda.is_available() and wp.is_cuda_available()):
         raise RuntimeError(
             "MuJoCo Warp needs a GPU that torch can use, and there is none; simulate on the "
@@ -233,7 +266,7 @@ def _find(device: str) -> Any:
     return wp.get_device(device)
 
 
-def _without_gauss_seidel(model: Any) -> Any:
+def _without_gauss_seidel(model: Model) -> Model:
     model = copy.copy(model)
     if model.opt.solver == mujoco.mjtSolver.mjSOL_PGS:
         model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
@@ -241,11 +274,11 @@ def _without_gauss_seidel(model: Any) -> Any:
 
 
 def _write(view: Tensor, values: Tensor, where: Tensor) -> None:
-    """Overwrite the rows of ``where``, without asking the device which they are."""
+    """Overwrite the rows of ``where``, without asking the device which they are: that waits."""
     where = where.reshape(-1, *[1] * (view.ndim - 1))
     view.copy_(torch.where(where, values.to(view), view))
 
 
-def _bad(values: Tensor) -> Tensor:
+def _is_bad(values: Tensor) -> Tensor:
     """Tell which rows hold a number that is not finite or too large."""
     return ~(values.abs() <= LARGEST).all(-1)

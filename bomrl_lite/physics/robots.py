@@ -4,10 +4,11 @@ Dynamics are those of gymnasium 1.4's ``-v5`` environments; the models differ in
 looks, and in that they use nothing which MuJoCo 4 calls deprecated.
 """
 
-import importlib
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
+
+from bomrl_lite.physics.mujoco_types import Model, import_mujoco
 
 Integrator = Literal["gym", "fast"]
 MODELS = Path(__file__).with_name("models")
@@ -22,7 +23,7 @@ class Robot(NamedTuple):
     position_noise: float
     """Half width of the uniform noise on the first joint positions, in metres and radians."""
     velocity_noise: float
-    """Of the first joint velocities: half width if uniform, deviation if normal."""
+    """Of the first joint velocities: half width if uniform, standard deviation if normal."""
     normal_velocities: bool = False
     """Whether that noise is normal."""
 
@@ -38,20 +39,20 @@ ROBOTS = {
 
 
 @cache
-def load_model(robot: str, integrator: Integrator = "gym") -> Any:
+def load_model(robot: str, integrator: str = "gym") -> Model:
     """Return the ``mujoco.MjModel`` of a robot; it is shared, so copy it before you change it.
 
     Args:
         robot: key of :data:`ROBOTS`.
         integrator: ``gym`` for gymnasium's dynamics; ``fast`` for MuJoCo's implicitfast, which
-            takes one evaluation a step where Runge-Kutta takes four: another dynamics, and a third
-            of the time for all robots but the cheetah.
+            needs one evaluation a step where Runge-Kutta needs four: other dynamics, in a third of
+            the time for all robots but the cheetah.
 
     Raises:
         ValueError: no such robot or integrator.
         ModuleNotFoundError: MuJoCo is not installed.
     """
-    mujoco: Any = importlib.import_module("mujoco")  # a type checker sees none of its names
+    mujoco = import_mujoco()
     if robot not in ROBOTS:
         raise ValueError(f"robot must be one of {', '.join(ROBOTS)}, got {robot!r}")
     if integrator not in ("gym", "fast"):

@@ -21,8 +21,8 @@ class Gaussian(NamedTuple):
     def sample(self, generator: torch.Generator) -> Tensor:
         """Draw one action per observation; records no gradient."""
         mean, log_std = self.mean.detach(), self.log_std.detach()
-        shape, kind = mean.shape, {"dtype": mean.dtype, "device": mean.device}
-        return mean + log_std.exp() * torch.randn(shape, generator=generator, **kind)
+        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
+        return mean + log_std.exp() * noise
 
     def log_prob(self, actions: Float[Tensor, "*M K"]) -> Float[Tensor, "*M"]:
         r"""Sum -((a - mu) / sigma)^2 / 2 - log sigma - log(2 pi) / 2 over action dimensions."""
@@ -31,10 +31,10 @@ class Gaussian(NamedTuple):
 
     def kl(self, other: "Gaussian") -> Float[Tensor, "*M"]:
         r"""Sum log(s_2 / s_1) + (s_1^2 + (mu_1 - mu_2)^2) / (2 s_2^2) - 1/2 over actions."""
-        apart = (self.mean - other.mean).square() * (-2 * other.log_std).exp()
-        wider = 2 * (self.log_std - other.log_std)
+        shift = (self.mean - other.mean).square() * (-2 * other.log_std).exp()
+        log_ratio = 2 * (self.log_std - other.log_std)
         # expm1 keeps the value 0, not some rounding, where the two agree.
-        return 0.5 * (apart + torch.expm1(wider) - wider).sum(-1)
+        return 0.5 * (shift + torch.expm1(log_ratio) - log_ratio).sum(-1)
 
     def fisher_product(self, tangent: "Gaussian") -> "Gaussian":
         r"""F (d mu, d log sigma) = (d mu / sigma^2, 2 d log sigma)."""

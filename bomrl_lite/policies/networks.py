@@ -21,13 +21,21 @@ def tabular_softmax(
     """Return pi(a | s) = exp(phi[s, a]) / sum_b exp(phi[s, b]) with one logit per state and action.
 
     It starts as the uniform policy. Adding a constant to all logits of a state changes nothing.
+
+    Args:
+        num_states: S >= 1.
+        num_actions: A >= 1.
+        dtype: of the logits, ``{"logits": [S, A]}``.
+
+    Raises:
+        ValueError: no state or no action; and later, parameters of other names or shapes.
     """
     if num_states < 1 or num_actions < 1:
         raise ValueError(f"need at least 1 state and 1 action, got {num_states} and {num_actions}")
 
     def init(generator: torch.Generator) -> Params:
-        shape, device = (num_states, num_actions), generator.device
-        return {"logits": torch.zeros(shape, dtype=dtype, device=device)}
+        shape = (num_states, num_actions)
+        return {"logits": torch.zeros(shape, dtype=dtype, device=generator.device)}
 
     def log_probs(params: Params) -> Tensor:
         shapes = {name: tuple(leaf.shape) for name, leaf in params.items()}
@@ -38,7 +46,7 @@ def tabular_softmax(
             )
         return torch.log_softmax(params["logits"], dim=-1)
 
-    return TabularPolicy(init, log_probs, free_logits=True)
+    return _over_a_table(init, log_probs, free_logits=True)
 
 
 def linear_softmax(features: Float[Tensor, "S A d"]) -> TabularPolicy:
@@ -49,6 +57,10 @@ def linear_softmax(features: Float[Tensor, "S A d"]) -> TabularPolicy:
 
     Args:
         features: one vector per state and action, finite.
+
+    Raises:
+        ValueError: features that are not finite or not [S, A, d]; and later, parameters of other
+            names or shapes.
     """
     if features.ndim != 3 or 0 in features.shape or not torch.isfinite(features).all():
         raise ValueError(
@@ -69,7 +81,7 @@ def linear_softmax(features: Float[Tensor, "S A d"]) -> TabularPolicy:
             )
         return torch.log_softmax(features @ params["weights"], dim=-1)
 
-    return TabularPolicy(init, log_probs)
+    return _over_a_table(init, log_probs)
 
 
 def gaussian_mlp(
@@ -94,7 +106,11 @@ def gaussian_mlp(
         log_std: where log sigma starts.
         log_std_range: log sigma is clamped to it, so that no gradient step can end exploration.
         head_scale: factor of the head's first weights; a small one starts with means near 0.
-        dtype: of the parameters.
+        dtype: of the parameters; that of the observations.
+
+    Raises:
+        ValueError: ``log_std`` outside its range, or a width below 1; and later, observations of
+            another dtype.
     """
     low, high = log_std_range
     if not low <= log_std <= high:
@@ -102,19 +118,19 @@ def gaussian_mlp(
     network = _mlp(observation_size, action_size, hidden, dtype)
 
     def init(generator: torch.Generator) -> Params:
-        kind = {"dtype": dtype, "device": generator.device}
         params = network.init(generator)
         params["head.weight"] *= head_scale
-        return {**params, "log_std": torch.full((action_size,), log_std, **kind)}
+        start = torch.full((action_size,), log_std, dtype=dtype, device=generator.device)
+        return {**params, "log_std": start}
 
-    def around(mean: Tensor, params: Params) -> Gaussian:
+    def with_mean(mean: Tensor, params: Params) -> Gaussian:
         return Gaussian(mean, params["log_std"].clamp(low, high).expand_as(mean))
 
     def distribution(params: Params, observations: Tensor) -> Gaussian:
-        return around(network.output(params, observations), params)
+        return with_mean(network.output(params, observations), params)
 
     def of_features(params: Params, features: Tensor) -> Gaussian:
-        return around(network.head(params, features[..., :-1]), params)
+        return with_mean(network.head(params, features[..., :-1]), params)
 
     return Policy(init, distribution, HEAD, network.features, of_features)
 
@@ -129,6 +145,15 @@ def categorical_mlp(
     """Return pi(a | s) = softmax of a tanh network with one output per action.
 
     Parameters as those of :func:`gaussian_mlp`, without ``log_std``.
+
+    Args:
+        observation_size: O >= 1.
+        num_actions: A >= 1.
+        hidden: widths of the hidden layers.
+        dtype: of the parameters; that of the observations.
+
+    Raises:
+        ValueError: a width below 1; and later, observations of another dtype.
     """
     network = _mlp(observation_size, num_actions, hidden, dtype)
 
@@ -150,26 +175,18 @@ def over_states(policy: TabularPolicy) -> Policy:
     return Policy(policy.init, distribution)
 
 
-def at_samples(policy: Policy, observations: Tensor, actions: Tensor) -> TabularPolicy:
-    """Return a policy as seen from M samples: every visit a state, the action taken its only one.
-
-    That is all that sampled data know of a policy, and it makes them a case of the exact road:
-    ``log_probs`` is [M, 1]; the KL divergence of a visit still counts all actions.
-
-    Args:
-        policy: over observations.
-        observations: [M, O] or [M].
-        actions: [M, K] or [M].
-    """
-
-    def log_probs(params: Params) -> Tensor:
-        return policy.distribution(params, observations).log_prob(actions).unsqueeze(-1)
+def _over_a_table(
+    init: Callable[[torch.Generator], Params],
+    log_probs: Callable[[Params], Tensor],
+    *,
+    free_logits: bool = False,
+) -> TabularPolicy:
+    """Give a policy the divergence that its table of all actions [S, A] holds."""
 
     def divergence(first: Params, second: Params) -> Tensor:
-        there = policy.distribution(second, observations)
-        return policy.distribution(first, observations).kl(there)
+        return Categorical(log_probs(first)).kl(Categorical(log_probs(second)))
 
-    return TabularPolicy(policy.init, log_probs, divergence=divergence)
+    return TabularPolicy(init, log_probs, divergence, free_logits)
 
 
 class _Network(NamedTuple):
@@ -187,28 +204,45 @@ def _mlp(num_inputs: int, num_outputs: int, hidden: Sequence[int], dtype: torch.
     names = [f"body.{i}" for i in range(len(hidden))] + ["head"]
 
     def init(generator: torch.Generator) -> Params:
-        kind = {"dtype": dtype, "device": generator.device}
-        params = {}
+        params: Params = {}
+        device = generator.device
         for name, fan_in, fan_out in zip(names, sizes, sizes[1:], strict=False):
             bound = math.sqrt(6 / (fan_in + fan_out))
-            uniform = torch.rand(fan_out, fan_in, generator=generator, **kind)
+            shape = (fan_out, fan_in)
+            uniform = torch.rand(shape, generator=generator, dtype=dtype, device=device)
             params[f"{name}.weight"] = bound * (2 * uniform - 1)
-            params[f"{name}.bias"] = torch.zeros(fan_out, **kind)
+            params[f"{name}.bias"] = torch.zeros(fan_out, dtype=dtype, device=device)
         return params
 
     def body(params: Params, x: Tensor) -> Tensor:
         for name in names[:-1]:
-            x = torch.tanh(x @ params[f"{name}.weight"].mT + params[f"{name}.bias"])
+            x = torch.tanh(_layer(params, name, x))
         return x
 
     def features(params: Params, x: Tensor) -> Tensor:
         h = body(params, x)
+        # With a constant 1 at the end the head is one matrix, its bias the last column.
         return torch.cat([h, torch.ones_like(h[..., :1])], dim=-1)
 
     def head(params: Params, h: Tensor) -> Tensor:
-        return h @ params["head.weight"].mT + params["head.bias"]
+        return _layer(params, "head", h)
 
     def output(params: Params, x: Tensor) -> Tensor:
         return head(params, body(params, x))
 
     return _Network(init, features, head, output)
+
+
+def _layer(params: Params, name: str, x: Tensor) -> Tensor:
+    """Return W x + b of one layer, [..., fan_out].
+
+    Raises:
+        ValueError: x is of another dtype than the parameters.
+    """
+    weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
+    if x.dtype != weight.dtype:
+        raise ValueError(
+            f"the network's parameters are {weight.dtype} but its input is {x.dtype}: make the "
+            f"policy with dtype={x.dtype}, or its tasks of tensors that are {weight.dtype}"
+        )
+    return x @ weight.mT + bias

@@ -1,12 +1,14 @@
 """Where the camera of a picture stands and what its pixels look at."""
 
-import importlib
 import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-Array = np.ndarray
+from bomrl_lite.physics.mujoco_types import Model, import_mujoco
+
+Array = NDArray[Any]
 
 FOV = math.radians(40.0)
 """Angle that the picture spans from bottom to top."""
@@ -42,7 +44,7 @@ class View(NamedTuple):
         return np.array([0.0, 0.0, self.aim]) - self.distance * self.axes[2]
 
 
-def view_of(model: Any, width: int, height: int) -> View:
+def view_of(model: Model, width: int, height: int) -> View:
     """Place the camera so that the robot in the model's pose fills most of the picture.
 
     Args:
@@ -50,7 +52,7 @@ def view_of(model: Any, width: int, height: int) -> View:
         width: of the picture, in pixels.
         height: of the picture, in pixels.
     """
-    mujoco: Any = importlib.import_module("mujoco")  # a type checker sees none of its names
+    mujoco = import_mujoco()
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
     moving = model.geom_bodyid > 0
@@ -58,6 +60,7 @@ def view_of(model: Any, width: int, height: int) -> View:
     reach = float((np.abs(centres[:, 0] - data.xpos[1, 0]) + radii).max())
     top = float((centres[:, 2] + radii).max())
     free = model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE
+    # Half of the picture's height in metres: what is tall decides, or what is long.
     half = max(0.66 * top, 1.2 * reach * height / width)
     return View(
         width,
@@ -101,12 +104,13 @@ class Floor(NamedTuple):
 def floor_of(view: View) -> Floor:
     """Return where the rays through the pixels' centres meet the floor."""
     rays = pixel_rays(view, *(np.mgrid[0 : view.height, 0 : view.width] + 0.5))
+    # Rays at or above the horizon never meet the floor, those just below it only far away.
     first = int((rays[:, 0, 2] > -1e-3).sum())
     rays = rays[first:]
     spots = view.offset - rays * (view.offset[2] / rays[..., 2:])
     x, y = spots[..., 0], spots[:, 0, 1]
     x_size = x[:, 1] - x[:, 0]
-    # a pixel is as high as wide, but the floor lies aslant to its ray
+    # A pixel is as high as wide, but its ray meets the floor at an angle.
     middle = rays[:, view.width // 2]
     slope = -middle[:, 2] / np.linalg.norm(middle, axis=-1)
     return Floor(first, x, y, x_size, x_size / slope)

@@ -19,7 +19,7 @@ _FINE = 3  # points per pixel along each side, for smooth edges
 
 
 class Direction(NamedTuple):
-    """Where to run: (1,) or (-1,) along the x axis, which points right, or a way in the plane."""
+    """Where to run: (1,) or (-1,) along the x axis, which points right, or (x, y) in the plane."""
 
     x: float
     y: float = 0.0
@@ -46,7 +46,7 @@ def arrow_cover(goal: Direction, floor: Floor) -> Array:
     length = math.hypot(goal.x, goal.y)
     if not 0 < length < math.inf:
         raise ValueError(f"a direction must be finite and not 0, got {tuple(goal)}")
-    way = np.array([goal.x, goal.y]) / length
+    direction = np.array([goal.x, goal.y]) / length
     height, width = floor.first + len(floor.y), floor.x.shape[1]
     row = round(0.86 * height) - floor.first
     middle, room = np.array([0.0, floor.y[row]]), floor.y[row] - floor.y[-1]
@@ -54,9 +54,11 @@ def arrow_cover(goal: Direction, floor: Floor) -> Array:
 
     def inside(x: Array, y: Array) -> Array:
         x, y = (x - middle[0]) / size, (y - middle[1]) / size
-        along, aside = x * way[0] + y * way[1], np.abs(y * way[0] - x * way[1])
-        shaft = (np.abs(along + 0.2) <= 0.3) & (aside <= 0.11)
-        return shaft | ((along >= 0.1) & (aside <= 0.7 * (0.5 - along)))
+        # Coordinates along the arrow and across it, in units of its length.
+        u = x * direction[0] + y * direction[1]
+        v = np.abs(y * direction[0] - x * direction[1])
+        shaft, head = (np.abs(u + 0.2) <= 0.3) & (v <= 0.11), (u >= 0.1) & (v <= 0.7 * (0.5 - u))
+        return shaft | head
 
     return _share(inside, floor.x, floor.y[:, None], floor.x_size[:, None], floor.y_size[:, None])
 

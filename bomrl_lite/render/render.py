@@ -6,30 +6,30 @@ something is drawn, and Pillow when a file is made, so that lessons without robo
 """
 
 import copy
-import importlib
 import io
 import math
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
+from bomrl_lite.physics.mujoco_types import Model, import_mujoco
 from bomrl_lite.render.camera import FOV, Array, View, floor_of, view_of
 from bomrl_lite.render.goal_marks import ASKED, Direction, Goal, Speed, arrow_cover, draw_gauge
 
-Renderer = Literal["auto", "rays", "egl"]
 RENDERERS = ("auto", "rays", "egl")
+"""Backends; ``auto`` is one of the others."""
 
 
 def frames(
-    model: Any,
+    model: Model,
     qpos: Array | torch.Tensor,
     *,
     width: int = 240,
     height: int = 180,
-    backend: Renderer = "auto",
+    backend: str = "auto",
     goal: Goal | None = None,
     rows: Sequence[int] | None = None,
 ) -> Array:
@@ -94,7 +94,11 @@ def webp_clip(pictures: Array, fps: float) -> bytes:
 
 
 def png(picture: Array) -> bytes:
-    """Encode one picture [H, W, 3]; raises ModuleNotFoundError without Pillow."""
+    """Encode one picture [H, W, 3] of bytes as a PNG file.
+
+    Raises:
+        ModuleNotFoundError: Pillow is not installed.
+    """
     buffer = io.BytesIO()
     _pillow().fromarray(picture).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
@@ -112,7 +116,7 @@ def equal_steps(total: int, count: int) -> list[int]:
 
 
 def _checked(
-    model: Any, qpos: Array | torch.Tensor, width: int, height: int, backend: str
+    model: Model, qpos: Array | torch.Tensor, width: int, height: int, backend: str
 ) -> Array:
     if backend not in RENDERERS:
         raise ValueError(f"backend must be one of {', '.join(RENDERERS)}, got {backend!r}")
@@ -129,7 +133,7 @@ def _checked(
     return poses
 
 
-def _backend(name: str) -> Callable[[Any, Array, View, Goal | None], Array]:
+def _backend(name: str) -> Callable[[Model, Array, View, Goal | None], Array]:
     return _draw_with_egl if name == "egl" or (name == "auto" and _egl_set()) else _draw_with_rays
 
 
@@ -137,19 +141,19 @@ def _egl_set() -> bool:
     return os.environ.get("MUJOCO_GL", "").lower().strip() == "egl"
 
 
-def _draw_with_rays(model: Any, poses: Array, view: View, goal: Goal | None) -> Array:
+def _draw_with_rays(model: Model, poses: Array, view: View, goal: Goal | None) -> Array:
     from bomrl_lite.render.raycast import cast
 
     cover = arrow_cover(goal, floor_of(view)) if isinstance(goal, Direction) else None
     return cast(model, poses, view, paint=None if cover is None else (cover, ASKED))
 
 
-def _draw_with_egl(model: Any, poses: Array, view: View, goal: Goal | None) -> Array:
-    """Draw with MuJoCo's renderer, without the shadows and reflections that take 20 times as long.
+def _draw_with_egl(model: Model, poses: Array, view: View, goal: Goal | None) -> Array:
+    """Draw with MuJoCo's renderer, without shadows and reflections, which take 20 times as long.
 
-    The arrow lies over the robot where they meet.
+    Where the arrow and the robot overlap, the arrow is in front.
     """
-    mujoco: Any = importlib.import_module("mujoco")  # a type checker sees none of its names
+    mujoco = import_mujoco()
     model = copy.copy(model)
     model.vis.quality.shadowsize = model.vis.quality.offsamples = 0
     model.mat_reflectance[:] = 0
@@ -172,11 +176,11 @@ def _draw_with_egl(model: Any, poses: Array, view: View, goal: Goal | None) -> A
     return result
 
 
-def _egl_renderer(model: Any, view: View) -> Any:
+def _egl_renderer(model: Model, view: View) -> Any:
     try:
         if not _egl_set():  # MuJoCo would look for a window
             raise RuntimeError(f"MUJOCO_GL is {os.environ.get('MUJOCO_GL')!r}")
-        return importlib.import_module("mujoco").Renderer(model, view.height, view.width)
+        return import_mujoco().Renderer(model, view.height, view.width)
     except Exception as error:  # each driver fails in its own way
         raise RuntimeError(
             "backend 'egl' does not work here. It needs an OpenGL driver (Debian and Ubuntu: apt "

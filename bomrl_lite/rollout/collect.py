@@ -1,8 +1,9 @@
 r"""Collect episodes: N tasks times B episodes advance together, one policy call per step.
 
-A simulator is anything that follows :class:`bomrl_lite.types.Simulator`: tabular tasks as arrays,
-here; points that walk (:mod:`bomrl_lite.tasks.navigation`); any vector environment of gymnasium's
-(:mod:`bomrl_lite.vector_env`).
+A simulator is anything that follows :class:`bomrl_lite.types.Simulator`: tables
+(:mod:`bomrl_lite.tasks.tabular`), points (:mod:`bomrl_lite.tasks.navigation`), robots
+(:mod:`bomrl_lite.tasks.locomotion`), any vector environment of gymnasium's
+(:mod:`bomrl_lite.rollout.vector_env`).
 """
 
 from typing import cast
@@ -10,6 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from bomrl_lite.tasks.splits import check_counts
 from bomrl_lite.types import Params, Policy, Rollout, Simulator
 
 ADVICE = {
@@ -26,9 +28,15 @@ def repeat(params: Params, num_tasks: int) -> Params:
     """Give every leaf a leading N of ``num_tasks`` views: parameters that all tasks share.
 
     Gradients of the N copies sum in the one they came from.
+
+    Args:
+        params: of one policy.
+        num_tasks: N >= 1.
+
+    Raises:
+        ValueError: no task.
     """
-    if num_tasks < 1:
-        raise ValueError(f"num_tasks must be at least 1, got {num_tasks}")
+    check_counts(num_tasks=num_tasks)
     return {name: leaf.expand(num_tasks, *leaf.shape) for name, leaf in params.items()}
 
 
@@ -46,14 +54,14 @@ def collect(
             gives the same rollout, bit by bit.
 
     Returns:
-        The rollout, whose T is the simulator's horizon even if all episodes ended before. Padding
-        is 0 everywhere. An episode that is still going at the horizon was cut off: ``terminated``
-        is False.
+        The rollout, [N, B, T, ...], whose T is the simulator's horizon even if all episodes ended
+        earlier. Padding is 0 everywhere. An episode that is still running at the horizon was cut
+        off: ``terminated`` is False.
 
     Raises:
         ValueError: the parameters are not those of N policies.
-        FloatingPointError: a number that is not finite; the message says which and where. On a GPU
-            it comes at the end, for every look at a number makes the device wait.
+        FloatingPointError: a number is not finite; the message says which and where. On a GPU this
+            is checked only at the end: to read a number is to wait for the device.
     """
     observations = simulator.reset(generator)
     alive = torch.ones(observations.shape[:2], dtype=torch.bool, device=observations.device)
@@ -72,17 +80,19 @@ def collect(
         _check_finite("reward", rewards, step)
         _check_finite("observation", observations, step + 1)
         tape.write(step, alive, rewards=rewards, mask=torch.ones_like(rewards))
+        # Only episodes that were alive: a simulator may report anything after an end.
         terminated |= alive & ended
         alive = alive & ~(ended | cut)
         if _may_look(alive) and not alive.any():
             break
+    # What was not read on the way is read now, once.
     for name in () if _may_look(alive) else ("observations", "actions", "rewards"):
         _check_finite(name.removesuffix("s"), tape.buffers[name], None)
     return Rollout(**tape.buffers, final_observations=observations, terminated=terminated)
 
 
 class _Tape:
-    """Buffers [N, B, T, ...] by name, made when the first step shows shapes and kinds."""
+    """Buffers [N, B, T, ...] by name, allocated when the first step shows shapes and dtypes."""
 
     def __init__(self, horizon: int) -> None:
         self.horizon = horizon
@@ -99,14 +109,14 @@ class _Tape:
 def _act(
     policy: Policy, params: Params, observations: Tensor, generator: torch.Generator, step: int
 ) -> tuple[Tensor, Tensor]:
-    """Draw one action of each episode; returns it and its log-probability."""
-    chances = torch.func.vmap(policy.distribution)(params, observations)
-    for leaf in cast("tuple[Tensor, ...]", chances):
+    """Draw one action of each episode; returns actions [N, B, ...], log-probabilities [N, B]."""
+    distribution = torch.func.vmap(policy.distribution)(params, observations)
+    for leaf in cast("tuple[Tensor, ...]", distribution):
         # -inf is the log-probability of a forbidden action.
         _check_finite("action distribution", leaf.masked_fill(leaf.isneginf(), 0.0), step)
-    actions = chances.sample(generator)
+    actions = distribution.sample(generator)
     _check_finite("action", actions, step)
-    return actions, chances.log_prob(actions)
+    return actions, distribution.log_prob(actions)
 
 
 def _where(alive: Tensor, value: Tensor, other: Tensor) -> Tensor:
@@ -125,7 +135,7 @@ def _check_params(params: Params, num_tasks: int) -> None:
 
 
 def _may_look(values: Tensor) -> bool:
-    """Tell whether to read a number from within an episode: not on a GPU."""
+    """Tell whether an episode may be interrupted to read numbers: not on a GPU, which waits."""
     return values.device.type == "cpu"
 
 
@@ -135,7 +145,7 @@ def _check_finite(what: str, values: Tensor, step: int | None, of: str = "") -> 
     finite = torch.isfinite(values)
     if finite.all():
         return
-    where = torch.nonzero(~finite)[0].tolist()
+    where = [int(index) for index in torch.nonzero(~finite)[0]]
     when = "" if step is None else f" of step {step}"
     raise FloatingPointError(
         f"{what}{of}{when} at {where} is {values[tuple(where)].item()}; {ADVICE[what]}"

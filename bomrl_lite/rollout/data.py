@@ -14,15 +14,14 @@ The same ladder for samples: ``naive_samples``, ``frozen_samples``, ``samples_wi
 (:mod:`bomrl_lite.rollout.returns`).
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from bomrl_lite.mdp import occupancy, q_values
-from bomrl_lite.policies.networks import at_samples
+from bomrl_lite.policies.at_samples import PolicyAtSamples
 from bomrl_lite.rollout.returns import (
     discounted_pasts,
     discounted_returns,
@@ -51,8 +50,15 @@ class OneTimeData(NamedTuple):
     """Q(s, a) of pi_phi: the only policy whose value Alg needs."""
 
 
-DataFunction = Callable[..., OneTimeData]
-"""(phi, task, *, policy, gamma) -> the data that pi_phi collects in the task."""
+@runtime_checkable
+class DataFunction(Protocol):
+    """A rung of the ladder on exact values."""
+
+    def __call__(
+        self, phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float
+    ) -> OneTimeData:
+        """Return the data that pi_phi collects in the task."""
+        ...
 
 
 def full_data(
@@ -189,9 +195,9 @@ def sample_batch(
     )
 
 
-def policy_at(batch: SampleBatch, policy: Policy) -> TabularPolicy:
-    """Return a policy as seen from the samples of one task: see :func:`at_samples`."""
-    return at_samples(policy, batch.observations.flatten(0, 1), batch.actions.flatten(0, 1))
+def policy_at(batch: SampleBatch, policy: Policy) -> PolicyAtSamples:
+    """Return a policy as the samples [M] of one task see it."""
+    return PolicyAtSamples(policy, batch.observations.flatten(0, 1), batch.actions.flatten(0, 1))
 
 
 def frozen_samples(phi: Params, batch: SampleBatch, *, policy: Policy) -> OneTimeData:
@@ -218,38 +224,42 @@ def naive_samples(phi: Params, batch: SampleBatch, *, policy: Policy) -> OneTime
 
 
 def samples_with_q_gradient(
-    phi: Params, batch: SampleBatch, *, policy: Policy, gamma: float, trace: float = 1.0
+    phi: Params, batch: SampleBatch, *, policy: Policy, gamma: float, causal_trace: float = 1.0
 ) -> OneTimeData:
     r"""Let the advantages know phi, through all later actions: adds H12.
 
-    \nabla A_t = sum_{u > t} (gamma trace)^{u - t} \nabla log pi_phi(a_u | s_u) A_u
+    \nabla A_t = sum_{u > t} (gamma causal_trace)^{u - t} \nabla log pi_phi(a_u | s_u) A_u
 
     the score estimator of \nabla Q; values are unchanged (after Farquhar et al., 1909.10549).
+    causal_trace truncates causes; it is not lambda of the generalised advantage estimate.
 
     Args:
         phi: meta-parameters.
         batch: samples of one task.
         policy: how parameters become a policy.
         gamma: discount in [0, 1].
-        trace: truncation of the causal horizon, in [0, 1]: below 1 it trades variance for bias.
+        causal_trace: truncation of the causal horizon, in [0, 1]: below 1 it trades variance for
+            bias.
     """
     scores = magic_box(_log_probs(phi, batch, policy).reshape(batch.credit.shape)) - 1
-    later = discounted_sums(scores * batch.credit, gamma * trace, start=1)
+    later = discounted_sums(scores * batch.credit, gamma * causal_trace, start=1)
     return _as_data(batch, batch.log_probs, batch.advantages + later, batch.weights)
 
 
 def full_samples(
-    phi: Params, batch: SampleBatch, *, policy: Policy, gamma: float, trace: float = 1.0
+    phi: Params, batch: SampleBatch, *, policy: Policy, gamma: float, causal_trace: float = 1.0
 ) -> OneTimeData:
     r"""Let the visited states know phi too, through all earlier actions: adds H12^T, all of DiCE.
 
-    \nabla w_t = w_t sum_{u < t} trace^{t - u} \nabla log pi_phi(a_u | s_u)
+    \nabla w_t = w_t sum_{u < t} causal_trace^{t - u} \nabla log pi_phi(a_u | s_u)
 
     Arguments as for :func:`samples_with_q_gradient`.
     """
-    data = samples_with_q_gradient(phi, batch, policy=policy, gamma=gamma, trace=trace)
+    data = samples_with_q_gradient(
+        phi, batch, policy=policy, gamma=gamma, causal_trace=causal_trace
+    )
     log_probs = _log_probs(phi, batch, policy).reshape(batch.credit.shape)
-    before = discounted_pasts(log_probs * (batch.weights > 0), trace, start=1)
+    before = discounted_pasts(log_probs * (batch.weights > 0), causal_trace, start=1)
     return data._replace(state_weights=data.state_weights * magic_box(before).flatten())
 
 

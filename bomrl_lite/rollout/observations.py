@@ -1,4 +1,4 @@
-"""Observations in units of their own spread: running means and deviations."""
+"""Observations in units of their running standard deviation."""
 
 from typing import NamedTuple
 
@@ -9,11 +9,11 @@ from torch import Tensor
 from bomrl_lite.types import Simulator
 
 CLIP = 5.0
-"""Normalised observations beyond this many deviations are cut off."""
+"""Normalised observations are clipped to this many standard deviations."""
 
 
 class Moments(NamedTuple):
-    """What is known of the observations so far."""
+    """Running moments of the observations so far."""
 
     number: Float[Tensor, ""]
     """How many were seen."""
@@ -33,18 +33,19 @@ def update_moments(
 ) -> Moments:
     """Add observations where the mask is 1 (Chan, Golub and LeVeque, 1983, eq. 1.5)."""
     weights = mask.double().unsqueeze(-1)
-    values = torch.where(weights > 0, observations.double(), 0.0)  # nan may follow an end
+    # Not values * weights: what follows an episode's end may be NaN, and NaN times 0 is NaN.
+    values = torch.where(weights > 0, observations.double(), 0.0)
     axes = tuple(range(values.ndim - 1))
     count = weights.sum()
     mean = (weights * values).sum(axes) / count.clamp(min=1)
     squares = (weights * (values - mean).square()).sum(axes)
     total = moments.number + count
     share = count / total.clamp(min=1)
-    apart = mean - moments.mean
+    difference = mean - moments.mean
     return Moments(
         total,
-        moments.mean + share * apart,
-        moments.squares + squares + moments.number * share * apart.square(),
+        moments.mean + share * difference,
+        moments.squares + squares + moments.number * share * difference.square(),
     )
 
 
@@ -68,10 +69,10 @@ def lens_of(moments: Moments) -> Lens:
 
 
 class NormalisedSimulator:
-    """A simulator whose observations are seen through a lens that stays as it is.
+    """A simulator whose observations are normalised with moments that stay fixed.
 
-    An update of the moments between iterations, not within, lets all policies of one iteration look
-    through the same lens.
+    The moments are updated between iterations, not within one: all policies of an iteration must
+    see the same observation of the same state.
     """
 
     def __init__(self, simulator: Simulator, moments: Moments) -> None:
@@ -82,7 +83,7 @@ class NormalisedSimulator:
 
     @property
     def moments(self) -> Moments:
-        """The moments with all that was shown since; what follows an episode's end counts not."""
+        """The moments with all observations since; what follows an episode's end is left out."""
         if self._shown:
             observations, mask = (torch.stack(part) for part in zip(*self._shown, strict=True))
             self._moments = update_moments(self._moments, observations, mask)
@@ -90,7 +91,7 @@ class NormalisedSimulator:
         return self._moments
 
     def reset(self, generator: torch.Generator) -> Tensor:
-        """Start all episodes anew."""
+        """Start all episodes anew; returns normalised observations [N, B, O]."""
         observations = self._simulator.reset(generator)
         self._alive = torch.ones_like(observations[..., 0])
         return self._show(observations)
@@ -98,11 +99,12 @@ class NormalisedSimulator:
     def step(
         self, actions: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Take actions."""
+        """Take actions [N, B, ...]; returns normalised observations, rewards, ends, cuts."""
         observations, rewards, ended, cut = self._simulator.step(actions, generator)
         self._alive = self._alive * ~(ended | cut)
         return self._show(observations), rewards, ended, cut
 
     def _show(self, observations: Tensor) -> Tensor:
+        # Only kept here: a running update per step would cost more than one over all of them.
         self._shown.append((observations, self._alive))
         return self._lens(observations)

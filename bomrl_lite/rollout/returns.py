@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bomrl_lite.solvers.linear import solve_columns
 from bomrl_lite.types import Rollout
 
 
@@ -21,6 +22,9 @@ def discounted_sums(
         values: x, 0 where masked.
         discount: in [0, 1].
         start: 0 includes the present, 1 begins with the next step.
+
+    Raises:
+        ValueError: a discount outside [0, 1]; so do all that sum over time below.
     """
     return values @ _discounts(values, discount, start)
 
@@ -103,15 +107,19 @@ def linear_baseline(
     features = _baseline_features(seen, steps.expand_as(mask), timed) * mask.unsqueeze(-1)
     final = _baseline_features(last, mask.sum(-1), timed)
     final = torch.where(rollout.terminated.unsqueeze(-1), 0.0, final)  # nothing follows
-    left = (mask.sum(-1, keepdim=True) - steps).clamp(min=0)
-    beyond = torch.full_like(left, gamma) ** left * mask * (~rollout.terminated).unsqueeze(-1)
+    # gamma^{T' - t}: what V after the cut is worth at step t, 0 in episodes that ended.
+    remaining = (mask.sum(-1, keepdim=True) - steps).clamp(min=0)
+    cut = mask * (~rollout.terminated).unsqueeze(-1)
+    worth = torch.full_like(remaining, gamma) ** remaining * cut
     # Squares of squares of observations: single precision would lose the ridge among them.
     x = features.flatten(-3, -2).double()
-    ahead = (beyond.unsqueeze(-1) * final.unsqueeze(-2)).flatten(-3, -2).double()
+    bootstrap = (worth.unsqueeze(-1) * final.unsqueeze(-2)).flatten(-3, -2).double()
     count = mask.sum((-1, -2))[..., None, None].clamp(min=1.0)
     eye = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    # The target G + gamma^{T' - t} w^T f(s_{T'}) holds w itself. Its part moves to the left side:
+    # X^T (X - bootstrap) w = X^T G, not symmetric, solved once where iterating would only converge.
     target = x.mT @ discounted_returns(rollout, gamma).flatten(-2).unsqueeze(-1).double()
-    weights = torch.linalg.solve(x.mT @ (x - ahead) + ridge * count * eye, target).to(features)
+    weights = solve_columns(x.mT @ (x - bootstrap) + ridge * count * eye, target).to(features)
     return (features @ weights.unsqueeze(-3)).squeeze(-1), (final @ weights).squeeze(-1)
 
 
@@ -129,7 +137,7 @@ def dice_objective(
     rewards: Float[Tensor, "B T"],
     *,
     gamma: float,
-    trace: float = 1.0,
+    causal_trace: float = 1.0,
 ) -> Float[Tensor, ""]:
     r"""Return mean over episodes of sum_t gamma^t box(sum_{u <= t} log pi_u) r_t.
 
@@ -139,9 +147,10 @@ def dice_objective(
         log_probs: log pi_phi(a_t | s_t), recording a gradient, 0 at padding.
         rewards: 0 at padding.
         gamma: discount in [0, 1].
-        trace: 1, or less to forget causes of long ago, trace^{t - u}: less variance, some bias.
+        causal_trace: in [0, 1]; below 1 causes of long ago are forgotten, causal_trace^{t - u}:
+            less variance, some bias.
     """
-    causes = magic_box(discounted_pasts(log_probs, trace))
+    causes = magic_box(discounted_pasts(log_probs, causal_trace))
     return (causes * rewards * _powers(rewards, gamma)).sum(-1).mean()
 
 
@@ -150,15 +159,15 @@ def loaded_dice_objective(
     advantages: Float[Tensor, "B T"],
     *,
     gamma: float,
-    trace: float = 1.0,
+    causal_trace: float = 1.0,
 ) -> Float[Tensor, ""]:
     r"""Return mean over episodes of sum_t gamma^t (box(w_t) - box(w_t - log pi_t)) A_t.
 
-    w_t = sum_{u <= t} trace^{t - u} log pi_u. Derivatives as of :func:`dice_objective`, with any
-    advantage estimate in place of rewards (Farquhar et al., 1909.10549, algorithm 1); the value is
-    0. Arguments as for :func:`dice_objective`.
+    w_t = sum_{u <= t} causal_trace^{t - u} log pi_u. Derivatives as of :func:`dice_objective`, with
+    any advantage estimate in place of rewards (Farquhar et al., 1909.10549, algorithm 1); the value
+    is 0. Arguments as for :func:`dice_objective`.
     """
-    causes = discounted_pasts(log_probs, trace)
+    causes = discounted_pasts(log_probs, causal_trace)
     gain = magic_box(causes) - magic_box(causes - log_probs)
     return (gain * advantages * _powers(advantages, gamma)).sum(-1).mean()
 
@@ -167,6 +176,7 @@ def _discounts(like: Tensor, discount: float, start: int) -> Tensor:
     """Return the matrix [T, T] with discount^{u - t} at (u, t) where u >= t + start, else 0."""
     if not 0 <= discount <= 1:
         raise ValueError(f"a discount must be in [0, 1], got {discount}")
+    # One product with a triangular matrix in place of T calls, each of them a record of autograd.
     steps = torch.arange(like.shape[-1], dtype=like.dtype, device=like.device)
     ahead = steps[:, None] - steps
     powers = torch.full_like(ahead, discount) ** ahead.clamp(min=0)

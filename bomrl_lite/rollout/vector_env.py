@@ -1,25 +1,48 @@
 r"""Any ``gymnasium.vector.VectorEnv`` as a simulator, one episode per sub-environment.
 
-Nothing is imported from gymnasium: an environment is known by what it can do.
+Nothing is imported from gymnasium, which the mathematics must not need: an environment is known by
+what it can do.
 """
 
-from typing import Any
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bomrl_lite.tasks.splits import check_counts
 
 
+@runtime_checkable
+class VectorEnv(Protocol):
+    """What we use of a ``gymnasium.vector.VectorEnv``, beside its ``spec`` and ``metadata``."""
+
+    num_envs: int
+    single_observation_space: Any
+    """``Box`` or ``Discrete``."""
+    single_action_space: Any
+    """``Box`` or ``Discrete``."""
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin episodes; returns observations [num_envs, ...] and infos."""
+        ...
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Return observations, rewards, terminated, truncated [num_envs, ...] and infos."""
+        ...
+
+
 class VectorEnvSimulator:
     """One episode in each sub-environment of a ``gymnasium.vector.VectorEnv``.
 
-    The sub-environments are dealt to tasks in order: the first B belong to task 0. All three
-    autoreset modes work; what an environment does after its first episode is not looked at.
+    The sub-environments are assigned to tasks in order: the first B belong to task 0. All three
+    autoreset modes work; what an environment does after its first episode is ignored.
     Observations are flattened to float32 [N, B, O]; numbered ones stay numbers, [N, B]. Actions of
-    a ``Box`` are CLIPPED to its bounds when they are handed over: the rollout keeps what the policy
-    drew, whose density is the Gaussian's.
+    a ``Box`` are CLIPPED to its bounds when the environment gets them. The rollout keeps them as
+    the policy drew them: only of those is the Gaussian's density the probability.
 
     Args:
         env: the environments, N * B of them. The policy's actions must be those of its
@@ -32,7 +55,7 @@ class VectorEnvSimulator:
             environments that N does not divide.
     """
 
-    def __init__(self, env: Any, num_tasks: int = 1, horizon: int | None = None) -> None:
+    def __init__(self, env: VectorEnv, num_tasks: int = 1, horizon: int | None = None) -> None:
         self.horizon = _horizon_of(env) if horizon is None else horizon
         check_counts(num_tasks=num_tasks, horizon=self.horizon)
         if env.num_envs % num_tasks:
@@ -49,7 +72,7 @@ class VectorEnvSimulator:
         self._device = torch.device("cpu")
 
     def reset(self, generator: torch.Generator) -> Tensor:
-        """Start all episodes from a seed that the generator draws."""
+        """Start all episodes from a seed that the generator draws; [N, B, O] or [N, B]."""
         self._device = generator.device
         seed = torch.randint(2**31 - 1, (), generator=generator, device=self._device)
         observations, _ = self._env.reset(seed=int(seed))
@@ -59,11 +82,16 @@ class VectorEnvSimulator:
     def step(
         self, actions: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Take actions [N, B] or [N, B, K]; the environments have random states of their own."""
+        """Take actions [N, B] or [N, B, K]; the environments have random states of their own.
+
+        Raises:
+            ValueError: an environment that resets in the same step does not give the last
+                observations of episodes that are over.
+        """
         if self._mode == "disabled" and self._over.any():
-            # Such an environment refuses to step on; its second episode is thrown away.
+            # Such an environment refuses to step after an end; its second episode is not used.
             self._env.reset(options={"reset_mask": self._over})
-        observations, rewards, ended, cut, infos = self._env.step(self._handed_over(actions))
+        observations, rewards, ended, cut, infos = self._env.step(self._env_actions(actions))
         self._over = np.asarray(ended) | np.asarray(cut)
         if self._mode == "samestep":
             observations = _before_autoreset(observations, infos, self._over)
@@ -74,7 +102,8 @@ class VectorEnvSimulator:
             self._tensor(cut, np.bool_),
         )
 
-    def _handed_over(self, actions: Tensor) -> np.ndarray:
+    def _env_actions(self, actions: Tensor) -> NDArray[Any]:
+        """Return actions [num_envs, ...] as the environments count and bound them."""
         space = self._env.single_action_space
         values = actions.cpu().numpy().reshape(self._env.num_envs, *space.shape)
         if _is_discrete(space):
@@ -82,6 +111,7 @@ class VectorEnvSimulator:
         return np.clip(values, space.low, space.high).astype(space.dtype)
 
     def _observed(self, observations: Any) -> Tensor:
+        """Return observations [N, B, O], or [N, B] numbers that begin at 0."""
         space = self._env.single_observation_space
         if _is_discrete(space):
             return self._tensor(observations, np.int64) - int(space.start)
@@ -89,12 +119,14 @@ class VectorEnvSimulator:
 
     def _tensor(self, values: Any, dtype: Any) -> Tensor:
         """Copy an array [num_envs, ...] to a tensor [N, B, ...]: environments reuse theirs."""
-        values = np.array(values, dtype=dtype)
-        return torch.as_tensor(values, device=self._device).unflatten(0, self._shape)
+        values = torch.as_tensor(np.array(values, dtype=dtype), device=self._device)
+        return values.reshape(*self._shape, *values.shape[1:])
 
 
-def _before_autoreset(observations: Any, infos: dict[str, Any], over: np.ndarray) -> np.ndarray:
-    """Put the last observation of an episode where its environment shows the next one's first."""
+def _before_autoreset(
+    observations: Any, infos: dict[str, Any], over: NDArray[np.bool_]
+) -> NDArray[Any]:
+    """Restore the last observation of an episode, which the next one's first has replaced."""
     observations = np.array(observations)
     if over.any() and "final_obs" not in infos:
         raise ValueError(
@@ -106,7 +138,8 @@ def _before_autoreset(observations: Any, infos: dict[str, Any], over: np.ndarray
     return observations
 
 
-def _horizon_of(env: Any) -> int:
+def _horizon_of(env: VectorEnv) -> int:
+    """Return the time limit that the environments name."""
     spec = getattr(env, "spec", None)
     # make_vec(..., max_episode_steps=...) sets its limit among the spec's keyword arguments only.
     chosen = getattr(spec, "kwargs", {}).get("max_episode_steps")
@@ -119,9 +152,11 @@ def _horizon_of(env: Any) -> int:
     return steps
 
 
-def _autoreset_mode(env: Any) -> str:
+def _autoreset_mode(env: VectorEnv) -> str:
     """Return ``nextstep``, ``samestep`` or ``disabled``."""
-    found = (getattr(env, "metadata", None) or {}).get("autoreset_mode")
+    metadata = cast("dict[str, Any]", getattr(env, "metadata", None) or {})
+    # Compared by value: to import gymnasium's enumeration is to need gymnasium.
+    found = metadata.get("autoreset_mode")
     mode = str(getattr(found, "value", found)).lower()
     if mode not in ("nextstep", "samestep", "disabled"):
         raise ValueError(

@@ -6,25 +6,29 @@ so the implicit function theorem gives its derivative without a look at the solv
     -\nabla^2_theta F  d theta = \nabla_phi \nabla_theta F  d phi
 
 All functions take the cotangent, \nabla J at theta, and pull it back to phi. Which dependence of
-the data on phi is kept is decided by the data function that builds F (:mod:`one_time_data`), never
-here. A hypergradient describes the solution: from a theta that is none it is refused.
+the data on phi is kept is decided by the data function that builds F, never here (the library's
+stand in :mod:`bomrl_lite.rollout.data`). A hypergradient describes the solution: from a theta that
+is none it is refused.
 """
 
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
-from torch.func import grad
+from torch.func import debug_unwrap, grad
 
 from bomrl_lite.solvers.linear import (
     Matvec,
     bordered_solve,
     dense_matrix,
     dot,
+    eigenvalues,
     flatten,
     hessian_vector_product,
     norm,
     null_space_safe_solve,
+    vector_norm,
 )
 from bomrl_lite.solvers.maximize import ascend
 from bomrl_lite.types import Params, SolvedInfo, SolveInfo
@@ -77,14 +81,17 @@ def implicit_vjp(
             -\nabla^2_theta F is not positive definite. Under ``vmap``, which hides values, the
             offending hypergradients are nan instead: call :func:`require_solved` outside. The
             spurious stationary points that logits have where a probability vanishes pass for
-            solutions here; :func:`policywise_hypergradient` refuses them.
+            solutions here; :mod:`bomrl_lite.adaptation.closed_forms` refuses them.
     """
     stationarity = norm(grad(objective)(theta, phi))
-    bend = hessian_vector_product(lambda x: -objective(x, phi), theta)
-    x, solved = solve(bend, cotangent)
-    pulled = grad(lambda p: dot(x, grad(objective)(theta, p)))(phi)
+    negative_hvp = hessian_vector_product(lambda x: -objective(x, phi), theta)
+    x, solved = solve(negative_hvp, cotangent)
+
+    def slope_along_x(p: Params) -> Tensor:
+        return dot(x, grad(objective)(theta, p))
+
     info = SolvedInfo(stationarity, solved.curvature, solved.residual)
-    return _refuse(pulled, info, tolerance), info
+    return refuse_unsolved(grad(slope_along_x)(phi), info, tolerance), info
 
 
 def constrained_vjp(
@@ -118,27 +125,36 @@ def constrained_vjp(
         tolerance: as for :func:`implicit_vjp`; it also says when eta and C count as 0, and how far
             C may be from 0 where it binds.
 
+    Returns:
+        The pulled-back cotangent, of the shapes of ``phi``, and whether to believe it.
+
     Raises:
         UnsolvedInnerProblem: as for :func:`implicit_vjp`; also where eta and C are both 0: the
             solution then has a kink in phi and no derivative.
     """
-    unit = torch.where(multiplier > tolerance, multiplier, 1.0)
     binds = multiplier > tolerance
+    # Divided by eta the objective is L / eta - D^2, without unit, as ``tolerance`` asks for.
+    unit = torch.where(binds, multiplier, 1.0)
 
     def scaled(x: Params, p: Params) -> Tensor:
         return (objective(x, p) - torch.where(binds, multiplier, 0.0) * constraint(x, p)) / unit
 
     normal, level = grad(constraint)(theta, phi), constraint(theta, phi)
-    bend = hessian_vector_product(lambda x: -scaled(x, phi), theta)
+    negative_hvp = hessian_vector_product(lambda x: -scaled(x, phi), theta)
     zero = torch.zeros_like(level)
-    x, xi, solved = bordered_solve(bend, normal, cotangent, zero, binds=binds)
+    x, xi, solved = bordered_solve(negative_hvp, normal, cotangent, zero, binds=binds)
     xi = torch.where(binds, xi, 0.0)
-    pulled = grad(lambda p: dot(x, grad(scaled)(theta, p)) - xi * constraint(theta, p))(phi)
-    off = torch.where(binds, level.abs(), torch.where(level < -tolerance, 0.0, torch.inf))
-    stationarity = torch.maximum(norm(grad(scaled)(theta, phi)), off)
-    curvature = _tangent_curvature(bend, torch.where(binds, flatten(normal), 0.0), theta)
+
+    def adjoint(p: Params) -> Tensor:
+        return dot(x, grad(scaled)(theta, p)) - xi * constraint(theta, p)
+
+    pulled = grad(adjoint)(phi)
+    # Where the constraint binds it must hold with equality; eta = 0 with no slack is degenerate.
+    violation = torch.where(binds, level.abs(), torch.where(level < -tolerance, 0.0, torch.inf))
+    stationarity = torch.maximum(norm(grad(scaled)(theta, phi)), violation)
+    curvature = _tangent_curvature(negative_hvp, torch.where(binds, flatten(normal), 0.0), theta)
     info = SolvedInfo(stationarity, curvature, solved.residual)
-    return _refuse(pulled, info, tolerance), info
+    return refuse_unsolved(pulled, info, tolerance), info
 
 
 def unrolled_hypergradient(
@@ -160,6 +176,9 @@ def unrolled_hypergradient(
         phi: meta-parameters, and the start of the steps.
         step_size: of the inner steps, > 0.
         num_steps: K >= 0.
+
+    Returns:
+        The gradient of J(theta_K(phi)), of the shapes of ``phi``.
     """
 
     def value(p: Params) -> Tensor:
@@ -169,8 +188,13 @@ def unrolled_hypergradient(
     return grad(value)(phi)
 
 
-def is_solved(info: SolvedInfo, tolerance: float = TOLERANCE) -> Tensor:
-    """Tell, task by task, whether a hypergradient is that of the argmax."""
+def is_solved(info: SolvedInfo, tolerance: float = TOLERANCE) -> Bool[Tensor, "*N"]:
+    """Tell, task by task, whether a hypergradient is that of the argmax.
+
+    Args:
+        info: of one task or of N.
+        tolerance: largest stationarity and relative residual.
+    """
     return (info.stationarity <= tolerance) & (info.residual <= tolerance) & (info.curvature > 0)
 
 
@@ -178,6 +202,13 @@ def require_solved(info: SolvedInfo, tolerance: float = TOLERANCE) -> None:
     """Raise :class:`UnsolvedInnerProblem` unless every task of ``info`` is solved.
 
     Call it outside ``vmap``; the message names the worst figures and what helps against each.
+
+    Args:
+        info: of one task or of N.
+        tolerance: largest stationarity and relative residual.
+
+    Raises:
+        UnsolvedInnerProblem: a task is not solved.
     """
     solved = is_solved(info, tolerance)
     if bool(solved.all()):
@@ -202,26 +233,40 @@ def require_solved(info: SolvedInfo, tolerance: float = TOLERANCE) -> None:
     )
 
 
-def _refuse(pulled: Params, info: SolvedInfo, tolerance: float) -> Params:
-    """Raise on an unsolved problem, or under ``vmap`` turn its hypergradient into nan."""
+def refuse_unsolved(pulled: Params, info: SolvedInfo, tolerance: float) -> Params:
+    """Raise on an unsolved problem, or under ``vmap`` turn its hypergradient into nan.
+
+    Args:
+        pulled: the hypergradient.
+        info: whether to believe it.
+        tolerance: largest stationarity and relative residual; ``inf`` lets all pass.
+
+    Raises:
+        UnsolvedInnerProblem: the problem is not solved, and its values can be read.
+    """
     if tolerance == float("inf"):
         return pulled
-    try:
-        require_solved(info, tolerance)
-    except UnsolvedInnerProblem:
-        raise
-    except RuntimeError:  # vmap: values cannot be read here
-        solved = is_solved(info, tolerance)
+    solved = is_solved(info, tolerance)
+    if hidden_by_vmap(solved):
         return {name: torch.where(solved, leaf, torch.nan) for name, leaf in pulled.items()}
+    require_solved(info, tolerance)
     return pulled
+
+
+def hidden_by_vmap(x: Tensor) -> bool:
+    """Tell whether a tensor stands for a batch that ``vmap`` hides, so that no value can be read.
+
+    What vmap hides is an axis: the tensor underneath has more of them.
+    """
+    return debug_unwrap(x).ndim > x.ndim
 
 
 def _tangent_curvature(matvec: Matvec, normal: Tensor, like: Params) -> Tensor:
     """Return the smallest curvature along the constraint's surface, null space left out."""
     matrix = dense_matrix(matvec, like)
-    length = normal.norm()
+    length = vector_norm(normal)
     unit = normal / torch.where(length > 0, length, 1.0)
     project = torch.eye(len(unit), dtype=unit.dtype, device=unit.device) - torch.outer(unit, unit)
-    values = torch.linalg.eigvalsh(project @ matrix @ project)
+    values = eigenvalues(project @ matrix @ project)
     kept = values.abs() > 1e-10 * matrix.abs().max()
     return torch.where(kept, values, torch.inf).min()

@@ -5,8 +5,10 @@ parameters of the same shapes. Every solver returns ``(x, SolveInfo)`` and runs 
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.func import grad, vjp, vmap
 
@@ -14,16 +16,38 @@ from bomrl_lite.types import Params, SolveInfo
 
 Matvec = Callable[[Params], Params]
 
+# torch leaves torch.linalg without types.
+solve_columns = cast(
+    "Callable[[Tensor, Tensor], Tensor]",
+    torch.linalg.solve,  # pyright: ignore[reportUnknownMemberType]
+)
+"""(A [..., P, P], B [..., P, k]) -> A^{-1} B."""
+eigenvalues = cast(
+    "Callable[[Tensor], Tensor]",
+    torch.linalg.eigvalsh,  # pyright: ignore[reportUnknownMemberType]
+)
+"""Of symmetric matrices [..., P, P], in ascending order: [..., P]."""
+eigenvectors = cast(
+    "Callable[[Tensor], tuple[Tensor, Tensor]]",
+    torch.linalg.eigh,  # pyright: ignore[reportUnknownMemberType]
+)
+"""The same with the eigenvectors as columns: [..., P] and [..., P, P]."""
+vector_norm = cast(
+    "Callable[[Tensor], Tensor]",
+    torch.linalg.vector_norm,  # pyright: ignore[reportUnknownMemberType]
+)
+"""Euclidean norm of all entries."""
+
 BORDER = "border"
 """Name of the entry that a bordered system adds to the parameters."""
 
 
-def dot(x: Params, y: Params) -> Tensor:
+def dot(x: Params, y: Params) -> Float[Tensor, ""]:
     """Return the inner product <x, y> over all leaves."""
     return torch.stack([(x[name] * y[name]).sum() for name in x]).sum()
 
 
-def norm(x: Params) -> Tensor:
+def norm(x: Params) -> Float[Tensor, ""]:
     """Return the Euclidean norm over all leaves."""
     return dot(x, x).sqrt()
 
@@ -63,6 +87,9 @@ def conjugate_gradient(
         tolerance: relative residual at which to stop, > 0.
         max_iterations: >= 1; fixed, so that ``vmap`` can batch it. Each costs one product with A,
             and the residual one more.
+
+    Raises:
+        ValueError: a tolerance or a number of iterations out of its range.
     """
     if tolerance <= 0 or max_iterations < 1:
         raise ValueError(
@@ -75,20 +102,22 @@ def conjugate_gradient(
     iterations = torch.zeros_like(squared, dtype=torch.int64)
     curvature = torch.full_like(squared, torch.inf)
     definite = torch.ones_like(squared, dtype=torch.bool)
+    # Under vmap no system can leave the loop: one that is done takes steps of length 0. The inner
+    # torch.where keeps its divisions away from 0 / 0, whose nan would enter derivatives.
     for _ in range(max_iterations):
         image = matvec(direction)
-        bend, length = dot(direction, image), dot(direction, direction)
+        quadratic, length = dot(direction, image), dot(direction, direction)
         active = definite & (squared > goal)
-        curvature = torch.where(active, torch.minimum(curvature, bend / length), curvature)
-        definite = definite & ~(active & (bend <= 0))
+        curvature = torch.where(active, torch.minimum(curvature, quadratic / length), curvature)
+        definite = definite & ~(active & (quadratic <= 0))
         active = active & definite
-        step = torch.where(active, squared / torch.where(active, bend, 1.0), 0.0)
-        x = add_scaled(x, step, direction)
-        residual = add_scaled(residual, -step, image)
+        alpha = torch.where(active, squared / torch.where(active, quadratic, 1.0), 0.0)
+        x = add_scaled(x, alpha, direction)
+        residual = add_scaled(residual, -alpha, image)
         previous, squared = squared, torch.where(active, dot(residual, residual), squared)
-        turn = torch.where(active, squared / torch.where(active, previous, 1.0), 0.0)
-        turned = add_scaled(residual, turn, direction)
-        direction = {name: torch.where(active, turned[name], direction[name]) for name in b}
+        beta = torch.where(active, squared / torch.where(active, previous, 1.0), 0.0)
+        conjugate = add_scaled(residual, beta, direction)
+        direction = {name: torch.where(active, conjugate[name], direction[name]) for name in b}
         iterations = iterations + active
     return x, SolveInfo(_relative_residual(matvec, x, b), iterations, curvature)
 
@@ -115,6 +144,9 @@ def neumann_series(
         step_size: > 0.
         tolerance: relative residual at which to stop, > 0.
         max_iterations: >= 1. Each costs one product with A.
+
+    Raises:
+        ValueError: a step size, a tolerance or a number of iterations out of its range.
     """
     if not (step_size > 0 and tolerance > 0 and max_iterations >= 1):
         raise ValueError(
@@ -129,8 +161,8 @@ def neumann_series(
     for _ in range(max_iterations):
         active = squared > goal
         image = matvec(residual)
-        bend = dot(residual, image) / torch.where(active, squared, 1.0)
-        curvature = torch.where(active, torch.minimum(curvature, bend), curvature)
+        rayleigh = dot(residual, image) / torch.where(active, squared, 1.0)
+        curvature = torch.where(active, torch.minimum(curvature, rayleigh), curvature)
         step = torch.where(active, step_size, 0.0)
         x, residual = add_scaled(x, step, residual), add_scaled(residual, -step, image)
         squared = dot(residual, residual)
@@ -146,8 +178,8 @@ def dense_solve(matvec: Matvec, b: Params) -> tuple[Params, SolveInfo]:
             :func:`null_space_safe_solve`.
     """
     matrix = dense_matrix(matvec, b)
-    x = unflatten(torch.linalg.solve(matrix, flatten(b).unsqueeze(-1)).squeeze(-1), b)
-    curvature = torch.linalg.eigvalsh((matrix + matrix.mT) / 2)[0]
+    x = unflatten(solve_columns(matrix, flatten(b).unsqueeze(-1)).squeeze(-1), b)
+    curvature = eigenvalues((matrix + matrix.mT) / 2)[0]
     return x, _direct_info(matvec, x, b, curvature)
 
 
@@ -160,7 +192,7 @@ def null_space_safe_solve(
     it cannot be reached and shows up in ``info.residual``. The logits of a tabular softmax policy
     have such a null space: one direction per state changes no probability.
     """
-    values, vectors = torch.linalg.eigh(dense_matrix(matvec, b))
+    values, vectors = eigenvectors(dense_matrix(matvec, b))
     kept = values.abs() > rtol * values.abs().max()
     coordinates = vectors.mT @ flatten(b)
     inverse = torch.where(kept, 1.0 / torch.where(kept, values, 1.0), 0.0)
@@ -194,6 +226,7 @@ def bordered_solve(
 
     def bordered(v: Params) -> Params:
         inner, xi = {name: v[name] for name in b}, v[BORDER]
+        # border = 0 leaves A x = b above and the row xi = last below: no branch, so vmap may mix.
         top = add_scaled(matvec(inner), border * xi, normal)
         return {**top, BORDER: border * dot(normal, inner) + (1 - border) * xi}
 
@@ -201,28 +234,32 @@ def bordered_solve(
     return {name: z[name] for name in b}, z[BORDER], info
 
 
-def dense_matrix(matvec: Matvec, like: Params) -> Tensor:
+def dense_matrix(matvec: Matvec, like: Params) -> Float[Tensor, "P P"]:
     """Return A as a [P, P] matrix, leaves in the order of ``like``."""
     flat = flatten(like)
     eye = torch.eye(flat.numel(), dtype=flat.dtype, device=flat.device)
-    return vmap(lambda v: flatten(matvec(unflatten(v, like))))(eye).mT
+
+    def column(v: Tensor) -> Tensor:
+        return flatten(matvec(unflatten(v, like)))
+
+    return vmap(column)(eye).mT  # vmap stacks the columns as rows
 
 
-def flatten(x: Params) -> Tensor:
+def flatten(x: Params) -> Float[Tensor, " P"]:
     """Return all leaves as one vector [P]."""
     return torch.cat([leaf.reshape(-1) for leaf in x.values()])
 
 
-def unflatten(flat: Tensor, like: Params) -> Params:
+def unflatten(flat: Float[Tensor, " P"], like: Params) -> Params:
     """Cut a vector [P] into leaves of the names and shapes of ``like``."""
-    pieces = flat.split([leaf.numel() for leaf in like.values()])
+    pieces = torch.split(flat, [leaf.numel() for leaf in like.values()])
     return {k: piece.reshape(like[k].shape) for k, piece in zip(like, pieces, strict=True)}
 
 
 def _relative_residual(matvec: Matvec, x: Params, b: Params) -> Tensor:
-    scale = norm(b)
-    missing = norm(add_scaled(b, -1.0, matvec(x)))
-    return torch.where(scale > 0, missing / torch.where(scale > 0, scale, 1.0), missing)
+    size = norm(b)
+    error = norm(add_scaled(b, -1.0, matvec(x)))
+    return torch.where(size > 0, error / torch.where(size > 0, size, 1.0), error)
 
 
 def _direct_info(matvec: Matvec, x: Params, b: Params, curvature: Tensor) -> SolveInfo:

@@ -16,6 +16,8 @@ from bomrl_lite.solvers.linear import (
     add_scaled,
     conjugate_gradient,
     dense_matrix,
+    eigenvalues,
+    eigenvectors,
     flatten,
     hessian_vector_product,
     norm,
@@ -66,22 +68,27 @@ def maximize(
         halvings: how often t may be halved, >= 0.
         max_change: largest change of one parameter in one step, > 0: in one leap a softmax could
             saturate, where its gradient vanishes for no good reason.
+
+    Returns:
+        The answer and its info.
+
+    Raises:
+        ValueError: an argument out of its range.
     """
     if tolerance <= 0 or max_iterations < 1 or halvings < 0 or max_change <= 0:
         raise ValueError(
             "maximize needs tolerance > 0, max_iterations >= 1, halvings >= 0 and max_change > 0, "
             f"got {tolerance}, {max_iterations}, {halvings} and {max_change}"
         )
-    x, (value, scale) = start, (flatten(start), 0.5 ** torch.arange(halvings + 1))
-    lengths = scale.to(value)
-    iterations = torch.zeros((), dtype=torch.int64, device=value.device)
+    x, lengths = start, _halved(halvings, start)
+    iterations = torch.zeros((), dtype=torch.int64, device=lengths.device)
     for _ in range(max_iterations):
         slope = grad(objective)(x)
         step, convex = _saddle_free_step(objective, x, flatten(slope))
+        # At a saddle the gradient is 0 too, so a small one alone is no reason to stop.
         active = (norm(slope) > tolerance) | convex
         direction = unflatten(step * (max_change / step.abs().max()).clamp(max=1.0), x)
-        values = vmap(lambda t, x=x, d=direction: objective(add_scaled(x, t, d)))(lengths)
-        length = torch.where(active, _first_of_the_best(values, lengths), 0.0)
+        length = torch.where(active, _best_length(objective, x, direction, lengths), 0.0)
         x = add_scaled(x, length, direction)
         iterations = iterations + active
     return x, MaximizeInfo(norm(grad(objective)(x)), iterations, curvature(objective, x))
@@ -112,27 +119,29 @@ def maximize_matrix_free(
     Returns:
         The answer and its info, whose curvature is the smallest that conjugate gradients met: no
         proof of a maximum, for they see only the directions that they take.
+
+    Raises:
+        ValueError: an argument out of its range.
     """
     if tolerance <= 0 or max_iterations < 1 or halvings < 0:
         raise ValueError(
             "maximize_matrix_free needs tolerance > 0, max_iterations >= 1 and halvings >= 0, got "
             f"{tolerance}, {max_iterations} and {halvings}"
         )
-    x, value = start, flatten(start)
-    lengths = (0.5 ** torch.arange(halvings + 1)).to(value)
-    iterations = torch.zeros((), dtype=torch.int64, device=value.device)
-    bend = torch.full_like(value[0], torch.inf)
+    x, lengths = start, _halved(halvings, start)
+    iterations = torch.zeros((), dtype=torch.int64, device=lengths.device)
+    least = torch.full_like(lengths[0], torch.inf)
     for _ in range(max_iterations):
         slope = grad(objective)(x)
         matvec = hessian_vector_product(lambda y: -objective(y), x)
+        # A Newton step need not be exact far from the maximum; near it the iterations add up.
         step, info = conjugate_gradient(matvec, slope, tolerance=1e-4, max_iterations=cg_iterations)
         active, moves = norm(slope) > tolerance, norm(step) > 0
         direction = {name: torch.where(moves, step[name], slope[name]) for name in x}
-        values = vmap(lambda t, x=x, d=direction: objective(add_scaled(x, t, d)))(lengths)
-        length = torch.where(active, _first_of_the_best(values, lengths), 0.0)
+        length = torch.where(active, _best_length(objective, x, direction, lengths), 0.0)
         x = add_scaled(x, length, direction)
-        iterations, bend = iterations + active, torch.where(active, info.curvature, bend)
-    return x, MaximizeInfo(norm(grad(objective)(x)), iterations, bend)
+        iterations, least = iterations + active, torch.where(active, info.curvature, least)
+    return x, MaximizeInfo(norm(grad(objective)(x)), iterations, least)
 
 
 def ascend(
@@ -145,6 +154,12 @@ def ascend(
     r"""Take ``num_steps`` gradient steps x <- x + step_size \nabla f(x): a solver stopped early.
 
     It can be differentiated through: that is the unrolled hypergradient.
+
+    Args:
+        objective: smooth scalar f.
+        start: where to begin.
+        step_size: > 0.
+        num_steps: >= 0.
     """
     x = start
     for _ in range(num_steps):
@@ -158,6 +173,12 @@ def bisect(
     """Find where a decreasing function crosses 0 between ``low`` and ``high``, entry by entry.
 
     Each iteration halves the bracket: 60 of them leave nothing of it in double precision.
+
+    Args:
+        function: decreasing in every entry; entries do not mix.
+        low: where it is positive, of any shape.
+        high: where it is not, of the same shape.
+        iterations: >= 0.
     """
     for _ in range(iterations):
         middle = (low + high) / 2
@@ -173,7 +194,7 @@ def negative_hessian(objective: Callable[[Params], Tensor], x: Params) -> Float[
 
 def curvature(objective: Callable[[Params], Tensor], x: Params) -> Float[Tensor, ""]:
     """Return the smallest eigenvalue of minus the Hessian, its null space left out."""
-    values = torch.linalg.eigvalsh(negative_hessian(objective, x))
+    values = eigenvalues(negative_hessian(objective, x))
     kept = values.abs() > NULL_SPACE * values.abs().max()
     return torch.where(kept, values, torch.inf).min()
 
@@ -182,7 +203,7 @@ def _saddle_free_step(
     objective: Callable[[Params], Tensor], x: Params, slope: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the step, and whether the function curves upwards somewhere."""
-    values, vectors = torch.linalg.eigh(negative_hessian(objective, x))
+    values, vectors = eigenvectors(negative_hessian(objective, x))
     size = values.abs()
     floor = (NULL_SPACE * size.max()).clamp(min=torch.finfo(slope.dtype).tiny)
     step = vectors @ ((vectors.mT @ slope) / torch.maximum(size, floor))
@@ -192,8 +213,23 @@ def _saddle_free_step(
     return step + torch.where(convex, SADDLE_PUSH, 0.0) * worst, convex
 
 
-def _first_of_the_best(values: Tensor, lengths: Tensor) -> Tensor:
+def _halved(halvings: int, like: Params) -> Float[Tensor, " lengths"]:
+    """Return 1, 1/2, 1/4, ... on the device and with the dtype of the parameters."""
+    return (0.5 ** torch.arange(halvings + 1)).to(flatten(like))
+
+
+def _best_length(
+    objective: Callable[[Params], Tensor],
+    x: Params,
+    direction: Params,
+    lengths: Float[Tensor, " lengths"],
+) -> Float[Tensor, ""]:
     """Return the first length whose value is the largest, up to the rounding of values."""
+
+    def value_at(length: Tensor) -> Tensor:
+        return objective(add_scaled(x, length, direction))
+
+    values = vmap(value_at)(lengths)
     values = torch.where(values.isfinite(), values, -torch.inf)
     best = values.max()
     near = values >= best - 1e-13 * (1 + best.abs())

@@ -8,6 +8,21 @@ from bomrl_lite.physics.robots import Integrator
 from bomrl_lite.tasks import frozen_lake, locomotion, navigation, probes
 from bomrl_lite.types import TabularTask, Tasks
 
+_REGISTERED: dict[str, Tasks[Any]] = {}
+
+
+def register_tasks(tasks: Tasks[Any]) -> None:
+    """Make a family of your own known by its name, to ``configure`` and all that it leads to.
+
+    A process that reads a run of it registers it first.
+
+    Raises:
+        ValueError: the name is one of the package's.
+    """
+    if tasks.name in task_names() and tasks.name not in _REGISTERED:
+        raise ValueError(f"{tasks.name!r} is a family of bomrl_lite; give yours another name")
+    _REGISTERED[tasks.name] = tasks
+
 
 def task_names(*, exact: bool = False) -> list[str]:
     """List the names that :func:`make_tasks` knows.
@@ -16,7 +31,9 @@ def task_names(*, exact: bool = False) -> list[str]:
         exact: list only the families with exact values.
     """
     tabular = [*frozen_lake.FAMILIES, *probes.PROBES]
-    return tabular if exact else [*tabular, *navigation.FAMILIES, *locomotion.FAMILIES]
+    tabular += [name for name, tasks in _REGISTERED.items() if tasks.exact]
+    sampled = [name for name, tasks in _REGISTERED.items() if not tasks.exact]
+    return tabular if exact else [*tabular, *navigation.FAMILIES, *locomotion.FAMILIES, *sampled]
 
 
 def make_tasks(
@@ -32,6 +49,8 @@ def make_tasks(
     Raises:
         ValueError: unknown name; the message suggests close matches.
     """
+    if name in _REGISTERED:
+        return _REGISTERED[name]
     if name in locomotion.FAMILIES:
         family = locomotion.FAMILIES[name]
         return locomotion.robot_tasks(family, integrator=integrator, backend=backend)

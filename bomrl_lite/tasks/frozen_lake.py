@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 
 from bomrl_lite.mdp import tabular_task
+from bomrl_lite.tasks.splits import check_counts, check_split, in_split
 from bomrl_lite.tasks.tabular import tabular_tasks
 from bomrl_lite.types import Split, TabularTask, Tasks
 
@@ -18,9 +19,6 @@ LakeMap = tuple[str, ...]
 
 MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))
 """(rows, columns) of left, down, right, up."""
-
-HELD_OUT_SHARE = 5
-"""One map in this many belongs to the test split."""
 
 
 class LakeRules(NamedTuple):
@@ -63,11 +61,13 @@ def lake_task(
     for state, letter in enumerate(letters):
         for action in range(4):
             for chance, moved in _outcomes(action, rules):
+                # An absorbing tile is never left: its own tile is "entered" again at every step.
                 stays = letter in rules.absorbing
                 entered = state if stays else _neighbour(state, moved, lake_map)
                 transition[state, action, entered] += chance
                 if not stays or rules.pays_forever:
                     reward[state, action] += chance * _tile_reward(letters[entered], rules)
+    # Several starts are equally likely.
     starts = torch.tensor([letter == "S" for letter in letters], dtype=dtype)
     return tabular_task(transition, reward, starts / starts.sum())
 
@@ -112,17 +112,20 @@ def goal_map(size: int, generator: torch.Generator) -> LakeMap:
 
 def split_of(lake_map: LakeMap) -> Split:
     """Tell which split a map belongs to: a fixed hash of its letters, so the two never meet."""
-    return "test" if zlib.crc32("/".join(lake_map).encode()) % HELD_OUT_SHARE == 0 else "train"
+    number = torch.tensor(zlib.crc32("/".join(lake_map).encode()))
+    return "test" if in_split(number, "test") else "train"
 
 
 def sample_maps(
-    family: str, num_maps: int, generator: torch.Generator, split: Split = "train"
+    family: str, num_maps: int, generator: torch.Generator, split: str = "train"
 ) -> list[LakeMap]:
-    """Draw maps of a family (a key of :data:`FAMILIES`) that belong to ``split``."""
-    if num_maps < 1:
-        raise ValueError(f"num_maps must be at least 1, got {num_maps}")
-    if split not in ("train", "test"):
-        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+    """Draw maps of a family (a key of :data:`FAMILIES`) that belong to ``split``.
+
+    Raises:
+        ValueError: fewer than 1 map, or no such split.
+    """
+    check_counts(num_maps=num_maps)
+    check_split(split)
     maps: list[LakeMap] = []
     while len(maps) < num_maps:
         lake_map = FAMILIES[family].draw(generator)
@@ -135,7 +138,7 @@ def lake_family(family: str) -> Tasks[TabularTask]:
     """Return the task distribution of a family, by its name in :data:`FAMILIES`."""
     lake = FAMILIES[family]
 
-    def sample(num_tasks: int, generator: torch.Generator, split: Split = "train") -> TabularTask:
+    def sample(num_tasks: int, generator: torch.Generator, split: str = "train") -> TabularTask:
         return lake_tasks(sample_maps(family, num_tasks, generator, split), lake.rules)
 
     return tabular_tasks(
@@ -193,7 +196,11 @@ FAMILIES: dict[str, LakeFamily] = {**_families(4, 0.8, 49), **_families(8, 0.9, 
 
 
 def check_map(lake_map: Sequence[str], rules: LakeRules) -> None:
-    """Raise ValueError unless the map is a rectangle with a start and a goal it can reach."""
+    """Check that the map is a rectangle with a start from which a goal can be reached.
+
+    Raises:
+        ValueError: ragged rows, unknown letters, no start, no goal, or a goal out of reach.
+    """
     if not lake_map or len({len(row) for row in lake_map}) != 1:
         raise ValueError(
             f"the rows of a map must have one length, got {[len(r) for r in lake_map]}"
@@ -239,7 +246,7 @@ def _outcomes(action: int, rules: LakeRules) -> list[tuple[float, int]]:
 
 
 def _neighbour(state: int, action: int, lake_map: Sequence[str]) -> int:
-    """Return the state that a move leads to; a wall leaves the walker where it is."""
+    """Return the state that a move leads to; at the edge of the map nothing moves."""
     rows, columns = len(lake_map), len(lake_map[0])
     row = min(max(state // columns + MOVES[action][0], 0), rows - 1)
     column = min(max(state % columns + MOVES[action][1], 0), columns - 1)

@@ -2,7 +2,9 @@ r"""The robots as gymnasium environments, for those who bring a library of their
 
 Importing this module registers every family of :mod:`bomrl_lite.tasks.locomotion` with gymnasium::
 
+    import gymnasium
     import bomrl_lite.tasks.gymnasium_envs
+
     env = gymnasium.make("bomrl_lite/HalfCheetahVel-v0", render_mode="rgb_array")
     envs = gymnasium.make_vec("bomrl_lite/HalfCheetahVel-v0", num_envs=16)
 
@@ -10,10 +12,10 @@ Importing this module registers every family of :mod:`bomrl_lite.tasks.locomotio
 ``"bomrl_lite.tasks.gymnasium_envs:bomrl_lite/HalfCheetahVel-v0"`` lets gymnasium do it; plugins
 that register themselves are gone since gymnasium 1.0.
 
-An episode's task is drawn when it begins, and ``info["task"]`` of that moment shows it. Whoever
-wants to stay with tasks gives them, ``tasks=`` to ``make`` or ``reset(options={"tasks": ...})``:
-they hold for all episodes until others are given, or None to draw again. The time limit is reported
-as ``truncated``. Vector environments start sub-environments that are over in the NEXT step, as
+An episode's task is drawn when the episode begins, and ``info["task"]`` of that moment shows it. To
+choose the tasks, pass ``tasks=`` to ``make``, or ``options={"tasks": ...}`` to ``reset``: they hold
+for all episodes until other tasks are given, or None to draw again. The time limit is reported as
+``truncated``. Vector environments restart a sub-environment that is over in the NEXT step, as
 gymnasium's own do by default, and seed sub-environment i with seed + i: they return the same
 numbers as gymnasium's ``vectorization_mode="sync"``.
 """
@@ -21,7 +23,7 @@ numbers as gymnasium's ``vectorization_mode="sync"``.
 import math
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict, Unpack, cast
 
 import gymnasium
 import numpy as np
@@ -30,11 +32,11 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
+from torch import Tensor
 
-from bomrl_lite.physics import Backend
-from bomrl_lite.physics.robots import Integrator
 from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator, start_states
 from bomrl_lite.tasks.robot_goals import Bodies, Directions, Speeds, scaled
+from bomrl_lite.tasks.splits import check_split
 from bomrl_lite.types import Split
 
 IDS = {
@@ -51,6 +53,19 @@ IDS = {
 
 Observations = NDArray[np.float32]
 Actions = NDArray[np.float32]
+Space = gymnasium.Space[NDArray[np.float32]]
+TaskFields = tuple[Tensor, ...] | Mapping[str, Any]
+"""Tasks, as a record such as :class:`bomrl_lite.tasks.robot_goals.Speeds` or as a mapping of its
+fields such as ``info["task"]``; of M robots, or of one task for all."""
+
+
+class RobotOptions(TypedDict, total=False):
+    """Keyword arguments of :class:`Robots`, which every environment passes on."""
+
+    split: str
+    tasks: TaskFields | None
+    integrator: str
+    backend: str
 
 
 class Robots(LocomotionSimulator):
@@ -63,6 +78,9 @@ class Robots(LocomotionSimulator):
         tasks: see :meth:`give`.
         integrator: see :func:`bomrl_lite.physics.robots.load_model`.
         backend: see :func:`bomrl_lite.physics.make_physics`.
+
+    Raises:
+        ValueError: no such family, split, integrator or backend; tasks that are not the family's.
     """
 
     def __init__(
@@ -70,38 +88,38 @@ class Robots(LocomotionSimulator):
         family: str,
         num: int,
         *,
-        split: Split = "train",
-        tasks: Any = None,
-        integrator: Integrator = "gym",
-        backend: Backend = "auto",
+        split: str = "train",
+        tasks: TaskFields | None = None,
+        integrator: str = "gym",
+        backend: str = "auto",
     ) -> None:
         if family not in FAMILIES:
             raise ValueError(f"family must be one of {', '.join(FAMILIES)}, got {family!r}")
-        drawn = FAMILIES[family].sample(num, torch.Generator(), split)
+        self._split: Split = check_split(split)
+        # Tasks of the right shape and kind; each is replaced when its robot starts.
+        drawn = FAMILIES[family].sample(num, torch.Generator(), self._split)
         # Time limits are gymnasium's business.
         super().__init__(
             FAMILIES[family], drawn, 1, sys.maxsize, integrator=integrator, backend=backend
         )
-        self._split: Split = split
         self._before = self.physics.qpos.clone()
         self.give(tasks)
 
-    def spaces(self) -> tuple[Any, Any]:
+    def spaces(self) -> tuple[Space, Space]:
         """Return the spaces of one robot's observations and actions."""
-        low, high = np.asarray(self.model.actuator_ctrlrange, dtype=np.float32).T
-        size = (self._family.observation_size,)
+        low, high = self.model.actuator_ctrlrange.astype(np.float32).T
+        size = (self._family.runner.observation_size,)
+        # gymnasium does not infer a box's kind of numbers from its dtype.
         return (
-            gymnasium.spaces.Box(-np.inf, np.inf, size, np.float32),
-            gymnasium.spaces.Box(low, high, dtype=np.float32),
+            cast("Space", gymnasium.spaces.Box(-np.inf, np.inf, size, np.float32)),
+            cast("Space", gymnasium.spaces.Box(low, high, dtype=np.float32)),
         )
 
-    def give(self, tasks: Any) -> None:
+    def give(self, tasks: TaskFields | None) -> None:
         """Fix the tasks of all later episodes.
 
         Args:
-            tasks: a record such as :class:`bomrl_lite.tasks.robot_goals.Speeds` or a mapping such
-                as ``info["task"]``, of M tasks or of one for all; None draws anew for every
-                episode.
+            tasks: see :data:`TaskFields`; None draws a new task for every episode.
 
         Raises:
             ValueError: fields that these tasks do not have, or of another shape.
@@ -112,15 +130,17 @@ class Robots(LocomotionSimulator):
         """Begin new episodes of some robots, from the random numbers of each."""
         qpos, qvel = self.physics.qpos.cpu().clone(), self.physics.qvel.cpu().clone()
         for row in rows:
-            generator = torch.Generator().manual_seed(int(randoms[row].integers(2**63)))
+            seed = cast("int", randoms[row].integers(2**63))
+            generator = torch.Generator().manual_seed(int(seed))
+            # Drawn even if a task is given: first states are then the same either way.
             task = self._family.sample(1, generator, self._split)
             qpos[row], qvel[row] = (
                 state[0]
                 for state in start_states(1, self._start, qvel.shape[1], self._robot, generator)
             )
-            source, its = (task, 0) if self._given is None else (self._given, row)
+            source, index = (task, 0) if self._given is None else (self._given, row)
             for field, values in zip(self._tasks, source, strict=True):
-                field[row] = values[its]
+                field[row] = values[index]
         if isinstance(self._tasks, Bodies):
             self.physics.set_parameters(scaled(self.model, self._tasks, 1))
         where = torch.zeros(len(qpos), dtype=torch.bool)
@@ -130,7 +150,12 @@ class Robots(LocomotionSimulator):
         self._before[rows] = self.physics.qpos[rows]
 
     def act(self, actions: Actions) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Take actions [M, K]; return rewards and who fell [M]."""
+        """Take actions [M, K]; return rewards [M] and who fell [M].
+
+        Raises:
+            ValueError: actions of another shape.
+            FloatingPointError: an action is not finite, or a simulation died.
+        """
         self._before = self.physics.qpos.clone()
         values = torch.tensor(actions, dtype=torch.float32, device=self._before.device)
         _, rewards, fell, _ = self.step(values.unsqueeze(1), torch.Generator())
@@ -142,7 +167,8 @@ class Robots(LocomotionSimulator):
 
     def shown(self, row: int) -> dict[str, Any]:
         """Return one robot's task as it stands in ``info["task"]``."""
-        fields = {name: field[row].cpu().numpy() for name, field in self._tasks._asdict().items()}
+        fields = {name: field[row].cpu().numpy() for name, field in _fields(self._tasks).items()}
+        # A copy, for the simulator writes the next episode's task into the same memory.
         return {name: value.copy() if value.ndim else value[()] for name, value in fields.items()}
 
     def picture(self, row: int, width: int, height: int) -> NDArray[np.uint8]:
@@ -152,19 +178,21 @@ class Robots(LocomotionSimulator):
 
         goal = None
         if isinstance(self._tasks, Directions):
-            goal = Direction(*self._tasks.direction[row].tolist())
+            goal = Direction(*(float(part) for part in self._tasks.direction[row]))
         elif isinstance(self._tasks, Speeds):
             goal = Speed(float(self._tasks.speed[row]), self.step_seconds)
         poses = torch.stack([self._before[row], self.physics.qpos[row]]).cpu()
         return frames(self.model, poses, width=width, height=height, goal=goal, rows=[1])[0]
 
-    def _checked(self, tasks: Any) -> Any:
-        found = tasks if isinstance(tasks, Mapping) else tasks._asdict()
-        found = {name: value for name, value in found.items() if not name.startswith("_")}
-        wanted = self._tasks._asdict()
+    def _checked(self, tasks: TaskFields) -> tuple[Tensor, ...]:
+        """Return tasks of all M robots, as the simulator's own record."""
+        given = tasks if isinstance(tasks, Mapping) else _fields(tasks)
+        # Vector environments' infos have masks beside the fields, whose names begin with _.
+        found = {name: value for name, value in given.items() if not name.startswith("_")}
+        wanted = _fields(self._tasks)
         if found.keys() != wanted.keys():
             raise ValueError(f"tasks need the fields {sorted(wanted)}, got {sorted(found)}")
-        fields = {}
+        fields: dict[str, Tensor] = {}
         for name, like in wanted.items():
             value = torch.as_tensor(found[name], dtype=like.dtype, device=like.device)
             if value.shape not in (like.shape, like.shape[1:]):
@@ -173,7 +201,12 @@ class Robots(LocomotionSimulator):
                     f"for one task of all, got {tuple(value.shape)}"
                 )
             fields[name] = value.expand(like.shape).clone()
-        return type(self._tasks)(**fields)
+        return type(self._tasks)(*(fields[name] for name in wanted))
+
+
+def _fields(tasks: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """Return the fields of a record of tasks by name."""
+    return cast("Speeds | Directions | Bodies", tasks)._asdict()
 
 
 class LocomotionEnv(gymnasium.Env[Observations, Actions]):
@@ -195,10 +228,10 @@ class LocomotionEnv(gymnasium.Env[Observations, Actions]):
         render_mode: str | None = None,
         width: int = 320,
         height: int = 240,
-        **how: Any,
+        **options: Unpack[RobotOptions],
     ) -> None:
         self.render_mode, self._size = render_mode, (width, height)
-        self.robots = Robots(family, 1, **how)
+        self.robots = Robots(family, 1, **options)
         self.metadata = self.metadata | {"render_fps": round(1 / self.robots.step_seconds)}
         self.observation_space, self.action_space = self.robots.spaces()
 
@@ -213,7 +246,12 @@ class LocomotionEnv(gymnasium.Env[Observations, Actions]):
         return self.robots.observed()[0], {"task": self.robots.shown(0)}
 
     def step(self, action: Actions) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
-        """Take an action [K]; returns observation, reward, terminated, False and no info."""
+        """Take an action [K]; returns observation, reward, terminated, False and no info.
+
+        Raises:
+            ValueError: an action of another shape.
+            FloatingPointError: the action is not finite, or the simulation died.
+        """
         rewards, fell = self.robots.act(np.asarray(action)[None])
         return self.robots.observed()[0], float(rewards[0]), bool(fell[0]), False, {}
 
@@ -249,14 +287,15 @@ class LocomotionVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
         render_mode: str | None = None,
         width: int = 320,
         height: int = 240,
-        **how: Any,
+        **options: Unpack[RobotOptions],
     ) -> None:
         self.num_envs, self.render_mode, self._size = num_envs, render_mode, (width, height)
-        self.robots = Robots(family, num_envs, **how)
+        self.robots = Robots(family, num_envs, **options)
         self.metadata = self.metadata | {"render_fps": round(1 / self.robots.step_seconds)}
-        self.single_observation_space, self.single_action_space = self.robots.spaces()
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
+        observation_space, action_space = self.robots.spaces()
+        self.single_observation_space, self.single_action_space = observation_space, action_space
+        self.observation_space = batch_space(observation_space, num_envs)
+        self.action_space = batch_space(action_space, num_envs)
         self._limit = math.inf if max_episode_steps is None else max_episode_steps
         self._steps = np.zeros(num_envs, dtype=np.int64)
         self._over = np.zeros(num_envs, dtype=np.bool_)
@@ -328,10 +367,10 @@ class LocomotionVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
 
 
 for _name, _family in IDS.items():
-    gymnasium.register(
+    gymnasium.register(  # pyright: ignore[reportUnknownMemberType]: its kwargs have no types
         f"bomrl_lite/{_name}-v0",
         entry_point=LocomotionEnv,
         vector_entry_point=LocomotionVectorEnv,
-        max_episode_steps=FAMILIES[_family].horizon,
+        max_episode_steps=FAMILIES[_family].runner.horizon,
         kwargs={"family": _family},
     )

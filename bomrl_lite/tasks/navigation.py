@@ -5,19 +5,20 @@ The state is the position, which starts at the origin and is the observation; an
 point environment of Finn et al. (2017, 1703.03400), which clips velocities to 0.1.
 
 The time limit is part of the task: return counts these steps and no later ones. So the last step
-reports a true end (``terminated``), after which there is no value to estimate. A point that no
-longer moves would otherwise be credited with the rewards of an eternity that no return contains.
+reports a true end (``terminated``), after which there is no value to estimate. Otherwise a
+point at rest would be credited with all later rewards, which no return contains.
 """
 
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bomrl_lite.tasks.splits import check_counts, check_draw, in_split
 from bomrl_lite.types import Split, Tasks
 
 STEP = 0.1
@@ -25,8 +26,6 @@ STEP = 0.1
 HORIZON = 30
 RADIUS = 0.9
 """Distance from its goal corner at which a sparse task begins to pay."""
-HELD_OUT_SHARE = 5
-"""One cell of goals in this many belongs to the test split."""
 SECTORS = 40
 """Cells of the circle, of 9 degrees each."""
 SIDE = 10
@@ -47,7 +46,10 @@ class PointSimulator:
         tasks: goals [N, K].
         num_episodes: B.
         horizon: T, the time limit, or None for 30 steps.
-        reward: distance to the goal after the step -> reward.
+        reward: distances to the goals after the step [N, B] -> rewards [N, B].
+
+    Raises:
+        ValueError: goals without a leading N, or fewer than 1 episode or step.
     """
 
     def __init__(
@@ -58,10 +60,11 @@ class PointSimulator:
         reward: Callable[[Tensor], Tensor],
     ) -> None:
         self.horizon = HORIZON if horizon is None else horizon
-        if min(num_episodes, self.horizon) < 1 or tasks.goal.ndim != 2:
+        check_counts(num_episodes=num_episodes, horizon=self.horizon)
+        if tasks.goal.ndim != 2:
             raise ValueError(
-                "need goals [N, K], at least 1 episode and at least 1 step, got goals "
-                f"{tuple(tasks.goal.shape)}, {num_episodes} episodes and {self.horizon} steps"
+                f"tasks must have a leading N, goals [N, K], got {tuple(tasks.goal.shape)}; "
+                "of one goal make N = 1 with .unsqueeze(0)"
             )
         self._reward = reward
         self._goals = tasks.goal.unsqueeze(1).expand(-1, num_episodes, -1)
@@ -69,7 +72,7 @@ class PointSimulator:
         self._taken = 0
 
     def reset(self, generator: torch.Generator) -> Tensor:
-        """Put all points at the origin; nothing is random."""
+        """Put all points at the origin, [N, B, K]; nothing is random."""
         self._positions = torch.zeros_like(self._goals)
         self._taken = 0
         return self._positions
@@ -77,7 +80,11 @@ class PointSimulator:
     def step(
         self, actions: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Move by 0.1 clip(a, -1, 1), a [N, B, K]; the step that reaches the time limit ends."""
+        """Move by 0.1 clip(a, -1, 1), a [N, B, K]; the step that reaches the time limit ends.
+
+        Raises:
+            ValueError: actions of another shape.
+        """
         if actions.shape != self._goals.shape:
             raise ValueError(
                 f"actions must be [N, B, K] = {tuple(self._goals.shape)}, got "
@@ -85,13 +92,13 @@ class PointSimulator:
             )
         self._positions = self._positions + STEP * actions.clamp(-1.0, 1.0)
         self._taken += 1
-        rewards = self._reward((self._positions - self._goals).norm(dim=-1))
+        rewards = self._reward(_norm(self._positions - self._goals, dim=-1))
         ended = torch.full_like(rewards, self._taken >= self.horizon, dtype=torch.bool)
         return self._positions, rewards, ended, torch.zeros_like(ended)
 
 
 def circle_goals(
-    num_tasks: int, generator: torch.Generator, split: Split = "train", *, width: float = 360.0
+    num_tasks: int, generator: torch.Generator, split: str = "train", *, width: float = 360.0
 ) -> Goals:
     """Draw goals on the unit circle or on an arc of it, uniformly over the sectors of ``split``.
 
@@ -102,58 +109,63 @@ def circle_goals(
         generator: where the randomness comes from.
         split: train or test.
         width: of the arc, in degrees, in (0, 360]; it begins at the x axis.
+
+    Raises:
+        ValueError: fewer than 1 task, no such split, or another width.
     """
-    _check(num_tasks, split)
+    split = check_draw(num_tasks, split)
     if not 0 < width <= 360:
         raise ValueError(f"width must be in (0, 360] degrees, got {width}")
     sectors = torch.arange(SECTORS)
-    sector = _pick(sectors[_of_split(sectors, split)], num_tasks, generator)
+    sector = _pick(sectors[in_split(sectors, split)], num_tasks, generator)
     angle = (sector + _uniform(num_tasks, generator)) * (math.radians(width) / SECTORS)
     return Goals(torch.stack([angle.cos(), angle.sin()], -1).float())
 
 
-def square_goals(num_tasks: int, generator: torch.Generator, split: Split = "train") -> Goals:
+def square_goals(num_tasks: int, generator: torch.Generator, split: str = "train") -> Goals:
     """Draw goals in [-.5, .5]^2, uniformly over the cells of ``split``.
 
     The square is cut into 10 x 10 cells. The test split holds the 20 cells with (column + 2 row)
     divisible by 5: two in every row and every column, none next to another.
+
+    Raises:
+        ValueError: fewer than 1 task, or no such split.
     """
-    _check(num_tasks, split)
+    split = check_draw(num_tasks, split)
     cells = torch.cartesian_prod(torch.arange(SIDE), torch.arange(SIDE))
-    held = _of_split(cells[:, 0] + 2 * cells[:, 1], split)
-    corner = _pick(cells[held], num_tasks, generator)
-    inside = torch.stack([_uniform(num_tasks, generator) for _ in range(2)], -1)
-    return Goals(((corner + inside) / SIDE - 0.5).float())
+    cells = cells[in_split(cells[:, 0] + 2 * cells[:, 1], split)]
+    corner = _pick(cells, num_tasks, generator)
+    offset = torch.stack([_uniform(num_tasks, generator) for _ in range(2)], -1)
+    return Goals(((corner + offset) / SIDE - 0.5).float())
 
 
 def listed_goals(
     goals: tuple[tuple[float, ...], ...],
     num_tasks: int,
     generator: torch.Generator,
-    split: Split = "train",
+    split: str = "train",
 ) -> Goals:
-    """Draw goals from a short list, with equal chances; both splits share the few there are."""
-    _check(num_tasks, split)
+    """Draw goals from a short list, with equal chances; both splits share the few there are.
+
+    Raises:
+        ValueError: fewer than 1 task, or no such split.
+    """
+    check_draw(num_tasks, split)
     return Goals(_pick(torch.tensor(goals), num_tasks, generator))
 
 
-def dense_reward(distance: Tensor) -> Tensor:
+def dense_reward(distance: Float[Tensor, "*M"]) -> Float[Tensor, "*M"]:
     """Return minus the distance."""
     return -distance
 
 
-def sparse_reward(distance: Tensor) -> Tensor:
+def sparse_reward(distance: Float[Tensor, "*M"]) -> Float[Tensor, "*M"]:
     """Return .9 - distance within .9 of the goal, else 0: never negative and without a jump.
 
     From the origin, 1.41 away, nothing is paid: a policy must explore to learn where the goal is,
     as in figure 4 of Rothfuss et al. (2018, 1810.06784).
     """
     return (RADIUS - distance).clamp(min=0.0)
-
-
-def _of_split(numbers: Tensor, split: Split) -> Tensor:
-    held_out = numbers % HELD_OUT_SHARE == 0
-    return held_out if split == "test" else ~held_out
 
 
 def _pick(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -163,13 +175,6 @@ def _pick(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
 def _uniform(count: int, generator: torch.Generator) -> Tensor:
     """Draw from [0, 1) in double precision, which rounds no goal over the edge of its cell."""
     return torch.rand(count, dtype=torch.float64, generator=generator)
-
-
-def _check(num_tasks: int, split: str) -> None:
-    if num_tasks < 1:
-        raise ValueError(f"num_tasks must be at least 1, got {num_tasks}")
-    if split not in ("train", "test"):
-        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
 
 
 def _family(
@@ -195,6 +200,9 @@ def _family(
     )
 
 
+# torch leaves norm without types.
+_norm = cast("Callable[..., Tensor]", torch.norm)  # pyright: ignore[reportUnknownMemberType]
+
 CORNERS = ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0))
 
 FAMILIES: dict[str, Tasks[Goals]] = {
@@ -204,7 +212,7 @@ FAMILIES: dict[str, Tasks[Goals]] = {
         *(
             _family(
                 f"navigation/arc-{width}",
-                f"a goal on {width} degrees of the unit circle: how unlike tasks are is a dial",
+                f"a goal on {width} degrees of the unit circle: narrow arcs have similar tasks",
                 partial(circle_goals, width=float(width)),
             )
             for width in (45, 90, 180)

@@ -10,12 +10,17 @@ import torch
 
 from bomrl_lite.mdp import tabular_task
 from bomrl_lite.tasks.frozen_lake import HOLES, lake_tasks, random_map
+from bomrl_lite.tasks.splits import check_counts, check_draw
 from bomrl_lite.tasks.tabular import tabular_tasks
-from bomrl_lite.types import Split, TabularTask, Tasks
+from bomrl_lite.types import TabularTask, Tasks
 
 
 def bandit(rewards: torch.Tensor) -> TabularTask:
-    """Return the one-state task that pays ``rewards[..., a]`` for action a, at every step."""
+    """Return the one-state task that pays ``rewards[..., a]`` for action a at every step.
+
+    Args:
+        rewards: [*N, A].
+    """
     shape = rewards.shape
     ones = torch.ones(*shape[:-1], 1, shape[-1], 1, dtype=rewards.dtype)
     return tabular_task(ones, rewards.unsqueeze(-2), ones[..., 0, 0, :])
@@ -51,7 +56,8 @@ def delayed_reward() -> Tasks[TabularTask]:
     start = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
     task = tabular_task(transition, reward, start)
 
-    def sample(num_tasks: int, generator: torch.Generator, split: Split = "train") -> TabularTask:
+    def sample(num_tasks: int, generator: torch.Generator, split: str = "train") -> TabularTask:
+        check_draw(num_tasks, split)
         return TabularTask(*(torch.stack([field] * num_tasks) for field in task))
 
     return tabular_tasks(
@@ -62,13 +68,18 @@ def delayed_reward() -> Tasks[TabularTask]:
 def random_bandits(num_arms: int) -> Tasks[TabularTask]:
     """Bandits whose arms pay independent amounts from [0, 1), drawn anew for every task.
 
-    A pull pays its arm's mean, without noise. The splits draw independently, even from one seed.
-    """
-    _check_counts(num_arms=num_arms)
+    An arm pays its mean, without noise. The splits draw independently, even from one seed.
 
-    def sample(num_tasks: int, generator: torch.Generator, split: Split = "train") -> TabularTask:
-        _check_draw(num_tasks, split)
-        stream = _stream(generator, split)
+    Args:
+        num_arms: A >= 1.
+
+    Raises:
+        ValueError: fewer than 1 arm.
+    """
+    check_counts(num_arms=num_arms)
+
+    def sample(num_tasks: int, generator: torch.Generator, split: str = "train") -> TabularTask:
+        stream = _stream(generator, check_draw(num_tasks, split))
         return bandit(torch.rand(num_tasks, num_arms, dtype=torch.float64, generator=stream))
 
     summary = f"bandits of {num_arms} arms, each paying an amount from [0, 1)"
@@ -79,14 +90,21 @@ def random_bandits(num_arms: int) -> Tasks[TabularTask]:
 def random_mdps(num_states: int, num_actions: int) -> Tasks[TabularTask]:
     """Tasks without structure: transitions from a flat Dirichlet, rewards from N(0, 1).
 
-    Every state can follow every other, and the first is any with equal chances. Nothing that is
-    left after the horizon weighs more than gamma^50, 1.4e-5. The splits draw independently.
-    """
-    _check_counts(num_states=num_states, num_actions=num_actions)
+    Every state can follow every other, and episodes start in any of them with equal chances. What
+    comes after the horizon has a weight of at most gamma^50, 1.4e-5. The splits draw independently.
 
-    def sample(num_tasks: int, generator: torch.Generator, split: Split = "train") -> TabularTask:
-        _check_draw(num_tasks, split)
-        stream, shape = _stream(generator, split), (num_tasks, num_states, num_actions)
+    Args:
+        num_states: S >= 1.
+        num_actions: A >= 1.
+
+    Raises:
+        ValueError: a count below 1.
+    """
+    check_counts(num_states=num_states, num_actions=num_actions)
+
+    def sample(num_tasks: int, generator: torch.Generator, split: str = "train") -> TabularTask:
+        stream = _stream(generator, check_draw(num_tasks, split))
+        shape = (num_tasks, num_states, num_actions)
         reward = torch.randn(shape, dtype=torch.float64, generator=stream)
         # Exponential variables, divided by their sum, are a flat Dirichlet's.
         weights = torch.empty(*shape, num_states, dtype=torch.float64)
@@ -99,18 +117,22 @@ def random_mdps(num_states: int, num_actions: int) -> Tasks[TabularTask]:
 
 
 def variance_dial(ice: float) -> Tasks[TabularTask]:
-    """Lakes whose variance is a dial: random 4x4 maps with this share of ice, holes for ever.
+    """Lakes whose variance can be set: random 4x4 maps with this share of ice, holes absorb.
 
-    At ice = 1 every lake is the same open one; the less ice, the further apart are the optimal
-    policies. Both splits draw from the same maps, of which there may be only one.
+    At ice = 1 every lake is the same open one; the less ice, the more do the optimal policies
+    differ. Both splits draw from the same maps, of which there may be only one.
 
     Args:
         ice: chance that a tile is ice, in (0, 1].
+
+    Raises:
+        ValueError: another chance.
     """
     if not 0 < ice <= 1:
         raise ValueError(f"ice must be in (0, 1], got {ice}")
 
-    def sample(num_tasks: int, generator: torch.Generator, split: Split = "train") -> TabularTask:
+    def sample(num_tasks: int, generator: torch.Generator, split: str = "train") -> TabularTask:
+        check_draw(num_tasks, split)
         maps = [random_map(4, generator, ice=ice) for _ in range(num_tasks)]
         return lake_tasks(maps, HOLES)
 
@@ -119,29 +141,18 @@ def variance_dial(ice: float) -> Tasks[TabularTask]:
     return tabular_tasks(name, summary, sample, num_actions=4, gamma=0.8, horizon=49)
 
 
-def _check_counts(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}")
-
-
-def _stream(generator: torch.Generator, split: Split) -> torch.Generator:
-    """Return random numbers of the split: generators of one seed must not deal the same tasks."""
+def _stream(generator: torch.Generator, split: str) -> torch.Generator:
+    """Return the split's randomness: one seed must not give both splits the same tasks."""
     if split == "train":
         return generator
     return torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=generator)))
 
 
-def _check_draw(num_tasks: int, split: str) -> None:
-    _check_counts(num_tasks=num_tasks)
-    if split not in ("train", "test"):
-        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
-
-
 def _cycle(name: str, summary: str, arms: torch.Tensor, gamma: float) -> Tasks[TabularTask]:
-    """Return the distribution that deals the rows of ``arms`` in turn, the same in both splits."""
+    """Return bandits that pay the rows of ``arms`` [rows, A] in turn, the same in both splits."""
 
-    def sample(num_tasks: int, generator: torch.Generator, split: Split = "train") -> TabularTask:
+    def sample(num_tasks: int, generator: torch.Generator, split: str = "train") -> TabularTask:
+        check_draw(num_tasks, split)
         return bandit(arms[torch.arange(num_tasks) % len(arms)])
 
     return tabular_tasks(name, summary, sample, num_actions=arms.shape[1], gamma=gamma, horizon=1)

@@ -1,8 +1,56 @@
-"""Checks that every family of tasks shares."""
+"""Which tasks are held out for the test split, and the checks that all families share."""
+
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from bomrl_lite.types import Split
+
+HELD_OUT_SHARE = 5
+"""One cell of a family's range in this many is held out for the test split."""
+
+
+def in_split(cells: Int[Tensor, "*M"], split: Split, *, remainder: int = 0) -> Bool[Tensor, "*M"]:
+    """Tell which cells, by their numbers, belong to a split; every cell belongs to exactly one.
+
+    Args:
+        cells: numbers of the parts that a family's range of tasks is cut into.
+        split: train or test.
+        remainder: of a held-out cell's number divided by 5.
+    """
+    held_out = cells % HELD_OUT_SHARE == remainder
+    return held_out if split == "test" else ~held_out
+
+
+def check_split(split: str) -> Split:
+    """Return the split of that name.
+
+    Raises:
+        ValueError: neither train nor test.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+    return split
+
+
+def check_draw(num_tasks: int, split: str) -> Split:
+    """Return the split that tasks are drawn from.
+
+    Raises:
+        ValueError: fewer than 1 task, or no such split.
+    """
+    check_counts(num_tasks=num_tasks)
+    return check_split(split)
 
 
 def check_counts(**counts: int) -> None:
-    """Raise ValueError unless every count is at least 1."""
+    """Check that every count is at least 1.
+
+    Args:
+        counts: by the names that the error shall show.
+
+    Raises:
+        ValueError: one is not; the message names it.
+    """
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"{name} must be at least 1, got {count}")

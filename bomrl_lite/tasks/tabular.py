@@ -18,7 +18,16 @@ def tabular_tasks(
     gamma: float,
     horizon: int,
 ) -> Tasks[TabularTask]:
-    """Return the record of a family with exact values, whose episodes come from its tables."""
+    """Return the record of a family with exact values, whose episodes come from its tables.
+
+    Args:
+        name: of the family.
+        summary: what its tasks are, in a few words.
+        sample: (number of tasks, generator, split) -> tasks with a leading N.
+        num_actions: A.
+        gamma: discount, in [0, 1).
+        horizon: T of an episode unless another is asked for.
+    """
 
     def simulator(
         tasks: TabularTask, num_episodes: int, steps: int | None = None
@@ -49,6 +58,9 @@ class TabularSimulator:
         tasks: N tasks, fields with a leading N.
         num_episodes: B, episodes per task.
         horizon: T, steps per episode.
+
+    Raises:
+        ValueError: a count below 1, or tasks without a leading N.
     """
 
     def __init__(self, tasks: TabularTask, num_episodes: int, horizon: int) -> None:
@@ -61,6 +73,7 @@ class TabularSimulator:
         self.horizon = horizon
         num_tasks, self._num_states, self._num_actions = tasks.reward.shape
         self._starts = _cumulative(tasks.start)
+        # Tables of all tasks in one, row (n S + s) A + a: a step is one look-up.
         self._moves = _cumulative(tasks.transition).flatten(0, 2)
         self._rewards = tasks.reward.flatten()
         first = torch.arange(num_tasks, device=tasks.reward.device) * self._num_states
@@ -100,7 +113,12 @@ def _cumulative(probs: Tensor) -> Tensor:
 
 def _draw(cumulative: Tensor, generator: torch.Generator) -> Tensor:
     """Draw from each row by inverting its distribution function: sums [..., S] -> [...]."""
-    kind = {"dtype": cumulative.dtype, "device": cumulative.device}
-    uniform = torch.rand(*cumulative.shape[:-1], 1, generator=generator, **kind)
+    uniform = torch.rand(
+        *cumulative.shape[:-1],
+        1,
+        generator=generator,
+        dtype=cumulative.dtype,
+        device=cumulative.device,
+    )
     # Counting the sums <= u passes over entries of probability 0, at u = 0 too.
     return (cumulative <= uniform).sum(-1)

@@ -93,7 +93,8 @@ class Config:
         Raises:
             ValueError: says which setting, what it must be and what it is.
         """
-        _check_choices(self)
+        for part, name in _settings_of(self):
+            _check_choice(type(part), name, getattr(part, name))
         _check_numbers(self.settings())
         _check_together(self)
 
@@ -193,7 +194,7 @@ def read_config(stored: Mapping[str, Any]) -> Config:
             f"the configuration has format {version!r}, and this version reads formats up to "
             f"{FORMAT}: if a newer version of bomrl_lite made it, that one can read it"
         )
-    if "format" not in stored and _FORMAT_1 <= fields.keys():
+    if "format" not in stored and fields.keys() >= _FORMAT_1:
         fields = _from_format_1(fields)
     return configure(**fields)
 
@@ -295,6 +296,7 @@ def _with_settings(
         value = tuple(value) if isinstance(value, list) else value
         if name in homes:
             part = parts[homes[name]]
+            _check_choice(type(part), name, value)
             if isinstance(getattr(part, name), float) and type(value) is int:
                 value = float(value)  # lam=1 means 1.0, also in files and comparisons
             parts[homes[name]] = dataclasses.replace(part, **{name: value})
@@ -335,14 +337,13 @@ def _settings_of(config: Config) -> Iterator[tuple[Any, str]]:
         yield config, name
 
 
-def _check_choices(config: Config) -> None:
+def _check_choice(part: type, name: str, value: Any) -> None:
     """Refuse a word that is none of those that a setting knows."""
-    for part, name in _settings_of(config):
-        hint = get_type_hints(type(part))[name]
-        kinds = [kind for kind in (hint, *get_args(hint)) if get_origin(kind) is Literal]
-        value, allowed = getattr(part, name), [x for kind in kinds for x in get_args(kind)]
-        if allowed and value is not None and value not in allowed:
-            raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
+    hint = get_type_hints(part)[name]
+    kinds = [kind for kind in (hint, *get_args(hint)) if get_origin(kind) is Literal]
+    allowed = [word for kind in kinds for word in get_args(kind)]
+    if allowed and value is not None and value not in allowed:
+        raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
 
 
 _AT_LEAST_1 = (

@@ -8,7 +8,7 @@ from torch import Tensor
 from bomrl_lite.training.episodes import EpisodesProblem, adapted_returns
 from bomrl_lite.training.exact import ExactProblem
 from bomrl_lite.training.metrics import gap_rows
-from bomrl_lite.training.problem import make_problem
+from bomrl_lite.training.problem import Problem, make_problem
 from bomrl_lite.training.state import MetaState
 from bomrl_lite.training.streams import seeded
 from bomrl_lite.training.trainer import load, start_state
@@ -29,6 +29,7 @@ def evaluate_run(
     num_test_tasks: int = 20,
     num_steps: int = 3,
     num_episodes: int | None = None,
+    problem: Problem | None = None,
 ) -> list[EvaluationRow]:
     """Return one row per split, prior, task and number of adaptations.
 
@@ -38,13 +39,15 @@ def evaluate_run(
         num_steps: adaptations, each on data of the policy before it.
         num_episodes: episodes per adaptation; None takes as many as in training. With exact values
             there are none.
+        problem: as for :func:`bomrl_lite.training.trainer.meta_train`, of a run with one of its
+            own.
 
     Raises:
         FileNotFoundError: no run there.
         ValueError: ``num_episodes`` for a run with exact values.
     """
-    config, state = load(run)
-    problem = make_problem(config)
+    config, state = load(run, problem)
+    problem = problem or make_problem(config)
     priors = {"untrained": start_state(problem), config.method: state}
     if isinstance(problem, ExactProblem):
         if num_episodes is not None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
 from torch.func import vmap
 
 from bomrl_lite.adaptation import meta_gradients
@@ -108,8 +107,8 @@ class ExactObjective:
         if self.problem.sampling.unsolved == "raise":
             require_solved(info.inner)
         gradient = {name: leaf.mean(0) for name, leaf in per_task.items()}
-        returns = (info.return_before, info.return_after)
-        figures = {"iteration": float(self.iteration), **_means(returns)}
+        returns = (info.return_before.mean().item(), info.return_after.mean().item())
+        figures = {"iteration": float(self.iteration), **_named(returns)}
         figures["gradient_norm"] = norm(gradient).item()
         require_finite(figures, tuple(figures)[1:], "use a smaller step_size or learning_rate")
         return Ascent(gradient, lambda: torch.zeros(()), info.inner, returns)
@@ -119,7 +118,7 @@ class ExactObjective:
         assert update.returns is not None
         return {
             "iteration": float(self.iteration),
-            **_means(update.returns),
+            **_named(update.returns),
             "gradient_norm": update.gradient_norm,
             "stationarity": update.info.stationarity.max().item(),
             "residual": update.info.residual.max().item(),
@@ -127,9 +126,8 @@ class ExactObjective:
         }
 
 
-def _means(returns: tuple[Tensor, Tensor]) -> Row:
-    before, after = (values.mean().item() for values in returns)
-    return {"return_before": before, "return_after": after}
+def _named(returns: tuple[float, float]) -> Row:
+    return {"return_before": returns[0], "return_after": returns[1]}
 
 
 def exact_problem(config: Config) -> ExactProblem:
@@ -149,29 +147,63 @@ def bind_method(
     Raises:
         ValueError: an Alg that has no exact form.
     """
-    settings, bound = config.alg, {"policy": policy, "gamma": gamma}
-    lenient = isinstance(config.sampling, ExactValues) and config.sampling.unsolved != "raise"
-    kept = {"tolerance": math.inf if lenient else TOLERANCE}
-    if config.data not in ("none", "identity"):
-        kept["data"] = DATA_FUNCTIONS[config.data]
-    match settings:
+    match config.alg:
         case GradientStep(step_size=step_size):
             functions = {
                 "none": meta_gradients.joint,
                 "identity": meta_gradients.first_order_maml,
                 "full": meta_gradients.maml,
             }
-            bound["step_size"] = step_size
-            return partial(functions[config.data], **bound), partial(gradient_step, **bound)
-        case Argmax(distance=distance, lam=lam):
-            bound |= {"distance": DISTANCES[distance], "lam": lam}
-            alg = partial(adapt_to_task, **bound)
-            if config.data == "identity":
-                return partial(meta_gradients.first_order_bomrl, **bound), alg
-            return partial(meta_gradients.bomrl, **bound, **kept), alg
-        case ConstrainedArgmax(distance=distance, delta=delta):
-            bound |= {"distance": DISTANCES[distance], "delta": delta}
-            alg = partial(adapt_to_task_in_trust_region, **bound)
-            return partial(meta_gradients.bomrl_trust_region, **bound, **kept), alg
+            function = functions[config.data]
+            return (
+                partial(function, policy=policy, gamma=gamma, step_size=step_size),
+                partial(gradient_step, policy=policy, gamma=gamma, step_size=step_size),
+            )
+        case Argmax():
+            return _argmax(config, config.alg, policy, gamma)
+        case ConstrainedArgmax(distance=name, delta=delta):
+            distance = DISTANCES[name]
+            hypergradient = partial(
+                meta_gradients.bomrl_trust_region,
+                policy=policy,
+                gamma=gamma,
+                distance=distance,
+                delta=delta,
+                data=DATA_FUNCTIONS[config.data],
+                tolerance=_tolerance(config),
+            )
+            return hypergradient, partial(
+                adapt_to_task_in_trust_region,
+                policy=policy,
+                gamma=gamma,
+                distance=distance,
+                delta=delta,
+            )
         case _:
-            raise ValueError(f"{type(settings).__name__} adapts to episodes, not to exact values")
+            raise ValueError(f"{type(config.alg).__name__} adapts to episodes, not to exact values")
+
+
+def _argmax(
+    config: Config, settings: Argmax, policy: TabularPolicy, gamma: float
+) -> tuple[MetaGradient, Adaptation]:
+    distance, lam = DISTANCES[settings.distance], settings.lam
+    alg = partial(adapt_to_task, policy=policy, gamma=gamma, distance=distance, lam=lam)
+    if config.data == "identity":
+        first_order = meta_gradients.first_order_bomrl
+        return partial(first_order, policy=policy, gamma=gamma, distance=distance, lam=lam), alg
+    hypergradient = partial(
+        meta_gradients.bomrl,
+        policy=policy,
+        gamma=gamma,
+        distance=distance,
+        lam=lam,
+        data=DATA_FUNCTIONS[config.data],
+        tolerance=_tolerance(config),
+    )
+    return hypergradient, alg
+
+
+def _tolerance(config: Config) -> float:
+    """Return up to which an inner problem counts as solved."""
+    lenient = isinstance(config.sampling, ExactValues) and config.sampling.unsolved != "raise"
+    return math.inf if lenient else TOLERANCE

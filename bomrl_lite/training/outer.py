@@ -27,8 +27,8 @@ class Ascent(NamedTuple):
     where it counts."""
     info: SolvedInfo
     """Whether each task's hypergradient may be believed, [N]."""
-    returns: tuple[Tensor, Tensor] | None = None
-    """Exact values: each task's return before and after adaptation, [N]."""
+    returns: tuple[float, float] | None = None
+    """Exact values: mean return over the tasks, before and after adaptation."""
 
 
 class OuterInfo(NamedTuple):
@@ -45,7 +45,7 @@ class OuterInfo(NamedTuple):
     """Relative residual of the linear system of a trust-region step; 0 without one."""
     info: SolvedInfo
     """The worst that was known of each task's inner problem."""
-    returns: tuple[Tensor, Tensor] | None = None
+    returns: tuple[float, float] | None = None
     """As in :class:`Ascent`, of the first."""
 
 

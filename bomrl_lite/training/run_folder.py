@@ -109,6 +109,10 @@ def read_checkpoint(out: Path) -> tuple[dict[str, Any], State, list[Row]]:
         return state.pop("config"), state, state.pop("history")
 
 
+FOREIGN = (LookupError, TypeError, EOFError, RuntimeError, pickle.UnpicklingError)
+"""What a file that is no checkpoint makes Python and torch raise."""
+
+
 @contextlib.contextmanager
 def reading(out: Path) -> Iterator[None]:
     """Say of what goes wrong inside that the checkpoint is a foreign one.
@@ -121,10 +125,10 @@ def reading(out: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (LookupError, TypeError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+    except (ValueError, *FOREIGN) as error:
         raise ValueError(
-            f"{out / 'checkpoint.pt'} is not a checkpoint of this course, or one of another "
-            f"trainer ({type(error).__name__}); train anew into another folder"
+            f"{out / 'checkpoint.pt'} is not a checkpoint of this course, or not one that this "
+            f"version reads ({type(error).__name__}: {error}); train anew into another folder"
         ) from error
 
 

@@ -55,6 +55,7 @@ def meta_step(state: MetaState, problem: Problem) -> Row:
 def meta_train(
     config: Config,
     *,
+    problem: Problem | None = None,
     out: Path | str | None = None,
     resume: bool = False,
     progress: Progress = run_folder.silent,
@@ -64,6 +65,9 @@ def meta_train(
 
     Args:
         config: from :func:`bomrl_lite.training.config.configure`.
+        problem: what to train on in place of what ``config`` stands for: that of
+            :func:`bomrl_lite.training.problem.make_problem`, with a family, an Alg or a
+            meta-gradient of your own put in by :func:`dataclasses.replace`.
         out: run folder; None keeps everything in memory.
         resume: go on from the checkpoint in ``out`` if there is one; the configuration must agree
             with it, except that ``iterations`` may grow and ``checkpoint_every`` may change.
@@ -80,11 +84,11 @@ def meta_train(
     out = None if out is None else Path(out)
     if tensorboard:
         run_folder.require_tensorboard(out)
-    problem = make_problem(config)
+    problem = problem or make_problem(config)
     if out is None or run_folder.is_new(out, resume=resume):
         state = start_state(problem)
     else:
-        there, state = load(out)
+        there, state = load(out, problem)
         run_folder.check_same(there.stored(), config.stored(), out, done=state.iteration)
     run_folder.run_loop(
         lambda: meta_step(state, problem),
@@ -107,8 +111,12 @@ def save(config: Config, state: MetaState, out: Path) -> None:
     run_folder.save(out, config=config, state=state.described(), history=state.history, **layout)
 
 
-def load(out: Path | str) -> tuple[Config, MetaState]:
+def load(out: Path | str, problem: Problem | None = None) -> tuple[Config, MetaState]:
     """Read a run folder back, executing no code of the file's.
+
+    Args:
+        out: run folder.
+        problem: as for :func:`meta_train`, where the run had one of its own.
 
     Raises:
         FileNotFoundError: no checkpoint there.
@@ -118,7 +126,7 @@ def load(out: Path | str) -> tuple[Config, MetaState]:
     stored, saved, history = run_folder.read_checkpoint(out)
     with run_folder.reading(out):
         config = read_config(stored)
-        state = start_state(make_problem(config))
+        state = start_state(problem or make_problem(config))
         state.restore(saved, history)
     return config, state
 

@@ -69,14 +69,14 @@ fig = plots.bilevel_picture()
 
 # %%
 iterations = {"smoke": 10, "class": 150, "full": 300}[profile]
-config = bl.MetaConfig(tasks=family, num_tasks=20, iterations=iterations, seed=seed)
+config = bl.configure("maml", tasks=family, num_tasks=20, iterations=iterations, seed=seed)
 problem = bl.make_problem(config)
 state = bl.meta_train(config)
 print(f"trained on {config.num_tasks} lakes for {state.iteration} meta-iterations")
 
 # %%
-gamma, policy = problem.distribution.gamma, problem.policy
-adapt = partial(bl.gradient_step, policy=policy, gamma=gamma, step_size=config.step_size)
+gamma, policy = problem.gamma, problem.policy
+adapt = partial(bl.gradient_step, policy=policy, gamma=gamma, step_size=config.alg.step_size)
 tasks = [lakes.lake_task(lake_map, lakes.HOLES) for lake_map in held_out_maps]
 
 

@@ -40,8 +40,9 @@ from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source
 from bomrl_lite.solvers.linear import add_scaled, dot, hessian_vector_product, norm
 from bomrl_lite.tasks import frozen_lake as lakes
-from bomrl_lite.training.exact_trainer import make_problem, meta_step, seeded, start_state
-from bomrl_lite.training.metrics import gap_rows
+from bomrl_lite.training.metrics import gap_rows, stationarity
+from bomrl_lite.training.streams import seeded
+from bomrl_lite.training.trainer import meta_step, start_state
 
 plots.use_style()
 torch.set_num_threads(1)
@@ -140,7 +141,7 @@ fig = plots.draw_lake(lake_map, nu, title="occupancy of the optimal policy")
 
 # %%
 policy = bl.tabular_softmax(16, 4)
-theta = {"logits": torch.randn(16, 4, dtype=torch.float64, generator=seeded(seed, stream=7))}
+theta = {"logits": torch.randn(16, 4, dtype=torch.float64, generator=seeded(seed, 7))}
 probs = policy.log_probs(theta).exp()
 theorem = (
     bl.occupancy(probs, task, gamma)[:, None]
@@ -183,16 +184,17 @@ show_source(bl.first_order_maml, bl.maml, hessian_vector_product)
 # A derivation convinces, a measurement verifies. Along a random direction $v$ the derivative must equal a central difference of the whole two-level computation:
 
 # %%
-config = bl.MetaConfig(
+config = bl.configure(
+    "maml",
     tasks="frozen_lake/holes-4x4",
     num_tasks=sizes["num_tasks"],
     iterations=sizes["iterations"],
     seed=seed,
 )
-problem = make_problem(config)
-exact = {"policy": problem.policy, "gamma": problem.distribution.gamma}
-dials = {**exact, "step_size": config.step_size}
-adapt = partial(bl.gradient_step, **dials)
+problem = bl.make_problem(config)
+exact = {"policy": problem.policy, "gamma": problem.gamma}
+settings = {**exact, "step_size": config.alg.step_size}
+adapt = partial(bl.gradient_step, **settings)
 
 
 def single(tasks, index):
@@ -200,8 +202,8 @@ def single(tasks, index):
     return type(tasks)(*(field[index] for field in tasks))
 
 
-lake = single(problem.tasks, 0)
-draw = {"dtype": torch.float64, "generator": seeded(seed, stream=8)}
+lake = single(problem.training_tasks, 0)
+draw = {"dtype": torch.float64, "generator": seeded(seed, 8)}
 anywhere = {"logits": torch.randn(16, 4, **draw)}
 v = {"logits": torch.randn(16, 4, **draw)}
 
@@ -213,7 +215,9 @@ def meta_objective(t):
 h = 1e-4
 near, far = (meta_objective(x) - meta_objective(-x) for x in (h, 2 * h))
 difference = (8 * near - far) / (12 * h)
-full, first_order = (dot(f(anywhere, lake, **dials)[0], v) for f in (bl.maml, bl.first_order_maml))
+full, first_order = (
+    dot(f(anywhere, lake, **settings)[0], v) for f in (bl.maml, bl.first_order_maml)
+)
 error = (abs(full - difference) / abs(difference)).item()
 print(f"central difference {difference:+.9f}")
 print(f"maml               {full:+.9f}  (relative error {error:.1e})")
@@ -223,16 +227,19 @@ record("meta_gradient_error", error, "relative")
 # %% [markdown]
 # ## 3. Training
 #
-# Three ways to choose $\phi$, from the same lakes, with the same outer optimiser (Adam): **joint** training maximises the return *before* adaptation; **first-order MAML** drops the second-order term; **MAML** keeps it. Each runs with several seeds; a seed draws other lakes.
+# Three ways to choose $\phi$, from the same lakes, with the same outer optimiser (Adam): **joint** training (the method `joint_finetuned`) maximises the return *before* adaptation; **first-order MAML** drops the second-order term; **MAML** keeps it. Each runs with several seeds; a seed draws other lakes.
 
 # %%
-METHODS = ("joint", "first_order_maml", "maml")
+METHODS = {"joint": "joint_finetuned", "first_order_maml": "first_order_maml", "maml": "maml"}
 seeds = range(seed, seed + sizes["seeds"])
-configs = {(method, s): replace(config, method=method, seed=s) for method in METHODS for s in seeds}
+configs = {
+    (prior, s): config.replace(method=method, seed=s)
+    for (prior, method), s in itertools.product(METHODS.items(), seeds)
+}
 trained = {key: bl.meta_train(c) for key, c in configs.items()}
 history = pd.DataFrame(
-    {"method": method, "seed": s, **row}
-    for (method, s), state in trained.items()
+    {"method": prior, "seed": s, **row}
+    for (prior, s), state in trained.items()
     for row in state.history
 )
 OPTIMUM = exact["gamma"] ** 5 / (1 - exact["gamma"])
@@ -247,7 +254,7 @@ fig = plots.training_curves(history, optimum=OPTIMUM)
 
 # %% tags=["widget"]
 phi = trained["maml", seed].phi
-maps = lakes.sample_maps(config.tasks, 12, seeded(seed, stream=2), "test")
+maps = lakes.sample_maps(config.tasks, 12, seeded(seed, "evaluation"), "test")
 held_out = lakes.lake_tasks(maps, lakes.HOLES)
 view, draw_lake = widgets.lake_explorer(phi, maps, held_out, adapt, **exact)
 view
@@ -265,11 +272,11 @@ fig = draw_lake(worst)
 # $\alpha$ was fixed in training. The slider shows what other values would do from the same $\phi$: on the left where the step lands in a plane of parameters of one lake, on the right the return of every training lake.
 
 # %% tags=["widget"]
-view, draw_step = widgets.step_size_explorer(phi, problem.tasks, **exact)
+view, draw_step = widgets.step_size_explorer(phi, problem.training_tasks, **exact)
 view
 
 # %%
-fig = draw_step(config.step_size)
+fig = draw_step(config.alg.step_size)
 
 # %% [markdown]
 # *Left: the return of one lake over the plane of two gradients; the arrow is the inner step. Right: one line per training lake, the dotted line is the $\alpha$ of training.*
@@ -286,17 +293,18 @@ fig = draw_step(config.step_size)
 num_test = 20 if profile != "smoke" else 4
 rows, metrics = [], []
 for s in seeds:
-    per_seed = make_problem(configs["maml", s])
-    test = per_seed.distribution.sample(num_test, seeded(s, stream=2), "test")
+    per_seed = bl.make_problem(configs["maml", s])
+    test = per_seed.family.sample(num_test, seeded(s, "evaluation"), "test")
     priors = {"untrained": per_seed.policy.init(torch.Generator())}
-    priors |= {method: trained[method, s].phi for method in METHODS}
+    priors |= {prior: trained[prior, s].phi for prior in METHODS}
     for prior, params in priors.items():
         labels = {"prior": prior, "seed": str(s)}
-        for split, tasks in (("training", per_seed.tasks), ("held-out", test)):
+        for split, tasks in (("training", per_seed.training_tasks), ("held-out", test)):
             rows += gap_rows(
                 params, tasks, adapt, **exact, num_steps=3, labels={**labels, "split": split}
             )
-        slope = bl.stationarity(params, per_seed.tasks, partial(bl.maml, **dials)).item()
+        per_task = partial(bl.maml, **settings)
+        slope = stationarity(params, per_seed.training_tasks, per_task).item()
         metrics.append({**labels, "stationarity": slope})
 gaps = pd.DataFrame(rows)
 fig = plots.gap_bars(gaps)
@@ -333,10 +341,10 @@ counts = {"smoke": (2, 4), "class": (5, 10, 20, 40), "full": (5, 10, 20, 40, 80,
 rows = []
 for count in counts:
     for s in seeds:
-        c = replace(config, num_tasks=count, seed=s)
-        params, many = bl.meta_train(c).phi, make_problem(c)
-        test = many.distribution.sample(num_test, seeded(s, stream=2), "test")
-        for split, tasks in (("training", many.tasks), ("held-out", test)):
+        c = config.replace(num_tasks=count, seed=s)
+        params, many = bl.meta_train(c).phi, bl.make_problem(c)
+        test = many.family.sample(num_test, seeded(s, "evaluation"), "test")
+        for split, tasks in (("training", many.training_tasks), ("held-out", test)):
             labels = {"tasks": split, "num_tasks": str(count), "seed": str(s)}
             rows += gap_rows(params, tasks, adapt, **exact, labels=labels)
 by_count = pd.DataFrame(rows).query("step == 1").astype({"num_tasks": int})
@@ -378,7 +386,7 @@ def gap_along(phi, task, num_steps, fresh):
         earned.append(bl.policy_return(theta, task, **exact))
         source = theta if fresh else phi
         gradient = torch.func.grad(surrogate)(theta, source, task)
-        theta = add_scaled(theta, config.step_size, gradient)
+        theta = add_scaled(theta, config.alg.step_size, gradient)
     return OPTIMUM - torch.stack(earned)
 
 
@@ -386,7 +394,7 @@ num_steps = {"smoke": 3, "class": 60, "full": 200}[profile]
 shown = [k for k in (0, 1, 2, 3, 5, 8, 12, 20, 30, 45, 60, 100, 200) if k <= num_steps]
 rows = []
 for s in seeds:
-    test = problem.distribution.sample(num_test, seeded(s, stream=2), "test")
+    test = problem.family.sample(num_test, seeded(s, "evaluation"), "test")
     priors = {"untrained": problem.policy.init(torch.Generator()), "maml": trained["maml", s].phi}
     for (prior, params), fresh in itertools.product(priors.items(), (False, True)):
         curve = vmap(lambda t, p=params, f=fresh: gap_along(p, t, num_steps, f))(test).mean(0)
@@ -437,7 +445,7 @@ VARIANTS = {
 
 
 def mean_gradient(method, phi):
-    gradients, _ = vmap(partial(method, **dials), in_dims=(None, 0))(phi, problem.tasks)
+    gradients, _ = vmap(partial(method, **settings), in_dims=(None, 0))(phi, problem.training_tasks)
     return {name: leaf.mean(0) for name, leaf in gradients.items()}
 
 
@@ -459,14 +467,15 @@ influence.round(3)
 # These are not sampling errors: there are no samples here. They are what each formula leaves out. With returns, the naive term depends on a constant that one may add to all rewards; with advantages it vanishes for a tabular softmax, since $\nabla^2\log\pi(a\mid s)$ is the same for every action and advantages average to 0: then naive MAML *is* first-order MAML. Does it matter for training? We train with the others too, everything else equal, and show the untrained prior.
 
 # %%
-training_lakes = {s: make_problem(configs["maml", s]).tasks for s in seeds}
+problems = {s: bl.make_problem(configs["maml", s]) for s in seeds}
 
 
 def train_with(method, s):
     """Meta-train with a meta-gradient of our own, from the same start on the same lakes."""
-    state = start_state(configs["maml", s], make_problem(configs["maml", s]))
+    ours = replace(problems[s], meta_gradient=partial(method, **settings))
+    state = start_state(ours)
     for _ in range(sizes["iterations"]):
-        meta_step(state, training_lakes[s], partial(method, **dials))
+        meta_step(state, ours)
     return state.phi
 
 
@@ -479,10 +488,10 @@ for s in seeds:
         "frozen data": train_with(VARIANTS["frozen data"], s),
         "exact": trained["maml", s].phi,
     }
-    test = problem.distribution.sample(num_test, seeded(s, stream=2), "test")
+    test = problem.family.sample(num_test, seeded(s, "evaluation"), "test")
     for (name, params), split in itertools.product(compared.items(), ("training", "held-out")):
         labels = {"meta-gradient": name, "split": split, "seed": str(s)}
-        tasks = training_lakes[s] if split == "training" else test
+        tasks = problems[s].training_tasks if split == "training" else test
         rows += gap_rows(params, tasks, adapt, **exact, labels=labels)
 effect = pd.DataFrame(rows).query("step == 1").groupby(["meta-gradient", "split", "seed"])
 per_run = effect["gap"].mean().unstack("split")
@@ -502,11 +511,11 @@ ordered.round(3)
 # %%
 rows = []
 for alpha, s in itertools.product((0.3, 30.0), seeds):
-    c = replace(config, step_size=alpha, iterations=2 * sizes["iterations"], seed=s)
-    params, per_run = bl.meta_train(c).phi, make_problem(c)
+    c = config.replace(step_size=alpha, iterations=2 * sizes["iterations"], seed=s)
+    params, lakes_of_run = bl.meta_train(c).phi, bl.make_problem(c).training_tasks
     per_alpha = {**exact, "step_size": alpha}
-    after = gap_rows(params, per_run.tasks, partial(bl.gradient_step, **per_alpha), **exact)
-    slope = bl.stationarity(params, per_run.tasks, partial(bl.maml, **per_alpha)).item()
+    after = gap_rows(params, lakes_of_run, partial(bl.gradient_step, **per_alpha), **exact)
+    slope = stationarity(params, lakes_of_run, partial(bl.maml, **per_alpha)).item()
     gap = pd.DataFrame(after).query("step == 1")["gap"].mean()
     rows.append({"step size": f"{alpha:g}", "seed": s, "stationarity": slope, "gap": gap})
 guarantee = pd.DataFrame(rows)

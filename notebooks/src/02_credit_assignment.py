@@ -17,7 +17,7 @@
 # | $\nabla^2J=H_1+H_2+H_{12}+H_{12}^\top$ | `naive_samples`, `frozen_samples`, `samples_with_q_gradient`, `full_samples` |
 # | $\mathrm{box}(x)=e^{x-\bot x}$ | `magic_box`, `dice_objective`, `loaded_dice_objective` |
 # | $\theta=\phi+\alpha\nabla_\theta\overline{\rho_\theta\hat A}\,\vert_{\theta=\phi}$ | `gradient_adaptation` |
-# | $\min(\rho A,\mathrm{clip}(\rho,1\pm\epsilon)A)-\eta\,\mathrm{KL}(\pi_{old}\Vert\pi_\phi)$ | `ratio_objective`, `METHODS["promp"]` |
+# | $\min(\rho A,\mathrm{clip}(\rho,1\pm\epsilon)A)-\eta\,\mathrm{KL}(\pi_{old}\Vert\pi_\phi)$ | `ratio_objective`, `bl.METHODS["promp"]` |
 
 # %% tags=["parameters"]
 profile = "class"  # "smoke": seconds, for tests · "class": for you · "full": larger, for figures
@@ -39,16 +39,11 @@ from bomrl_lite.course.experiments import laboratory
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source, stored_table
 from bomrl_lite.course.statistics import paired_difference
-from bomrl_lite.methods import METHODS
 from bomrl_lite.policies.networks import over_states
-from bomrl_lite.rollout.collect import collect, repeat
+from bomrl_lite.rollout.collect import repeat
 from bomrl_lite.rollout.data import frozen_samples, full_samples, naive_samples
 from bomrl_lite.rollout.returns import dice_objective, discounted_returns, magic_box
-from bomrl_lite.solvers.linear import add_scaled, dot, norm
-from bomrl_lite.tasks import make_tasks
-from bomrl_lite.training.sampled_config import SampledConfig
-from bomrl_lite.training.sampled_problem import make_problem as make_sampled_problem
-from bomrl_lite.training.sampled_trainer import meta_train
+from bomrl_lite.solvers.linear import add_scaled, dot, hessian_vector_product, norm
 
 plots.use_style()
 torch.set_num_threads(1)
@@ -164,7 +159,7 @@ ends.round(3)
 # %%
 problem = laboratory.make_problem("frozen_lake/holes-4x4", seed)
 direction = laboratory.outer_direction(problem)
-truth = bl.hessian_vector_product(
+truth = hessian_vector_product(
     lambda p: bl.policy_return(p, problem.task, **problem.exact), problem.phi
 )(direction)
 kept = {"naive": "H2", "frozen": "H1 + H2", "q_gradient": "H1 + H2 + H12", "full": "all four"}
@@ -191,13 +186,13 @@ for rung, data_of in bl.DATA_FUNCTIONS.items():
 # Now from episodes. `collect` lets a policy act in all tasks at once; a `Rollout` is batch first, padded where episodes end early:
 
 # %%
-family = make_tasks("probe/random-5x3")
+family = bl.make_tasks("probe/random-5x3")
 generator = torch.Generator().manual_seed(seed)
 mdps = family.sample(2, generator, "train")
 tabular = bl.tabular_softmax(5, 3)
 reader = over_states(tabular)  # the same policy, reading state numbers
 phi = tabular.init(generator)
-rollout = collect(family.simulator(mdps, 4, 6), reader, repeat(phi, 2), generator)
+rollout = bl.collect(family.simulator(mdps, 4, 6), reader, repeat(phi, 2), generator)
 for field, tensor in rollout._asdict().items():
     print(f"{field:<20}{tuple(tensor.shape)}")
 print("returns of the first task's episodes:", discounted_returns(rollout, family.gamma)[0, :, 0])
@@ -278,17 +273,22 @@ table.round(2)
 # %%
 show_source(ratio_objective)
 pd.DataFrame(
-    {name: {"Alg": m.alg, "rung": m.data, "what it is": m.summary} for name, m in METHODS.items()}
+    {
+        name: {"Alg": m.alg, "rung": m.rungs[0], "outer": m.outer, "what it is": m.summary}
+        for name, m in bl.METHODS.items()
+    }
 ).T
 
 # %% [markdown]
-# That table is the whole family: every method is an Alg, a rung and a few dials. Let three of them train on the plane: a point that starts at the origin and walks to a goal on the unit circle that it cannot see.
+# That table is the whole family: every method is an Alg, a rung and an outer update, with the settings of each. Methods on exact values (lessons 01, 03 to 05) stand beside those on episodes; LVC is `lvc_maml`. Let three of them train on the plane: a point that starts at the origin and walks to a goal on the unit circle that it cannot see.
 
 # %%
 curves = []
-for method in ("maml", "promp", "e_maml"):
-    config = SampledConfig(method=method, seed=seed, iterations=sizes["iterations"])
-    state = meta_train(config)
+for method in ("lvc_maml", "promp", "e_maml"):
+    config = bl.configure(
+        method, tasks="navigation/circle", seed=seed, iterations=sizes["iterations"]
+    )
+    state = bl.meta_train(config)
     for row in state.history:
         after = {"return": row["return_after"], "when": "after 1 adaptation"}
         before = {"return": row["return_before"], "when": "before"}
@@ -307,10 +307,11 @@ comparison = stored_table("navigation")
 fig = plots.draw_experiment("navigation", comparison)
 
 # %%
+pairs = (("promp", "lvc_maml"), ("bomrl_natural", "lvc_maml"), ("bomrl_natural", "promp"))
 rows = {}
 for step in (1, 2, 3):
     judged = comparison[comparison["step"] == step]
-    for method, baseline in (("promp", "maml"), ("bomrl", "maml"), ("bomrl", "promp")):
+    for method, baseline in pairs:
         rows[f"{method} over {baseline}", step] = paired_difference(judged, method, baseline)
 leads = pd.DataFrame(rows).T.rename_axis(["lead of", "adaptations"])
 for (name, step), lead in leads.iterrows():
@@ -322,7 +323,7 @@ leads.round(2)
 #
 # After one adaptation, ProMP and BO-MRL are level at the front, and both clearly ahead of MAML with its single step per batch. After a second and third, BO-MRL's lead over ProMP is small and steady; it pays for that with about twice the computing time. Note also what does *not* separate: naive, LVC and first-order gradients end close together here. A bias of the meta-gradient that is large in the laboratory need not cost return.
 #
-# `bomrl` is the method of the next lessons with a network in place of a table: it stands here so that you meet it beside its rivals. The tuning itself is a stored table too, and worth a look: within one method, dials move the return more than most methods differ.
+# `bomrl_natural` is the method of the next lessons with a network in place of a table: it stands here so that you meet it beside its rivals. The tuning itself is a stored table too, and worth a look: within one method, settings move the return more than most methods differ.
 
 # %%
 fig = plots.draw_experiment("navigation_tuning", stored_table("navigation_tuning"))
@@ -333,22 +334,22 @@ fig = plots.draw_experiment("navigation_tuning", stored_table("navigation_tuning
 # On the dense task every step tells where the goal is. Make it sparse: four corners, one of them pays, and only nearby. Now a meta-policy must *look* before it can adapt, and the return before adaptation gives it no reason to. Does credit for the collection of data teach it to look?
 
 # %%
-corners = make_tasks("navigation/corners")
+corners = bl.make_tasks("navigation/corners")
 four = type(corners.sample(1, generator, "train"))(
     torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
 )
 walks, gained = {}, {}
-for method in ("maml", "e_maml", "promp"):
-    config = SampledConfig(
-        method=method, tasks="navigation/corners", seed=seed, iterations=sizes["corner_iterations"]
+for method in ("lvc_maml", "e_maml", "promp"):
+    config = bl.configure(
+        method, tasks="navigation/corners", seed=seed, iterations=sizes["corner_iterations"]
     )
-    problem_2d = make_sampled_problem(config)
-    phi_2d = meta_train(config).phi
+    problem_2d = bl.make_problem(config)
+    phi_2d = bl.meta_train(config).phi
     draw = torch.Generator().manual_seed(seed + 1)
     simulator = corners.simulator(four, 20, None)
     thetas = repeat(phi_2d, 4)
     for when in ("before", "after"):
-        episodes = collect(simulator, problem_2d.policy, thetas, draw)
+        episodes = bl.collect(simulator, problem_2d.policy, thetas, draw)
         walks[f"{method}, {when}"] = episodes.observations[:, :6]
         gained[method, when] = episodes.rewards.sum(-1).mean().item()
         thetas = vmap(lambda p, b, pb=problem_2d: pb.alg(p, b).theta)(
@@ -362,7 +363,7 @@ pd.Series(gained).unstack()[["before", "after"]].round(2)
 # %% [markdown]
 # *Six episodes per corner, before and after one adaptation, in the colour of the corner that pays; discs show where. One seed.*
 #
-# Look at the *before* panels first: a policy that always walks to the same corner is right in one task of four without adapting at all, and is stuck. The stored table has five seeds per method, with the dials of the dense task:
+# Look at the *before* panels first: a policy that always walks to the same corner is right in one task of four without adapting at all, and is stuck. The stored table has five seeds per method, with the settings of the dense task:
 
 # %%
 fig = plots.draw_experiment("corners", stored_table("corners"))
@@ -372,12 +373,12 @@ sparse = stored_table("corners")
 means = sparse[sparse["step"] <= 1].pivot_table(index="method", columns="step", values="return")
 means.columns = ["before", "after"]
 means["gain"] = means["after"] - means["before"]
-for method in ("maml", "e_maml", "promp", "bomrl"):
+for method in ("lvc_maml", "e_maml", "promp", "bomrl_natural"):
     record(f"stored_corners_{method}", means.loc[method, "after"], "return")
 means.sort_values("after", ascending=False).round(2)
 
 # %% [markdown]
-# Two groups. The joint policy and those of MAML and E-MAML adapt little. ProMP and both BO-MRL recipes earn next to nothing before they adapt and most afterwards: what they do before serves to find out. It is not the E-MAML term that made the difference, at a weight that was tuned where nothing has to be explored; why the others explore is worth an experiment of your own. Five seeds and untuned dials: take the groups seriously, not the order inside them.
+# Two groups. The joint policy and those of MAML and E-MAML adapt little. ProMP and both BO-MRL recipes earn next to nothing before they adapt and most afterwards: what they do before serves to find out. It is not the E-MAML term that made the difference, at a weight that was tuned where nothing has to be explored; why the others explore is worth an experiment of your own. Five seeds and untuned settings: take the groups seriously, not the order inside them.
 
 # %% [markdown]
 # ## 7. Recap
@@ -386,7 +387,7 @@ means.sort_values("after", ascending=False).round(2)
 # - $\nabla^2J$ has four terms. Naive autodiff keeps $H_2$, LVC $H_1+H_2$, DiCE all. The rung says which of the data knows $\phi$.
 # - DiCE is unbiased and loud, LVC biased and quiet; all spreads fall like $1/\sqrt N$, no bias does. With few episodes, quiet wins.
 # - ProMP is LVC plus several clipped steps on one batch plus a KL price; MAML-TRPO limits the step instead.
-# - Compare methods at equal tuning, on fresh seeds and tasks, with intervals. Dials matter as much as names.
+# - Compare methods at equal tuning, on fresh seeds and tasks, with intervals. Settings matter as much as names.
 #
 # ## 8. Check yourself
 #

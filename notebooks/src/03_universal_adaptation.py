@@ -37,18 +37,18 @@ from torch.func import vmap
 
 import bomrl_lite as bl
 from bomrl_lite.adaptation.distances import d1_from_samples, kl_divergence, reverse_kl_divergence
-from bomrl_lite.adaptation.reductions import smooth_clip
+from bomrl_lite.adaptation.reductions import smooth_clip, smooth_clip_objective
 from bomrl_lite.course import plots, widgets
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source, stored_table
 from bomrl_lite.policies.networks import over_states
-from bomrl_lite.rollout.collect import collect, repeat
+from bomrl_lite.rollout.collect import repeat
 from bomrl_lite.rollout.data import counted_data
 from bomrl_lite.solvers.linear import add_scaled, norm
 from bomrl_lite.solvers.maximize import ascend, maximize
 from bomrl_lite.tasks import frozen_lake as lakes
 from bomrl_lite.tasks.tabular import TabularSimulator
-from bomrl_lite.training.exact_trainer import make_problem, seeded
+from bomrl_lite.training.streams import seeded
 from bomrl_lite.types import Rollout
 
 plots.use_style()
@@ -171,7 +171,7 @@ record("own_distance_stationarity", own_info.stationarity.item(), "norm")
 # Alg never needs the exact $\nu$. From states that were visited, D1 and D2 are averages over visits (`visit_shares`); if only the actions that were taken are at hand, $\rho-1-\log\rho$ with $\rho=\pi_\theta/\pi_\phi$ averages to KL$(\pi_\phi\Vert\pi_\theta)$ and no summand is negative.
 
 # %%
-generator = seeded(seed, stream=9)
+generator = seeded(seed, 9)
 joint_probs = data.state_weights[:, None] * data.action_probs
 draws = torch.multinomial(joint_probs.flatten(), 20_000, replacement=True, generator=generator)
 log_phi, log_theta = (policy.log_probs(params).flatten()[draws] for params in (uniform, theta))
@@ -204,10 +204,10 @@ random_prior = {"logits": torch.randn(16, 4, dtype=torch.float64, generator=gene
 random_data = bl.full_data(random_prior, lake, **exact)
 rows = []
 for (name, distance), lam in itertools.product(bl.DISTANCES.items(), (0.3, 1.0, 10.0)):
-    dials = {"policy": policy, "distance": distance, "lam": lam}
-    solved, info = bl.adapt(random_prior, random_data, **dials)
+    settings = {"policy": policy, "distance": distance, "lam": lam}
+    solved, info = bl.adapt(random_prior, random_data, **settings)
     climbed, climb_info = maximize(
-        lambda x, d=dials: bl.adaptation_objective(x, random_prior, random_data, **d) / d["lam"],
+        lambda x, s=settings: bl.adaptation_objective(x, random_prior, random_data, **s) / s["lam"],
         random_prior,
         max_iterations=40,
     )
@@ -309,7 +309,7 @@ show_source(bl.natural_gradient_step, bl.policy_gradient_step, smooth_clip)
 rows, surprise = [], []
 lams = (1.0, 10.0, 100.0, 1000.0, 10000.0) if profile != "smoke" else (100.0, 10000.0)
 for s, lam in itertools.product(seeds, lams):
-    phi = {"logits": torch.randn(16, 4, dtype=torch.float64, generator=seeded(s, stream=10))}
+    phi = {"logits": torch.randn(16, 4, dtype=torch.float64, generator=seeded(s, 10))}
     d = bl.full_data(phi, lake, **exact)
 
     def step(distance, phi=phi, d=d, lam=lam, **kind):
@@ -324,7 +324,7 @@ for s, lam in itertools.product(seeds, lams):
         "D3 and policy gradient": (step(bl.d3), plain),
         "D1 and D1 with smooth clip": (
             step(bl.d1),
-            step(bl.d1, surrogate=bl.smooth_clip_objective, max_iterations=40),
+            step(bl.d1, surrogate=smooth_clip_objective, max_iterations=40),
         ),
     }
     for name, (ours, theirs) in pairs.items():
@@ -388,7 +388,7 @@ print(f"lam_0 of this lake and policy: {least:.0f}")
 
 # %%
 violations, improvements, used = [], [], []
-pool = bl.make_tasks(family).sample(sizes["num_tasks"], seeded(seed, stream=0), "train")
+pool = bl.make_tasks(family).sample(sizes["num_tasks"], seeded(seed, "tasks"), "train")
 
 
 def single(tasks, index):
@@ -428,8 +428,8 @@ record("largest_improvement_at_lam_0", max(improvements), "return")
 lam, counts = 0.3, (0, 1, 2, 5, 10, 20, 50, 100) if profile != "smoke" else (0, 1, 5)
 rows = []
 for s in seeds:
-    config = bl.MetaConfig(
-        method="bomrl",
+    config = bl.configure(
+        "bomrl",
         tasks=family,
         distance="d2",
         lam=lam,
@@ -437,15 +437,14 @@ for s in seeds:
         iterations=sizes["iterations"],
         seed=s,
     )
-    problem = make_problem(config)
-    test = problem.distribution.sample(sizes["num_test"], seeded(s, stream=2), "test")
+    test = bl.make_tasks(family).sample(sizes["num_test"], seeded(s, "evaluation"), "test")
     priors = {"untrained": uniform, "trained by BO-MRL": bl.meta_train(config).phi}
     for (prior_name, phi), count in itertools.product(priors.items(), counts):
 
         def climb(task, price, phi=phi, count=count):
             batch = bl.full_data(phi, task, **exact)
-            dials = {"policy": policy, "distance": bl.d2, "lam": price}
-            objective = partial(bl.adaptation_objective, phi=phi, data=batch, **dials)
+            settings = {"policy": policy, "distance": bl.d2, "lam": price}
+            objective = partial(bl.adaptation_objective, phi=phi, data=batch, **settings)
             return ascend(objective, phi, step_size=30.0, num_steps=count)
 
         def repeated(task, phi=phi, count=count):
@@ -480,7 +479,7 @@ last.round(3)
 # %%
 rows = []
 for s, (name, distance) in itertools.product(seeds, bl.DISTANCES.items()):
-    test = bl.make_tasks(family).sample(sizes["num_test"], seeded(s, stream=2), "test")
+    test = bl.make_tasks(family).sample(sizes["num_test"], seeded(s, "evaluation"), "test")
     price = 0.003 if name == "d3" else lam
     alg = partial(bl.adapt_to_task, distance=distance, lam=price, **exact)
     returns = bl.adapted_returns(uniform, test, alg, num_steps=4, **exact).mean(0).tolist()
@@ -509,7 +508,7 @@ reader = over_states(policy)  # the same policy, reading state numbers
 for episodes in (1, 20, 400):
     draw = torch.Generator().manual_seed(seed)
     simulator = TabularSimulator(few, episodes, 50)
-    rollout = collect(simulator, reader, repeat(uniform, 1), draw)
+    rollout = bl.collect(simulator, reader, repeat(uniform, 1), draw)
     counted = counted_data(
         Rollout(*(field[0] for field in rollout)), policy.log_probs(uniform), gamma=gamma
     )

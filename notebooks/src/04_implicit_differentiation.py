@@ -15,7 +15,7 @@
 # |---|---|
 # | $-\nabla_\theta^2F\;x=c,\quad \nabla_\phi J=\nabla_\phi\langle x,\nabla_\theta F\rangle$ | `bl.implicit_vjp` |
 # | $d\pi'=W\,(dQ-\lambda\,\nabla_\phi\nabla_\pi d^2\,d\phi)$ (Proposition 1) | `bl.policywise_hypergradient` |
-# | $Ax=b$: eigenvalues, conjugate gradients, $\eta\sum_k(I-\eta A)^kb$ | `bl.null_space_safe_solve`, `bl.conjugate_gradient`, `bl.neumann_series` |
+# | $Ax=b$: eigenvalues, conjugate gradients, $\eta\sum_k(I-\eta A)^kb$ | `bl.null_space_safe_solve`, `bl.conjugate_gradient`, `neumann_series` |
 # | what of the data's dependence on $\phi$ is kept | `bl.DATA_FUNCTIONS` |
 # | bordered system of Karush, Kuhn and Tucker | `bl.constrained_vjp` |
 # | $\nabla_\phi J(\theta_K(\phi))$, back through $K$ steps | `bl.unrolled_hypergradient` |
@@ -44,7 +44,9 @@ from bomrl_lite.adaptation.closed_forms import (
 )
 from bomrl_lite.adaptation.distances import STATE_DISTANCES, kl_divergence
 from bomrl_lite.adaptation.head import head_adaptation
+from bomrl_lite.adaptation.meta_gradients import bomrl_trust_region
 from bomrl_lite.adaptation.natural import natural_adaptation
+from bomrl_lite.adaptation.trust_region import adapt_to_task_in_trust_region
 from bomrl_lite.course import plots, widgets
 from bomrl_lite.course.bench import sampled as sampled_bench
 from bomrl_lite.course.memory import peak_bytes
@@ -52,11 +54,18 @@ from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source, stored_table
 from bomrl_lite.course.statistics import paired_difference
 from bomrl_lite.solvers.implicit import is_solved
-from bomrl_lite.solvers.linear import add_scaled, dense_matrix, flatten, norm, unflatten
+from bomrl_lite.solvers.linear import (
+    add_scaled,
+    dense_matrix,
+    dense_solve,
+    flatten,
+    hessian_vector_product,
+    neumann_series,
+    norm,
+    unflatten,
+)
 from bomrl_lite.solvers.maximize import ascend
-from bomrl_lite.training.exact_trainer import seeded
-from bomrl_lite.training.sampled_config import SampledConfig
-from bomrl_lite.training.sampled_trainer import meta_train
+from bomrl_lite.training.streams import seeded
 
 plots.use_style()
 plots.plt.rcParams["figure.dpi"] = 61  # seventeen figures share a notebook of 300 kB
@@ -206,15 +215,15 @@ def random_logits(count, generator, *shape):
 
 count = sizes["tasks"]
 small = Setting(
-    random_tasks(count, seeded(seed, stream=10)),
-    random_logits(count, seeded(seed, stream=11), 5, 3),
+    random_tasks(count, seeded(seed, 10)),
+    random_logits(count, seeded(seed, 11), 5, 3),
     bl.tabular_softmax(5, 3),
     0.9,
 )
 family = bl.make_tasks("frozen_lake/holes-4x4")
 lakes = Setting(
-    family.sample(count, seeded(seed, stream=12), "train"),
-    random_logits(count, seeded(seed, stream=13), 16, 4),
+    family.sample(count, seeded(seed, 12), "train"),
+    random_logits(count, seeded(seed, 13), 16, 4),
     bl.tabular_softmax(16, 4),
     family.gamma,
 )
@@ -229,8 +238,8 @@ def inner_objective(task, setting, distance, lam, data=bl.full_data):
 
     def objective(theta, phi):
         collected = data(phi, task, policy=setting.policy, gamma=setting.gamma)
-        dials = {"policy": setting.policy, "distance": distance, "lam": lam}
-        return bl.adaptation_objective(theta, phi, collected, **dials) / lam
+        choices = {"policy": setting.policy, "distance": distance, "lam": lam}
+        return bl.adaptation_objective(theta, phi, collected, **choices) / lam
 
     return objective
 
@@ -240,13 +249,13 @@ def solution(phi, task, setting, distance, lam):
     return bl.adapt_to_task(phi, task, **exact, distance=distance, lam=lam)
 
 
-def implicit(phi, task, setting, distance, lam, *, theta=None, data=bl.full_data, **dials):
+def implicit(phi, task, setting, distance, lam, *, theta=None, data=bl.full_data, **options):
     """Hypergradient in the parameters, at the solution or where you say, and its diagnostics."""
     exact = {"policy": setting.policy, "gamma": setting.gamma}
     theta = solution(phi, task, setting, distance, lam) if theta is None else theta
     cotangent = bl.policy_gradient(theta, task, **exact)
     objective = inner_objective(task, setting, distance, lam, data)
-    return bl.implicit_vjp(objective, theta, phi, cotangent, **dials)
+    return bl.implicit_vjp(objective, theta, phi, cotangent, **options)
 
 
 def central_differences(function, phi, h=2e-4):
@@ -298,8 +307,8 @@ against_differences.map("{:.1e}".format)
 # The first bracket is $H$. The second is $-\nabla_\phi\nabla_\theta F$, but with one thing left out: the expectations run over states that $\pi_\phi$ visits, and $\nabla_\phi\nu$ is missing. ($\nabla_\phi$ of $a\sim\pi_\phi$ and of $1/\pi_\phi$ is missing too, and rightly: the two cancel.) So the slides' formula should be our hypergradient with the data's $Q$ differentiated and $\nu$ not, the third rung of section 5. We type it in literally, as matrices, for a policy whose states share parameters, where $\nu$ matters.
 
 # %%
-features = torch.randn(5, 3, 6, dtype=torch.float64, generator=seeded(seed, stream=14))
-weights = torch.randn(count, 6, dtype=torch.float64, generator=seeded(seed, stream=15))
+features = torch.randn(5, 3, 6, dtype=torch.float64, generator=seeded(seed, 14))
+weights = torch.randn(count, 6, dtype=torch.float64, generator=seeded(seed, 15))
 linear = small._replace(policy=bl.linear_softmax(features), phis={"weights": 0.5 * weights})
 
 
@@ -329,7 +338,7 @@ def slides_formula(phi, task, lam):
 
 def against_the_slides(phi, task):
     slides = slides_formula(phi, task, 1.0)
-    rungs = (bl.data_with_q_gradient, bl.full_data)
+    rungs = (bl.DATA_FUNCTIONS["q_gradient"], bl.full_data)
     ours = [implicit(phi, task, linear, bl.d1, 1.0, data=rung)[0] for rung in rungs]
     return torch.stack([relative_error(slides, rung) for rung in ours])
 
@@ -367,9 +376,9 @@ show_source(simplex_solve)
 
 
 # %%
-def by_state(phi, task, setting, distance, lam, **dials):
+def by_state(phi, task, setting, distance, lam, **options):
     exact = {"policy": setting.policy, "gamma": setting.gamma}
-    return bl.bomrl(phi, task, **exact, distance=distance, lam=lam, **dials)
+    return bl.bomrl(phi, task, **exact, distance=distance, lam=lam, **options)
 
 
 def through_closed_form(phi, task, setting, distance, lam):
@@ -445,7 +454,7 @@ def spectrum(phi, task, setting, distance, lam):
     """Eigenvalues of H at the solution."""
     theta = solution(phi, task, setting, distance, lam)
     objective = inner_objective(task, setting, distance, lam)
-    product = bl.hessian_vector_product(lambda x: -objective(x, phi), theta)
+    product = hessian_vector_product(lambda x: -objective(x, phi), theta)
     return torch.linalg.eigvalsh(dense_matrix(product, theta))
 
 
@@ -460,7 +469,7 @@ for name, setting in {"5 states": small, "Frozen Lake": lakes}.items():
     for k in counts:
         solvers = {
             "conjugate gradients": partial(bl.conjugate_gradient, max_iterations=k),
-            "Neumann series": partial(bl.neumann_series, step_size=step_size, max_iterations=k),
+            "Neumann series": partial(neumann_series, step_size=step_size, max_iterations=k),
         }
         for solver, solve in solvers.items():
 
@@ -505,7 +514,7 @@ ten.map("{:.1e}".format)
 # %%
 rows = []
 for name, setting in {"5 states": small, "Frozen Lake": lakes}.items():
-    gauge, refused, errors = [], 0, {bl.dense_solve: [], bl.null_space_safe_solve: []}
+    gauge, refused, errors = [], 0, {dense_solve: [], bl.null_space_safe_solve: []}
     for phi, task in singles(setting):
         truth = by_state(phi, task, setting, bl.d1, 1.0)[0]
         theta = solution(phi, task, setting, bl.d1, 1.0)
@@ -521,7 +530,7 @@ for name, setting in {"5 states": small, "Frozen Lake": lakes}.items():
         {
             "problem": name,
             "c along the gauge": f"{max(gauge):.1e}",
-            "error, dense_solve": f"{max(errors[bl.dense_solve], default=torch.nan):.1e}",
+            "error, dense_solve": f"{max(errors[dense_solve], default=torch.nan):.1e}",
             "called singular": f"{refused} of {count}",
             "error, null_space_safe_solve": f"{max(errors[bl.null_space_safe_solve]):.1e}",
         }
@@ -540,8 +549,8 @@ EPSILON = 1e-3
 
 
 def damped_d1(phi, theta, *, policy, state_weights):
-    dials = {"policy": policy, "state_weights": state_weights}
-    return bl.d1(phi, theta, **dials) + EPSILON * bl.d3(phi, theta, **dials)
+    at = {"policy": policy, "state_weights": state_weights}
+    return bl.d1(phi, theta, **at) + EPSILON * bl.d3(phi, theta, **at)
 
 
 def damped_solve(matvec, b):
@@ -638,7 +647,7 @@ worst.map("{:.1e}".format)
 #
 # ## 6. Trust regions: what holding the multiplier constant costs
 #
-# In the constrained form, $\max_\theta L_\phi(\theta)$ subject to $D^2(\pi_\phi,\pi_\theta)\le\delta$, the weight of the distance is no dial but the multiplier $\eta(\phi)$, found by the solver. While the constraint binds, *two* conditions hold for every $\phi$ (Karush, Kuhn and Tucker):
+# In the constrained form, $\max_\theta L_\phi(\theta)$ subject to $D^2(\pi_\phi,\pi_\theta)\le\delta$, the weight of the distance is not chosen: it is the multiplier $\eta(\phi)$, found by the solver. While the constraint binds, *two* conditions hold for every $\phi$ (Karush, Kuhn and Tucker):
 #
 # $$\nabla_\theta L-\eta\nabla_\theta D^2=0,\qquad D^2=\delta.$$
 #
@@ -662,15 +671,15 @@ def part(setting, count):
 
 def in_trust_region(phi, task, setting, distance, delta):
     """Errors of the bordered system and of the shortcut, and the multiplier."""
-    dials = {"policy": setting.policy, "gamma": setting.gamma, "distance": distance}
-    bordered, _ = bl.bomrl_trust_region(phi, task, **dials, delta=delta)
+    choices = {"policy": setting.policy, "gamma": setting.gamma, "distance": distance}
+    bordered, _ = bomrl_trust_region(phi, task, **choices, delta=delta)
     data = bl.full_data(phi, task, policy=setting.policy, gamma=setting.gamma)
     theta, eta, _ = bl.adapt_in_trust_region(
         phi, data, policy=setting.policy, distance=distance, delta=delta
     )
     unit = torch.where(eta > 0, eta, 1.0)
     constant, _ = implicit(phi, task, setting, distance, unit, theta=theta, tolerance=torch.inf)
-    solve = partial(bl.adapt_to_task_in_trust_region, **dials, delta=delta)
+    solve = partial(adapt_to_task_in_trust_region, **choices, delta=delta)
     oracle = central_differences(lambda p: outer_after(solve, setting)(p, task), phi)
     return relative_error(bordered, oracle), relative_error(constant, oracle), eta
 
@@ -852,8 +861,8 @@ dense.groupby(ranges, observed=True)["error"].agg(["size", "median", "max"]).map
 
 # %%
 starts = Setting(
-    random_tasks(sizes["starts"], seeded(seed, stream=16)),
-    random_logits(sizes["starts"], seeded(seed, stream=17), 5, 3),
+    random_tasks(sizes["starts"], seeded(seed, 16)),
+    random_logits(sizes["starts"], seeded(seed, 17), 5, 3),
     small.policy,
     small.gamma,
 )
@@ -863,7 +872,7 @@ def newton(phi, task, iterations=40):
     """Solve grad F = 0 from phi by plain Newton steps."""
     objective, theta = inner_objective(task, starts, bl.d2, 1.0), phi
     for _ in range(iterations):
-        bend = bl.hessian_vector_product(lambda x: -objective(x, phi), theta)
+        bend = hessian_vector_product(lambda x: -objective(x, phi), theta)
         step, _ = bl.null_space_safe_solve(bend, grad(objective)(theta, phi))
         theta = add_scaled(theta, 1.0, step)
     return theta
@@ -975,9 +984,9 @@ rows = []
 for lam in (10.0, 3.0, 1.0, 0.3, 0.1):
 
     def at_start(phi, task, lam=lam):
-        dials = {"theta": phi, "tolerance": torch.inf}
+        options = {"theta": phi, "tolerance": torch.inf}
         info = [
-            implicit(phi, task, linear, bl.d3, lam, solve=solve, **dials)[1]
+            implicit(phi, task, linear, bl.d3, lam, solve=solve, **options)[1]
             for solve in (bl.null_space_safe_solve, bl.conjugate_gradient)
         ]
         return info[0].curvature, info[1].curvature, info[1].residual
@@ -1075,9 +1084,10 @@ record(
 curves, diagnostics = [], {}
 for method, iterations in (
     ("bomrl_head", sizes["head_iterations"]),
-    ("bomrl", sizes["iterations_b"]),
+    ("bomrl_natural", sizes["iterations_b"]),
 ):
-    state = meta_train(SampledConfig(method=method, seed=seed, iterations=iterations))
+    config = bl.configure(method, tasks="navigation/circle", seed=seed, iterations=iterations)
+    state = bl.meta_train(config)
     diagnostics[method] = state.history
     for row in state.history:
         for when, column in (("after 1 adaptation", "return_after"), ("before", "return_before")):
@@ -1105,7 +1115,7 @@ wanted = [
     "distance",
     "shuffled_distance",
 ]
-log = pd.DataFrame(diagnostics["bomrl"])[wanted]
+log = pd.DataFrame(diagnostics["bomrl_natural"])[wanted]
 record("residual_of_recipe_b", float(log["residual"].max()), "relative")
 record(
     "signal_over_noise_at_start", float(log["distance"][0] / log["shuffled_distance"][0]), "ratio"
@@ -1128,7 +1138,7 @@ fig.set_dpi(54)
 #
 # ### Does it pay?
 #
-# Return after ONE adaptation on goals that training never saw, over the number of one-time episodes; and over how unlike the tasks are, which is the width of the arc that goals lie on. Dials tuned for 20 episodes and the whole circle, three seeds each:
+# Return after ONE adaptation on goals that training never saw, over the number of one-time episodes; and over how unlike the tasks are, which is the width of the arc that goals lie on. Settings tuned for 20 episodes and the whole circle, three seeds each:
 
 # %%
 episodes_table = stored_table("episodes")
@@ -1138,8 +1148,8 @@ matched = episodes_table[episodes_table["trained_with"] == episodes_table["episo
 leads = {}
 for count in sorted(set(matched["episodes"])):
     part_of = matched[matched["episodes"] == count]
-    for baseline in ("maml", "promp"):
-        leads[count, baseline] = paired_difference(part_of, "bomrl", baseline)
+    for baseline in ("lvc_maml", "promp"):
+        leads[count, baseline] = paired_difference(part_of, "bomrl_natural", baseline)
 pd.DataFrame(leads).T.rename_axis(["episodes", "over"]).round(2)
 
 # %%
@@ -1147,7 +1157,7 @@ fig = plots.draw_experiment("heterogeneity", stored_table("heterogeneity"))
 fig.set_dpi(54)
 
 # %% [markdown]
-# *Interquartile means over seeds with 95 % bootstrap intervals; priors trained with one episode end below the picture. The table pairs by seed: mean lead of recipe B, its standard error, seeds won.* Recipe B and ProMP are level at every number of episodes; both leave MAML behind from five on. Trained with a single episode per task every method fails, those with several steps per batch worst, although the same dials trained with 20 adapt from one episode without harm: dials belong to an amount of data. And where goals lie on a narrow arc there is little to adapt: there the head alone, recipe A, is best. What the KL metric certainly buys is a step whose size is known beforehand and a hypergradient that can be checked.
+# *Interquartile means over seeds with 95 % bootstrap intervals; priors trained with one episode end below the picture. The table pairs by seed: mean lead of recipe B, its standard error, seeds won.* Recipe B and ProMP are level at every number of episodes; both leave MAML behind from five on. Trained with a single episode per task every method fails, those with several steps per batch worst, although the same settings trained with 20 adapt from one episode without harm: settings belong to an amount of data. And where goals lie on a narrow arc there is little to adapt: there the head alone, recipe A, is best. What the KL metric certainly buys is a step whose size is known beforehand and a hypergradient that can be checked.
 #
 # ## 10. Recap
 #

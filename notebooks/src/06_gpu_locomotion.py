@@ -34,6 +34,9 @@ import gymnasium
 import numpy as np
 import pandas as pd
 import torch
+from bomrl_lite.training.sampled_config import SampledConfig
+from bomrl_lite.training.sampled_problem import SampledProblem, adapted_returns, make_problem
+from bomrl_lite.training.sampled_trainer import meta_step, meta_train, start_state
 from IPython.display import display
 from mujoco.batch import Batch
 from torch.func import vmap
@@ -53,9 +56,6 @@ from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
 from bomrl_lite.tasks.robot_goals import Directions, direction_reward, speed_reward
 from bomrl_lite.training import sampled_problem
 from bomrl_lite.training import sampled_trainer as train_sampled
-from bomrl_lite.training.sampled_config import SampledConfig
-from bomrl_lite.training.sampled_problem import SampledProblem, adapted_returns, make_problem
-from bomrl_lite.training.sampled_trainer import meta_step, meta_train, start_state
 
 plots.use_style()
 plots.plt.rcParams["figure.dpi"] = 58  # the figures share a notebook of 300 kB
@@ -108,21 +108,23 @@ for name, family in FAMILIES.items():
     goals = family.sample(1, seeded(1), "train")
     (clip,) = widgets.record_clips(
         LocomotionSimulator(family, goals, 1, 8, backend="mujoco"),
-        lambda o, size=family.action_size: torch.zeros(1, 1, size),
+        lambda o, size=family.runner.action_size: torch.zeros(1, 1, size),
         seeded(),
-        robot=family.robot,
+        robot=family.runner.robot,
         tasks=[name],
         stage="at rest",
-        goals=widgets.goals_of(goals, family.robot),
+        goals=widgets.goals_of(goals, family.runner.robot),
     )
-    drawn = frames(load_model(family.robot), clip.qpos, width=168, height=126, goal=clip.goal)
+    drawn = frames(
+        load_model(family.runner.robot), clip.qpos, width=168, height=126, goal=clip.goal
+    )
     pictures[name] = drawn[-1]
     rows[name] = {
         "a task is": family.summary,
-        "observations": family.observation_size,
-        "actions": family.action_size,
-        "steps": family.horizon,
-        "may fall": family.healthy is not None,
+        "observations": family.runner.observation_size,
+        "actions": family.runner.action_size,
+        "steps": family.runner.horizon,
+        "may fall": family.runner.healthy is not None,
     }
 fig = plots.contact_sheet(pictures)
 show_photograph(fig)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bomrl_lite.course.bench.figure import Figure
+from bomrl_lite.course.building.plan import lesson
+from bomrl_lite.course.execute import Job, Limits, execute, kernel_environment
 
 
 def import_cost() -> Iterator[Figure]:
@@ -17,12 +19,8 @@ def import_cost() -> Iterator[Figure]:
     yield Figure("import bomrl_lite, against import torch", ours / theirs, "ratio", 1.1)
 
 
-def lesson_times() -> Iterator[Figure]:
+def lesson_times(root: Path) -> Iterator[Figure]:
     """Execute each long lesson at profile class through papermill: wall seconds, as one waits."""
-    from bomrl_lite.course.building.plan import lesson
-    from bomrl_lite.course.running.execute import Job, Limits, execute, kernel_environment
-
-    root = Path(__file__).resolve().parents[2]
     for source in sorted(Path(root, "notebooks", "src").glob("0[1-9]*.py")):
         notebook = lesson(root, source.relative_to(root))
         with tempfile.TemporaryDirectory() as folder, kernel_environment() as environment:

@@ -14,7 +14,13 @@ from bomrl_lite.adaptation.gradient import gradient_adaptation
 from bomrl_lite.adaptation.head import head_adaptation
 from bomrl_lite.adaptation.natural import natural_adaptation, region_adaptation
 from bomrl_lite.adaptation.objective import surrogate_objective
-from bomrl_lite.adaptation.solve import solved_adaptation
+from bomrl_lite.adaptation.solve import (
+    LocalObjective,
+    dense_solver,
+    matrix_free_solver,
+    penalised_objective,
+    solved_adaptation,
+)
 from bomrl_lite.course.bench.figure import Figure, cpu_seconds, ratio_of
 from bomrl_lite.course.experiments.inner_steps import inner_steps
 from bomrl_lite.policies.networks import gaussian_mlp
@@ -167,31 +173,27 @@ def _policy() -> Policy:
 
 def _recipes(batch: SampleBatch) -> Iterator[tuple[str, SampledAlg, float]]:
     policy = _policy()
-    seen, observations = policy_at(batch, policy), batch.observations.flatten(0, 1)
-    actions = batch.actions.flatten(0, 1)
+    seen = policy_at(batch, policy)
     data_of = partial(frozen_samples, batch=batch, policy=policy)
     exact = {"tolerance": 1e-13, "max_iterations": 100}
-    quadratic = {
-        "distribution": lambda p, stride: policy.distribution(p, observations[::stride]),
-        "ridge": 1.0,
-    }
-    quadratic |= {"policy": seen, "data_of": data_of, **exact}
-    solved = {"policy": seen, "data_of": data_of, "lam": 1.0, "max_iterations": 30}
+    quadratic = {"policy": seen, "data_of": data_of, "ridge": 1.0, **exact}
 
-    def ridged(base: Distance) -> Distance:
-        return add_distances((1.0, base), (0.5, d3))
+    def ridged(base: Distance) -> LocalObjective:
+        distance = add_distances((1.0, base), (0.5, d3))
+        return penalised_objective(data_of, policy=seen, distance=distance, lam=1.0)
 
     yield "A: head, closed form", partial(
-        head_adaptation, data_of=data_of, policy=policy, observations=observations,
-        actions=actions, lam=0.3, ridge=1.0,
+        head_adaptation, data_of=data_of, policy=seen, lam=0.3, ridge=1.0
     ), 1e-8  # fmt: skip
     yield "B: all, KL and ridge", partial(natural_adaptation, lam=0.3, **quadratic), 1e-8
     yield "trust region", partial(region_adaptation, delta=0.1, **quadratic), 1e-8
     for key, base in (("D1", d1), ("D2", d2), ("D3", d3)):
-        alg = partial(solved_adaptation, distance=ridged(base), names=policy.head, **solved)
+        solver = dense_solver(max_iterations=30)
+        alg = partial(solved_adaptation, objective=ridged(base), names=policy.head, solver=solver)
         yield f"C: head, ratio, {key} and ridge", alg, 1e-8
-    few = {**solved, "max_iterations": 12}  # Newton from phi needs no more, and each is dear
-    alg = partial(solved_adaptation, distance=ridged(d1), dense=False, cg_iterations=120, **few)
+    # Newton from phi needs no more than 12 steps, and each is dear.
+    few = matrix_free_solver(max_iterations=12, cg_iterations=120)
+    alg = partial(solved_adaptation, objective=ridged(d1), solver=few)
     yield "all, ratio, D1 and ridge", alg, 1e-6
     yield "MAML (LVC)", partial(
         gradient_adaptation, data_of=data_of, policy=seen, step_size=0.5

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from bomrl_lite.course.building.outputs import bare, clean, incomplete, read_notebook
+from bomrl_lite.course.building.outputs import bare, clean, incomplete
 from bomrl_lite.course.building.plan import EXERCISES, LESSONS, SOLUTIONS, Target, make_plan, refuse
-from bomrl_lite.course.building.sources import BuildError, Problem, to_bytes
-from bomrl_lite.course.running.execute import (
+from bomrl_lite.course.building.sources import BuildError, Problem
+from bomrl_lite.course.execute import (
     Failure,
     Job,
     Limits,
@@ -20,6 +20,7 @@ from bomrl_lite.course.running.execute import (
     execute,
     kernel_environment,
 )
+from bomrl_lite.course.notebook import read_notebook, to_bytes
 from bomrl_lite.training.files import write_atomically
 
 COMMAND = "python -m bomrl_lite build"

@@ -4,27 +4,13 @@ import base64
 import copy
 import io
 from collections.abc import Iterator
-from pathlib import Path
 
-import nbformat
 from nbformat import NotebookNode
 from PIL import Image
 
+from bomrl_lite.course.notebook import own_cells
+
 _WIDGET = "application/vnd.jupyter.widget-view+json"
-_ADDED_TAGS = {"injected-parameters", "papermill-error-cell-tag"}
-
-
-def read_notebook(path: Path) -> NotebookNode | None:
-    """Read a notebook as it stands, unvalidated; None if there is none that can be read."""
-    try:
-        return nbformat.v4.reads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, AttributeError, KeyError, TypeError):
-        return None
-
-
-def own_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    """Return the cells that the source has, without those that papermill added."""
-    return [cell for cell in notebook.cells if not _ADDED_TAGS & set(cell.metadata.get("tags", ()))]
 
 
 def bare(notebook: NotebookNode) -> NotebookNode:

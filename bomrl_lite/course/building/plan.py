@@ -52,8 +52,16 @@ class Plan(NamedTuple):
 
 
 def make_plan(root: Path) -> Plan:
-    """Read all sources; a faulty one adds its problems and does not hide the others."""
+    """Read all sources; a faulty one adds its problems and does not hide the others.
+
+    Raises:
+        FileNotFoundError: there is no source at all.
+    """
     plan = Plan([], [], set())
+    folders = [folder / "src" for folder in (LESSONS, EXERCISES)]
+    if not any(True for folder in folders for _ in (root / folder).glob("*.py")):
+        places = " or ".join(folder.as_posix() for folder in folders)
+        raise FileNotFoundError(f"{root} holds no source of a notebook in {places}")
     for path in lesson_sources(root):
         plan.expected.add(LESSONS / f"{path.stem}.ipynb")
         try:

@@ -12,8 +12,9 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+from bomrl_lite.course.notebook import KERNEL
+
 TAGS = ("parameters", "exercise", "check", "widget", "hide-input")
-KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 _HEADER = re.compile(r"^\s*#\s*%%(\s|$)")  # what jupytext takes for the start of a cell
 
 
@@ -139,8 +140,3 @@ def _make_cell(index: int, cell: Cell) -> NotebookNode:
     if "hide-input" in cell.tags:
         node.metadata["jupyter"] = {"source_hidden": True}
     return node
-
-
-def to_bytes(notebook: NotebookNode) -> bytes:
-    """Serialise as nbformat does: sorted keys, indent 1, one newline at the end."""
-    return (nbformat.v4.writes(notebook) + "\n").encode()

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from bomrl_lite.training.tables import as_table
+
 Unsolved = Literal["raise", "reference"]
 State = Literal["solved", "reference", "open"]
 
@@ -40,8 +42,6 @@ def print_progress(names: Mapping[str, str]) -> None:
     begun = {exercise.split(".")[0] for exercise in SESSION.states}
     shown = {e: name for e, name in names.items() if not begun or e.split(".")[0] in begun}
     states = [SESSION.states.get(exercise, "open") for exercise in shown]
-    width = max(map(len, ["function", *shown.values()])) + 2
-    print(f"{'exercise':<10}{'function':<{width}}state")
-    for (exercise, name), state in zip(shown.items(), states, strict=True):
-        print(f"{exercise:<10}{name:<{width}}{state}")
+    rows = zip(shown, shown.values(), states, strict=True)
+    print(as_table(("exercise", "function", "state"), rows))
     print(f"{states.count('solved')} of {len(shown)} solved")

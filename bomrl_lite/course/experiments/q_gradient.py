@@ -142,7 +142,7 @@ def sampled_part(
 
     def promised(phi: Params) -> Tensor:
         data = samples_with_q_gradient(
-            phi, batch, policy=problem.sampled, gamma=problem.gamma, trace=trace
+            phi, batch, policy=problem.sampled, gamma=problem.gamma, causal_trace=trace
         )
         return (data.state_weights * each * data.q_values.squeeze(-1)).sum()
 

@@ -117,12 +117,14 @@ def yardsticks(family: str, horizon: int | None = None) -> dict[str, float]:
     """
     chosen = FAMILIES[family]
     goals = chosen.sample(GOALS, torch.Generator().manual_seed(0), "test")
-    at_rest = torch.zeros(GOALS, 1, chosen.action_size)
+    at_rest = torch.zeros(GOALS, 1, chosen.runner.action_size)
 
     def score(speed: float) -> float:
         velocity = torch.zeros(GOALS, 1, 2)
         velocity[..., 0] = speed
-        return (horizon or chosen.horizon) * chosen.reward(velocity, at_rest, goals).mean().item()
+        return (horizon or chosen.runner.horizon) * chosen.reward(
+            velocity, at_rest, goals
+        ).mean().item()
 
     speeds = torch.linspace(0, 3, 61).tolist()
     return {"standing still": score(0.0), "best constant speed": max(map(score, speeds))}

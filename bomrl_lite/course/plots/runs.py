@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from bomrl_lite.course.plots.style import relabel
 from bomrl_lite.training.run_folder import FREE
+from bomrl_lite.training.tables import as_table
 
 AXES = {
     "return_before": "mean return J before adaptation",
@@ -91,13 +92,13 @@ def last_values(curves: pd.DataFrame, column: str = "return_after") -> str:
     """
     _finite_values(curves, column)
     last = curves.groupby("run", sort=False).tail(1)
-    width = max(len(str(name)) for name in curves["curve"]) + 2
-    lines = [f"{'curve':<{width}}{'runs':>4}{'iterations':>12}  last {column}, mean (range)"]
+    rows = []
     for curve, part in last.groupby("curve", sort=False):
         values, done = part[column].to_numpy(float), part["iteration"].to_numpy(int)[0] + 1
         spread = f" ({values.min():.4g} to {values.max():.4g})" if len(part) > 1 else ""
-        lines.append(f"{curve:<{width}}{len(part):>4}{done:>12}  {values.mean():.4g}{spread}")
-    return "\n".join(lines)
+        rows.append((str(curve), str(len(part)), str(done), f"{values.mean():.4g}{spread}"))
+    header = ("curve", "runs", "iterations", f"last {column}, mean (range)")
+    return as_table(header, rows, right=("runs", "iterations"))
 
 
 def _read_history(folder: Path) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from nbformat import NotebookNode
 
-from bomrl_lite.course.building.outputs import own_cells
+from bomrl_lite.course.notebook import own_cells
 from bomrl_lite.course.running import results
 from bomrl_lite.training.files import write_atomically
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
+from bomrl_lite.course.execute import Failure, Outcome
 from bomrl_lite.course.record import read_records
-from bomrl_lite.course.running.execute import Failure, Outcome
 
 PACKAGES = ("bomrl-lite", "torch", "numpy", "gymnasium", "mujoco", "papermill", "ipykernel")
 RANGES = Path("notebooks/ranges.json")

@@ -9,8 +9,8 @@ from typing import Any
 
 from bomrl_lite.course.building.plan import lesson, lesson_sources
 from bomrl_lite.course.building.sources import BuildError
+from bomrl_lite.course.execute import Failure, Job, Outcome
 from bomrl_lite.course.running.batch import choose, execute_all, limits_for
-from bomrl_lite.course.running.execute import Failure, Job, Outcome
 from bomrl_lite.course.running.in_process import run_in_process
 from bomrl_lite.course.running.report import write_report
 from bomrl_lite.course.running.results import (
@@ -38,8 +38,6 @@ def run_course(
     out: Path | None = None,
     lessons: Sequence[str] = (),
     jobs: int = 1,
-    cell_timeout: float | None = None,
-    wall_cap: float | None = None,
 ) -> int:
     """Execute the lessons through papermill, compare their figures, write a report.
 
@@ -53,8 +51,6 @@ def run_course(
         out: folder of the results.
         lessons: names such as 01_maml_baseline; none means all.
         jobs: how many lessons run at a time.
-        cell_timeout: seconds that a cell may take; by default those of the profile.
-        wall_cap: seconds that a lesson may take; by default those of the profile.
 
     Returns:
         0 if every lesson passed with every figure in its range, else 1; 130 after Ctrl-C.
@@ -62,7 +58,7 @@ def run_course(
     Raises:
         ValueError: an unknown profile or lesson.
     """
-    limits = limits_for(profile, cell_timeout, wall_cap)
+    limits = limits_for(profile)
     paths, started = choose(lesson_sources(root), lessons, "lesson"), datetime.now()
     folder = out or _new_folder(root, f"{started:%Y%m%d-%H%M%S}-{profile}-seed{seed}")
     parameters = {"profile": profile, "seed": seed}
@@ -77,29 +73,26 @@ def run_course(
     return INTERRUPTED if interrupted else int(not run.ok)
 
 
-def calibrate(
-    root: Path, *, profile: str = "class", seeds: Iterable[int], lessons: Sequence[str] = ()
-) -> int:
+def calibrate(root: Path, *, profile: str = "class", seeds: Iterable[int]) -> int:
     """Run the lessons for several seeds in this process and store the range of every figure.
 
     The range is [min, max] over the seeds, widened on both sides by half their spread plus 10 %
     of the largest magnitude: wide enough for other machines and seeds, narrow enough for a bug.
-    Figures below 1e-9 are rounding errors and get +-1e-9.
+    Figures below 1e-9 are rounding errors and get +-1e-9. Ranges of other profiles are kept.
 
     Args:
         root: folder that holds notebooks/.
         profile: smoke, class or full.
         seeds: at least one; five or more say something about the spread.
-        lessons: names; none means all. Ranges of other lessons and profiles are kept.
 
     Returns:
         0, or 1 if a lesson failed; its old ranges are kept then.
     """
     if not (numbers := list(seeds)):
         raise ValueError("calibrate needs at least one seed, got none")
-    limits_for(profile, None, None)
+    limits_for(profile)
     ranges, failed = read_ranges(root), False
-    for path in choose(lesson_sources(root), lessons, "lesson"):
+    for path in choose(lesson_sources(root), (), "lesson"):
         try:
             values = _figures_over_seeds(root / path, profile, numbers)
         except Exception as error:

@@ -13,8 +13,8 @@ from bomrl_lite.course.building.plan import (
     exercise_set,
     exercise_sources,
 )
+from bomrl_lite.course.execute import Failure, Job, Outcome, last_line
 from bomrl_lite.course.running.batch import choose, execute_all, limits_for
-from bomrl_lite.course.running.execute import Failure, Job, Outcome, last_line
 
 STATES = ("unsolved", "reference", "solved")
 _MARK = "--"
@@ -38,8 +38,6 @@ def run_states(
     sets: Sequence[str] = (),
     states: Sequence[str] = STATES,
     jobs: int = 1,
-    cell_timeout: float | None = None,
-    wall_cap: float | None = None,
 ) -> list[StateResult]:
     """Execute the exercise sets through papermill in their states and judge each.
 
@@ -47,7 +45,7 @@ def run_states(
     learner who is stuck goes on with our functions) and the solved one must reach the end.
     The dials are those of ``run_course``; ``sets`` are names such as 01_maml_baseline.
     """
-    limits = limits_for(profile, cell_timeout, wall_cap)
+    limits = limits_for(profile)
     parameters = {"profile": profile, "seed": seed}
     with tempfile.TemporaryDirectory() as folder:
         made, first = [], {}

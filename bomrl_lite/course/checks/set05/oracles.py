@@ -70,7 +70,7 @@ def planted_worlds() -> tuple[Planted, ...]:
 
 @cache
 def families() -> tuple[Family, ...]:
-    """Return a family known by hand, drifting ones, and steered ones; see :func:`middle`."""
+    """Return a family known by hand, drifting ones, and steered ones."""
     arms = [_bandit([1.0, 0.0]), _bandit([0.0, 1.0])]
     by_hand = Family("the case done by hand", tuple(arms), float(np.log(2)))
     drifting = [_drifting(i, *size) for i, size in enumerate(SIZES, 1)]

@@ -13,6 +13,7 @@ from bomrl_lite.adaptation.head import head_adaptation
 from bomrl_lite.course.checks.engine import Attempt, Check, Step, Wrong, error_of
 from bomrl_lite.course.checks.set06 import questions, slips
 from bomrl_lite.course.checks.steps import OPENING, VALUES
+from bomrl_lite.policies.at_samples import PolicyAtSamples
 from bomrl_lite.policies.distributions import Gaussian
 from bomrl_lite.rollout.data import OneTimeData
 from bomrl_lite.rollout.observations import Moments
@@ -147,8 +148,8 @@ def _adapt_head(
         old = of_features(phi, h).log_prob(a).unsqueeze(-1)
         ones = torch.ones_like(old)
         data = OneTimeData(share, ones, old, better.unsqueeze(-1))
-        dials = {"policy": policy, "observations": h, "actions": a, "lam": lam, "ridge": ridge}
-        theta = head_adaptation(phi, lambda _: data, **dials).theta
+        seen = PolicyAtSamples(policy, h, a)
+        theta = head_adaptation(phi, lambda _: data, policy=seen, lam=lam, ridge=ridge).theta
         return torch.cat([theta["weight"], theta["bias"].unsqueeze(-1)], -1)
 
     return vmap(one)(weights, features, actions, advantages)

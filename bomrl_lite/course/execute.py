@@ -17,8 +17,7 @@ import psutil
 from ipykernel.kernelspec import get_kernel_dict
 from nbformat import NotebookNode
 
-from bomrl_lite.course.building.outputs import own_cells, read_notebook
-from bomrl_lite.course.building.sources import KERNEL, to_bytes
+from bomrl_lite.course.notebook import KERNEL, own_cells, read_notebook, to_bytes
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _TAIL, _LOG_TAIL = 8, 20  # lines shown of a failing cell, of papermill's log
