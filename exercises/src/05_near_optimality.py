@@ -537,9 +537,9 @@ fit_rate = checks.fit_rate(fit_rate)
 # **See it.** Meta-training of BO-MRL ($D_2$, $\lambda=1$) on ten lakes, and your fit:
 
 # %%
-config = bl.MetaConfig(
+config = bl.configure(
+    "bomrl",
     tasks="frozen_lake/holes-4x4",
-    method="bomrl",
     distance="d2",
     lam=1.0,
     num_tasks=10,
@@ -548,7 +548,7 @@ config = bl.MetaConfig(
     seed=seed,
 )
 trained = bl.meta_train(config)
-best_returns = bl.optimal_returns(bl.make_problem(config).tasks, gamma)
+best_returns = bl.optimal_returns(bl.make_problem(config).training_tasks, gamma)
 reached = torch.tensor([row["return_after"] for row in trained.history], dtype=torch.float64)
 training_gaps = best_returns.mean() - reached
 k, m, floor = fit_rate(training_gaps).tolist()

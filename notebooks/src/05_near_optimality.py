@@ -15,10 +15,10 @@
 # |---|---|
 # | $\mathbb E_\tau[J_\tau(\pi^*_\tau)-J_\tau(\mathrm{Alg}(\pi_\phi,\lambda,\tau))]$ | `bl.optimality_gap` |
 # | $\mathrm{Var}(P(\Gamma))=\min_\theta\mathbb E_\tau[D_\tau^2(\pi_\theta,\pi^*_\tau)]$ | `bl.task_variance` |
-# | $\lambda=\frac{A_{\max}L}{(1-\gamma)^2}$ | `bl.theorem_lambda` |
+# | $\lambda=\frac{A_{\max}L}{(1-\gamma)^2}$ | `theorem_lambda` |
 # | $\lambda_0=\frac{2\gamma A_{\max}}{(1-\gamma)\sqrt{\nu_{\min}}}$ | `bl.rigorous_lambda` |
-# | $J_\tau(\pi^*_\tau)-J_\tau(\mathrm{Alg})\le\frac{\lambda+\lambda_0}{1-\gamma}D_\tau^2(\pi_\phi,\pi^*_\tau)$ | `bl.rigorous_gap_bound` |
-# | $\lambda\frac{1+\gamma}{1-\gamma}D^2$: no theorem | `bl.illustrative_gap_bound` |
+# | $J_\tau(\pi^*_\tau)-J_\tau(\mathrm{Alg})\le\frac{\lambda+\lambda_0}{1-\gamma}D_\tau^2(\pi_\phi,\pi^*_\tau)$ | `rigorous_gap_bound` |
+# | $\lambda\frac{1+\gamma}{1-\gamma}D^2$: no theorem | `illustrative_gap_bound` |
 
 # %% tags=["parameters"]
 profile = "class"  # "smoke": seconds, for tests · "class": for you · "full": larger, for figures
@@ -39,9 +39,15 @@ from bomrl_lite.course.experiments.setting import MATCHED
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source
 from bomrl_lite.solvers.linear import add_scaled
-from bomrl_lite.theory import fit_convergence, optimal_actions, running_mean
-from bomrl_lite.training.exact_trainer import make_problem, seeded
+from bomrl_lite.theory import (
+    distance_to_optimum,
+    fit_convergence,
+    optimal_actions,
+    rigorous_gap_bound,
+    running_mean,
+)
 from bomrl_lite.training.metrics import gap_rows
+from bomrl_lite.training.streams import seeded
 
 plots.use_style()
 torch.set_num_threads(1)
@@ -82,8 +88,8 @@ exact = {"policy": bl.tabular_softmax(16, 4), "gamma": bl.make_tasks(family).gam
 gamma = exact["gamma"]
 optimum = gamma**5 / (1 - gamma)
 configs = {
-    str(s): bl.MetaConfig(
-        method="bomrl",
+    str(s): bl.configure(
+        "bomrl",
         tasks=family,
         distance="d2",
         lam=MATCHED["bomrl_d2"],
@@ -116,7 +122,7 @@ table.round(3)
 # is how far, at best, one policy is from all the optima. Two bandits that want opposite arms, under D2: the policy in the middle is uniform, and each optimum is KL $=-\log\frac12$ away from it. Identical tasks have no variance.
 
 # %%
-show_source(bl.distance_to_optimum, bl.task_variance)
+show_source(distance_to_optimum, bl.task_variance)
 for name in ("probe/opposite", "probe/identical"):
     bandits = bl.make_tasks(name).sample(4, torch.Generator(), "train")
     arms = bl.tabular_softmax(1, bandits.reward.shape[-1])
@@ -133,12 +139,12 @@ for name in ("probe/opposite", "probe/identical"):
 # %%
 rows, smoothings = [], (1e-1, 1e-2, 1e-3, 1e-4) if profile != "smoke" else (1e-1, 1e-4)
 for label, name in {"high variance": family, "low variance": "frozen_lake/costs-4x4"}.items():
-    tasks = bl.make_tasks(name).sample(sizes["num_tasks"], seeded(seed, stream=0), "train")
+    tasks = bl.make_tasks(name).sample(sizes["num_tasks"], seeded(seed, "tasks"), "train")
     for smoothing in smoothings:
         for key, distance in bl.DISTANCES.items():
-            dials = {"distance": distance, "max_iterations": 12, **exact}
-            dials["smoothing"] = 0.0 if key == "d2" else smoothing
-            variance, _, _ = bl.task_variance(tasks, **dials)
+            options = {"distance": distance, "max_iterations": 12, **exact}
+            options["smoothing"] = 0.0 if key == "d2" else smoothing
+            variance, _, _ = bl.task_variance(tasks, **options)
             rows.append({"smoothing": smoothing, "distance": key.upper(), "family": label})
             rows[-1]["variance"] = variance.item()
 caveat = pd.DataFrame(rows)
@@ -170,7 +176,7 @@ points = [
     widgets.dial_point(
         ice,
         num_tasks=3 * sizes["num_tasks"],
-        generator=seeded(seed, stream=6),
+        generator=seeded(seed, 6),
         lam=MATCHED["bomrl_d2"],
         **exact,
     )
@@ -203,8 +209,8 @@ record("gap_at_most_holes", points[-1].gap, "return")
 # $$\big|(1-\gamma)(J(\theta)-J(\phi))-(L(\theta)-L(\phi))\big|\le\lambda_0D^2(\pi_\phi,\pi_\theta),\qquad\lambda_0=\frac{2\gamma A_{\max}}{(1-\gamma)\sqrt{\nu_{\min}}}.$$
 
 # %%
-generator = seeded(seed, stream=11)
-pool = bl.make_tasks(family).sample(sizes["num_tasks"], seeded(seed, stream=0), "train")
+generator = seeded(seed, 11)
+pool = bl.make_tasks(family).sample(sizes["num_tasks"], seeded(seed, "tasks"), "train")
 rows, worst = [], 0.0
 for k in range(sizes["pairs"]):
     task = type(pool)(*(field[k % len(pool.start)] for field in pool))
@@ -271,7 +277,7 @@ for k in range(min(40, sizes["pairs"])):
     lam_0 = bl.rigorous_lambda(phi, task, **exact)
     theta = bl.adapt_to_task(phi, task, distance=bl.d2, lam=lam_0.item(), **exact)
     gap = (optimum - bl.policy_return(theta, task, **exact)).item()
-    bound = bl.rigorous_gap_bound(phi, task, lam=lam_0, **exact).item()
+    bound = rigorous_gap_bound(phi, task, lam=lam_0, **exact).item()
     rows.append({"lam_0": lam_0.item(), "gap": gap, "bound": bound})
 check = pd.DataFrame(rows)
 assert (check["gap"] <= check["bound"]).all()
@@ -286,9 +292,9 @@ check.describe().loc[["min", "mean", "max"]].round(1)
 #
 # The tables of this section were computed once with 5 seeds, by one command each, and are stored in `notebooks/results/`; the line above each figure is the command. Training and held-out lakes never overlap. "High variance": holes are deadly; "low variance": they cost a little.
 #
-# ### (f) First the dials: the gap over $\lambda$
+# ### (f) First the hyperparameters: the gap over $\lambda$
 #
-# Every method has one dial, and a comparison is worth as much as the care with which they were set. So this comes first: equal dials at training and at test, the same grid size for each method, and the untrained prior with the same Alg.
+# Every method has one hyperparameter (the column `dial` below), and a comparison is worth as much as the care with which they were set. So this comes first: equal values at training and at test, the same grid size for each method, and the untrained prior with the same Alg.
 
 # %%
 frame = stored("sensitivity")
@@ -298,11 +304,11 @@ best = held_out.unstack("dial").agg(["min", "idxmin"], axis=1)
 best.round(3)
 
 # %% [markdown]
-# *Gap on held-out lakes after one adaptation; lines are means over 5 seeds, bands their 95 % confidence intervals; both axes logarithmic. The table: the best mean gap of each row, and its dial.*
+# *Gap on held-out lakes after one adaptation; lines are means over 5 seeds, bands their 95 % confidence intervals; both axes logarithmic. The table: the best mean gap of each row, and its hyperparameter.*
 #
-# What we see. **High variance:** every method has a best dial inside its grid, about $\lambda=0.3$ for D1 and D2, $0.003$ for D3, $\alpha=30$ to $100$ for MAML; to the left of it training overfits or stalls, to the right adaptation does too little. D2 ends lowest, but its interval overlaps those of MAML. **Low variance:** the smaller the price, the better, to the edge of the grid: at the best dials D2 and MAML both come to a gap of $0.01$. There the data are exact and say almost everything, and no prior needs to be clever. The untrained prior (gray) is far above at every dial: here meta-training matters.
+# What we see. **High variance:** every method has a best value inside its grid, about $\lambda=0.3$ for D1 and D2, $0.003$ for D3, $\alpha=30$ to $100$ for MAML; to the left of it training overfits or stalls, to the right adaptation does too little. D2 ends lowest, but its interval overlaps those of MAML. **Low variance:** the smaller the price, the better, to the edge of the grid: at the best values D2 and MAML both come to a gap of $0.01$. There the data are exact and say almost everything, and no prior needs to be clever. The untrained prior (gray) is far above at every value: here meta-training matters.
 #
-# From now on *matched* dials are the best of the high-variance family on its **training** lakes: $\lambda=0.3$ for D1 and D2, $0.003$ for D3, $\alpha=30$ for MAML.
+# From now on *matched* settings are the best of the high-variance family on its **training** lakes: $\lambda=0.3$ for D1 and D2, $0.003$ for D3, $\alpha=30$ for MAML.
 #
 # ### (a) Returns after 0 to 4 adaptations
 
@@ -325,16 +331,16 @@ grouped.mean().unstack(["split", "step"]).round(3)
 # - **First-order BO-MRL wins** the high-variance family on held-out lakes (mean return 1.56, against 1.48 for the full hypergradient), though it loses on the training lakes (1.612 against 1.625). The full hypergradient does what it promises, it climbs the training objective better; with 20 training lakes that is not the same as generalising. With free logits and D2, first order and frozen data are the same gradient, so this is also the answer to "does $\nabla_\phi Q$ pay?": on the lakes one trains on, yes; beyond them, not here.
 # - D3, whose distance ignores what the policy does, is last of the three.
 #
-# The published code trains with $\lambda=5$ (or 4) and tests with a 20 to 80 times smaller one; its "MAML" is BO-MRL's own prior with policy-gradient steps. With those dials, on our lakes, and a MAML that was really trained beside it:
+# The published code trains with $\lambda=5$ (or 4) and tests with a 20 to 80 times smaller one; its "MAML" is BO-MRL's own prior with policy-gradient steps. With those settings, on our lakes, and a MAML that was really trained beside it:
 
 # %%
-print({name: dict(dials) for name, dials in PUBLISHED.items()})
+print({name: dict(settings) for name, settings in PUBLISHED.items()})
 published = frame[(frame["setting"] == "published") & (frame["split"] == "test")]
 grouped = published.groupby(["family", "prior", "alg", "step"])["return"]
 grouped.mean().unstack("step").round(3)
 
 # %% [markdown]
-# *Mean return on held-out lakes with the published dials.* Trained with a price of 5 and tested with 0.2, BO-MRL loses much of its one-step return in the high-variance family: 1.23 with D2 and 0.83 with D1, against 1.48 and 1.35 with matched dials. The prior was trained for small steps and is then asked for a large one. The "MAML" of that protocol, BO-MRL's prior with gradient steps (alg `maml`, priors `bomrl_d1` and `bomrl_d2`), is weaker still; a MAML that is really trained, with the same step size, **wins** this comparison after one step (1.43). In the low-variance family the mismatch does no harm, the smaller test price helps. After three or four adaptations BO-MRL with D2 is ahead again in both.
+# *Mean return on held-out lakes with the published settings.* Trained with a price of 5 and tested with 0.2, BO-MRL loses much of its one-step return in the high-variance family: 1.23 with D2 and 0.83 with D1, against 1.48 and 1.35 with matched settings. The prior was trained for small steps and is then asked for a large one. The "MAML" of that protocol, BO-MRL's prior with gradient steps (alg `maml`, priors `bomrl_d1` and `bomrl_d2`), is weaker still; a MAML that is really trained, with the same step size, **wins** this comparison after one step (1.43). In the low-variance family the mismatch does no harm, the smaller test price helps. After three or four adaptations BO-MRL with D2 is ahead again in both.
 #
 # ### (b) The gap beside its bounds
 
@@ -397,8 +403,8 @@ last.groupby(["prior", "lam"])[["median", "largest"]].mean().style.format("{:.1e
 # %%
 rows = []
 for s, state in states.items():
-    problem = make_problem(configs[s])
-    test = problem.distribution.sample(20, seeded(int(s), stream=2), "test")
+    problem = bl.make_problem(configs[s])
+    test = problem.family.sample(20, seeded(int(s), "evaluation"), "test")
     untrained = problem.policy.init(torch.Generator())
     for prior, params in (("untrained", untrained), ("bomrl_d2", state.phi)):
         labels = {"prior": prior, "seed": s, "split": "held-out"}
@@ -430,7 +436,7 @@ record("live_gap_bomrl", one["bomrl_d2"], "return")
 # - Task variance needs a distance that stays finite at a deterministic optimum, and the nearest of many optima: D2 does.
 # - The variance term follows from four lines; no calculus on policies is needed, and the constants are the price.
 # - Holes on the ice are a dial for the variance, and the gap follows it.
-# - Compare priors only with dials tuned alike, the untrained prior beside them, and on held-out tasks.
+# - Compare priors only with hyperparameters tuned alike, the untrained prior beside them, and on held-out tasks.
 #
 # ## 7. Check yourself
 #

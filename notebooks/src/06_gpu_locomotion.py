@@ -17,7 +17,7 @@
 # | $r=-\lvert v-v^*\rvert-c\,\lvert a\rvert^2,\quad r=\langle d,v\rangle-c\,\lvert a\rvert^2$ | `speed_reward`, `direction_reward` |
 # | $N$ tasks times $B$ robots, one call per step | `LocomotionSimulator`, `make_physics` |
 # | $\mathrm{clip}\big((o-\hat m)/\hat s,-5,5\big)$ | `update_moments`, `lens_of` |
-# | $\theta=\mathrm{Alg}(\phi,\lambda,\tau)$, and the hypergradient | `METHODS["bomrl_head"]`, `METHODS["bomrl"]` |
+# | $\theta=\mathrm{Alg}(\phi,\lambda,\tau)$, and the hypergradient | `bl.METHODS["bomrl_head"]`, `bl.METHODS["bomrl_natural"]` |
 # | collect, adapt, collect, update | `meta_step` |
 # | return after $0,1,\dots,K$ adaptations | `adapted_returns` |
 
@@ -34,13 +34,11 @@ import gymnasium
 import numpy as np
 import pandas as pd
 import torch
-from bomrl_lite.training.sampled_config import SampledConfig
-from bomrl_lite.training.sampled_problem import SampledProblem, adapted_returns, make_problem
-from bomrl_lite.training.sampled_trainer import meta_step, meta_train, start_state
 from IPython.display import display
 from mujoco.batch import Batch
 from torch.func import vmap
 
+import bomrl_lite as bl
 from bomrl_lite.course import plots, widgets
 from bomrl_lite.course.profiling import cpu_profile
 from bomrl_lite.course.record import record
@@ -48,14 +46,16 @@ from bomrl_lite.course.show import show_clip, show_photograph, show_source, stor
 from bomrl_lite.physics import make_physics, resolve_backend
 from bomrl_lite.physics.mujoco_batch import MujocoBatch
 from bomrl_lite.physics.robots import MODELS, ROBOTS, load_model
-from bomrl_lite.policies.networks import gaussian_mlp
 from bomrl_lite.render.render import frames
 from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.rollout.observations import Moments, lens_of, no_moments, update_moments
 from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
 from bomrl_lite.tasks.robot_goals import Directions, direction_reward, speed_reward
-from bomrl_lite.training import sampled_problem
-from bomrl_lite.training import sampled_trainer as train_sampled
+from bomrl_lite.training import episodes as training_episodes
+from bomrl_lite.training import objective as training_objective
+from bomrl_lite.training.episodes import EpisodesProblem, adapted_returns
+from bomrl_lite.training.streams import seeded
+from bomrl_lite.training.trainer import meta_step, start_state
 
 plots.use_style()
 plots.plt.rcParams["figure.dpi"] = 58  # the figures share a notebook of 300 kB
@@ -92,11 +92,6 @@ sizes = {
 cheetah = FAMILIES["cheetah/direction"]
 both_ways = Directions(torch.tensor([[-1.0], [1.0]]))
 
-
-def seeded(stream=0):
-    return torch.Generator().manual_seed(16 * seed + stream)
-
-
 # %% [markdown]
 # ## 1. Robots as task families
 #
@@ -105,11 +100,11 @@ def seeded(stream=0):
 # %%
 pictures, rows = {}, {}
 for name, family in FAMILIES.items():
-    goals = family.sample(1, seeded(1), "train")
+    goals = family.sample(1, seeded(seed, 1), "train")
     (clip,) = widgets.record_clips(
         LocomotionSimulator(family, goals, 1, 8, backend="mujoco"),
         lambda o, size=family.runner.action_size: torch.zeros(1, 1, size),
-        seeded(),
+        seeded(seed, 0),
         robot=family.runner.robot,
         tasks=[name],
         stage="at rest",
@@ -146,12 +141,12 @@ show_source(speed_reward, direction_reward)
 # What makes it *meta*-learning: **the goal is in no observation**. Two cheetahs with opposite goals, the same start and the same actions see the same, bit by bit. Only what they are paid differs.
 
 # %%
-moves = 2 * torch.rand(sizes["horizon"], 1, 1, 6, generator=seeded(2)) - 1
+moves = 2 * torch.rand(sizes["horizon"], 1, 1, 6, generator=seeded(seed, 2)) - 1
 seen, paid = [], []
 for way in (-1.0, 1.0):
     goal = Directions(torch.tensor([[way]]))
     simulator = LocomotionSimulator(cheetah, goal, 1, len(moves), backend="mujoco")
-    generator = seeded(3)
+    generator = seeded(seed, 3)
     simulator.reset(generator)
     outcomes = [simulator.step(move, generator) for move in moves]
     seen.append(torch.stack([outcome[0] for outcome in outcomes]))
@@ -198,10 +193,10 @@ robot, model = ROBOTS["half_cheetah"], load_model("half_cheetah")
 forwards, steps = Directions(torch.ones(1, 1)), sizes["steps"]
 rows = []
 for num in sizes["robots"]:
-    actions = 2 * torch.rand(steps, 1, num, 6, generator=seeded(4)) - 1
+    actions = 2 * torch.rand(steps, 1, num, 6, generator=seeded(seed, 4)) - 1
     controls = actions[:, 0].double().movedim(0, 1).repeat_interleave(robot.frame_skip, 1).numpy()
     simulator = LocomotionSimulator(cheetah, forwards, num, steps, backend="mujoco")
-    batch, generator = Batch(model, num, 1), seeded()
+    batch, generator = Batch(model, num, 1), seeded(seed, 0)
 
     def open_loop(batch=batch, controls=controls):
         batch.reset()
@@ -242,9 +237,9 @@ table.map(lambda cost: "" if pd.isna(cost) else f"{cost:.2f}")
 # %%
 backend = resolve_backend("auto")
 simulator = LocomotionSimulator(cheetah, both_ways, 3, 10)
-generator = seeded()
+generator = seeded(seed, 0)
 observations = simulator.reset(generator)
-problem = make_problem(SampledConfig(method="bomrl_head", tasks="cheetah/direction"))
+problem = bl.make_problem(bl.configure("bomrl_head", tasks="cheetah/direction"))
 print(f"backend 'auto' is {backend!r} here, device {observations.device}")
 print("positions of the physics  ", simulator.physics.qpos.dtype)
 print("observations and rewards  ", observations.dtype)
@@ -260,7 +255,7 @@ start = torch.as_tensor(model.qpos0).repeat(3, 1)
 start[1:, 2] += torch.tensor([1e-12, 1e-7])
 physics.reset(start, torch.zeros(3, model.nv))
 apart = {}
-for step, move in enumerate((2 * torch.rand(100, 1, 6, generator=seeded(5)) - 1).double(), 1):
+for step, move in enumerate((2 * torch.rand(100, 1, 6, generator=seeded(seed, 5)) - 1).double(), 1):
     physics.step(move.expand(3, -1), robot.frame_skip)
     if step in (1, 10, 25, 50, 100):
         apart[step] = (physics.qpos[1:] - physics.qpos[0]).abs().amax(-1).tolist()
@@ -319,15 +314,15 @@ if backend != "warp":
 pieces = {
     "physics": (MujocoBatch, "step"),
     "rewards and observations": (LocomotionSimulator, "step"),
-    "policy, lens, recording": (sampled_problem, "collect"),
-    "advantages": (SampledProblem, "batch"),
-    "adaptation": (train_sampled, "collect_all"),
+    "policy, lens, recording": (training_episodes, "collect"),
+    "advantages": (EpisodesProblem, "batch"),
+    "adaptation": (training_objective, "collect_all"),
 }
 named = {"bomrl_head": "BO-MRL, head only", "trpo_maml": "MAML-TRPO", "promp": "ProMP"}
 taken = {}
 for method, label in named.items():
-    config = SampledConfig(
-        method=method,
+    config = bl.configure(
+        method,
         tasks="cheetah/direction",
         num_tasks=sizes["tasks"],
         num_episodes=sizes["episodes"],
@@ -336,11 +331,11 @@ for method, label in named.items():
         backend="mujoco",
         seed=seed,
     )
-    problem = make_problem(config)
-    state = start_state(config, problem)
+    problem = bl.make_problem(config)
+    state = start_state(problem)
     tries = [
         cpu_profile(
-            lambda s=state, c=config, p=problem: meta_step(s, c, p),
+            lambda s=state, p=problem: meta_step(s, p),
             pieces,
             rest="hypergradient and update",
         )
@@ -370,9 +365,9 @@ taken.assign(all=taken.sum(axis=1), **{"us per step": per_step}).round(2)
 
 # %%
 show_source(update_moments, lens_of)
-policy = gaussian_mlp(17, 6, log_std=-0.5, head_scale=0.1)
+policy = bl.gaussian_mlp(17, 6, log_std=-0.5, head_scale=0.1)
 simulator = LocomotionSimulator(cheetah, both_ways, 4, sizes["horizon"], backend="mujoco")
-episodes = collect(simulator, policy, repeat(policy.init(seeded(6)), 2), seeded(7))
+episodes = collect(simulator, policy, repeat(policy.init(seeded(seed, 6)), 2), seeded(seed, 7))
 moments = update_moments(no_moments(17), episodes.observations, episodes.mask)
 for name, shown in (
     ("raw", episodes.observations),
@@ -386,10 +381,10 @@ for name, shown in (
 
 # %%
 for scale in (1.0, 0.1):
-    policy = gaussian_mlp(17, 6, log_std=-0.5, head_scale=scale)
+    policy = bl.gaussian_mlp(17, 6, log_std=-0.5, head_scale=scale)
     simulator = LocomotionSimulator(cheetah, both_ways, 4, sizes["horizon"], backend="mujoco")
-    phi = repeat(policy.init(seeded(6)), 2)
-    actions = collect(simulator, policy, phi, seeded(7)).actions
+    phi = repeat(policy.init(seeded(seed, 6)), 2)
+    actions = collect(simulator, policy, phi, seeded(seed, 7)).actions
     effort = 0.05 * actions.square().sum((-1, -2)).mean()
     print(f"head_scale {scale}: the actions of one episode cost {effort:.1f}")
 
@@ -399,8 +394,8 @@ for scale in (1.0, 0.1):
 # Now train: head-only BO-MRL (recipe A of lesson 04) on *forwards or backwards*, four tasks, twenty episodes each.
 
 # %%
-config = SampledConfig(
-    method="bomrl_head",
+config = bl.configure(
+    "bomrl_head",
     tasks="cheetah/direction",
     num_tasks=sizes["live_tasks"],
     num_episodes=sizes["episodes"],
@@ -409,7 +404,7 @@ config = SampledConfig(
     seed=seed,
 )
 start = time.perf_counter()
-state = meta_train(config)
+state = bl.meta_train(config)
 print(f"{config.iterations} iterations in {time.perf_counter() - start:.0f} s")
 curves = [
     {"iteration": row["iteration"], "method": config.method, "return": row[column], "when": when}
@@ -424,14 +419,14 @@ fig = plots.sampled_training_curves(pd.DataFrame(curves))
 # Fresh episodes judge, and the untrained policy stands beside (it looks through the trained lens):
 
 # %%
-problem = make_problem(config)
-policies = {"untrained": start_state(config, problem).phi, "trained": state.phi}
+problem = bl.make_problem(config)
+policies = {"untrained": start_state(problem).phi, "trained": state.phi}
 returns = {
     name: adapted_returns(
         phi,
         both_ways,
         problem,
-        seeded(8),
+        seeded(seed, 8),
         num_steps=3,
         num_episodes=sizes["episodes"],
         moments=state.moments,
@@ -453,7 +448,7 @@ pd.DataFrame(
 # Watch it. One adaptation, on twenty episodes per direction; then one more episode of each policy. Choose a task and a stage, and play:
 
 # %% tags=["widget"]
-generator = seeded(9)
+generator = seeded(seed, 9)
 simulator = problem.simulator(both_ways, sizes["episodes"], state.moments)
 phis = repeat(state.phi, 2)
 data = problem.batch(collect(simulator, problem.policy, phis, problem.acting(generator)))
@@ -465,7 +460,7 @@ lens = lens_of(Moments(*(part.cpu() for part in state.moments)))
 clips = []
 for stage, thetas in stages.items():
     thetas = {name: leaf.cpu() for name, leaf in thetas.items()}
-    draw = seeded(10)
+    draw = seeded(seed, 10)
     clips += widgets.record_clips(
         LocomotionSimulator(cheetah, both_ways, 1, sizes["horizon"], backend="mujoco"),
         lambda o, t=thetas, g=draw: vmap(problem.policy.distribution)(t, lens(o)).sample(g),
@@ -503,9 +498,9 @@ fig = plots.draw_experiment("cheetah_tuning", stored_table("cheetah_tuning"))
 fig.set_dpi(54)
 
 # %% [markdown]
-# *Each dot is a configuration. Within one method dials decide more than most methods differ; hence "equal tuning".*
+# *Each dot is a configuration. Within one method settings decide more than most methods differ; hence "equal tuning".*
 #
-# Who is who: **MAML-TRPO** limits one large step per iteration, **ProMP** takes several clipped ones. **BO-MRL head** is recipe A, **BO-MRL** recipe B: quadratic in the KL divergence, where D1 and D2 agree. **BO-MRL D1** and **D2** solve the inner problem with the divergence itself, with the dials of recipe B. **BO-MRL D3** has a closed form, $\theta=\phi+\frac1{2\lambda}\nabla L$, so it is MAML's step with $\alpha=1/(2\lambda)$, and with several clipped outer steps it is ProMP without its penalty: do not look for a wonder between those two.
+# Who is who: **MAML-TRPO** limits one large step per iteration, **ProMP** takes several clipped ones. **BO-MRL head** is recipe A, **BO-MRL** recipe B: quadratic in the KL divergence, where D1 and D2 agree. **BO-MRL D1** and **D2** solve the inner problem with the divergence itself, with the settings of recipe B. **BO-MRL D3** has a closed form, $\theta=\phi+\frac1{2\lambda}\nabla L$, so it is MAML's step with $\alpha=1/(2\lambda)$, and with several clipped outer steps it is ProMP without its penalty: do not look for a wonder between those two.
 
 # %%
 fig = plots.draw_experiment("cheetah_direction", stored_table("cheetah_direction"))
@@ -564,15 +559,15 @@ for table in ("cheetah_direction", "cheetah_velocity"):
 #
 # ### Ants
 #
-# Four legs, eight joints, episodes of 200 steps, and nothing ends when it lies on its back. One seed, `integrator="fast"`: MuJoCo's implicitfast in place of gymnasium's Runge-Kutta, a third of the price. ProMP and head-only BO-MRL got four configurations each on Ant velocity: the cheetah's dials, less noise at the start ($\log\sigma=-1$ in place of $-0.5$), more and smaller updates (ten at a learning rate of 0.005 in place of five at 0.01 or 0.02), and both.
+# Four legs, eight joints, episodes of 200 steps, and nothing ends when it lies on its back. One seed, `integrator="fast"`: MuJoCo's implicitfast in place of gymnasium's Runge-Kutta, a third of the price. ProMP and head-only BO-MRL got four configurations each on Ant velocity: the cheetah's settings, less noise at the start ($\log\sigma=-1$ in place of $-0.5$), more and smaller updates (ten at a learning rate of 0.005 in place of five at 0.01 or 0.02), and both.
 
 # %%
-tried = ["the cheetah's dials", "smaller updates", "less noise", "both"]
+tried = ["the cheetah's settings", "smaller updates", "less noise", "both"]
 ants = stored_table("ant_tuning").pivot(index="configuration", columns="method", values="return")
 ants.set_axis(tried).round(1)
 
 # %% [markdown]
-# *Ant velocity, tuning seed, 40 iterations: return after one adaptation; standing still earns −90. Each method has its own learning rate of the cheetah's.* With the cheetah's dials neither learns. The head needs less noise and nothing else; ProMP needs both changes at once. Each keeps its best for what follows.
+# *Ant velocity, tuning seed, 40 iterations: return after one adaptation; standing still earns −90. Each method has its own learning rate of the cheetah's.* With the cheetah's settings neither learns. The head needs less noise and nothing else; ProMP needs both changes at once. Each keeps its best for what follows.
 
 # %%
 fig = plots.draw_experiment("ant_velocity", stored_table("ant_velocity"))
@@ -584,7 +579,7 @@ fig.set_dpi(58)
 # **On velocity the ants learn to walk, and to adapt.** The untrained ant returns −103 before adaptation. ProMP goes from 37 to 65 with one adaptation and to 71 with three, past the best constant speed (+60). Head-only BO-MRL goes from −10 to 23 and 49: its adaptations gain more, but its gait is behind ProMP's and it stays below that yardstick. From a single episode ProMP falls to −39, further down than it began, and the head gains. One seed is no ranking. After 6 million steps ProMP's curve still rises; the head's is past its best.
 
 # %% [markdown]
-# On direction, with the same dials, 4.8 million steps. Standing still earns the bonus of 1.05 per step for being there, 210 in all. Returns on test goals:
+# On direction, with the same settings, 4.8 million steps. Standing still earns the bonus of 1.05 per step for being there, 210 in all. Returns on test goals:
 
 # %%
 direction = stored_table("ant_direction")
