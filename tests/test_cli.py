@@ -125,10 +125,10 @@ def test_a_missing_package_is_one_line_too(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def write_run(folder, values: list[float], **config) -> None:
+def write_run(folder, values: list[float], method="maml", **settings) -> None:
     folder.mkdir(parents=True)
-    dials = {"iterations": 3, "checkpoint_every": 1, "seed": 0, "method": "maml", "lam": 1.0}
-    (folder / "config.json").write_text(json.dumps({**dials, **config}))
+    config = configure(method, iterations=3, **settings)
+    (folder / "config.json").write_text(json.dumps(config.stored()))
     rows = [f"{i},{value},{10 * value}" for i, value in enumerate(values)]
     text = "\n".join(["iteration,return_after,gradient_norm", *rows])
     (folder / "history.csv").write_text(text + "\n")
@@ -138,7 +138,7 @@ def write_run(folder, values: list[float], **config) -> None:
 def runs(tmp_path):
     write_run(tmp_path / "a", [1.0, 2.0, 3.0], seed=0)
     write_run(tmp_path / "b", [2.0, 4.0], seed=1, checkpoint_every=5, iterations=9)
-    write_run(tmp_path / "c", [5.0, 6.0, 7.0], lam=0.5)
+    write_run(tmp_path / "c", [5.0, 6.0, 7.0], step_size=0.5)
     return [tmp_path / name for name in "abc"]
 
 
@@ -148,7 +148,7 @@ def test_compare_joins_the_seeds_of_one_configuration(runs, tmp_path, capsys):
     assert out.read_bytes().startswith(b"\x89PNG")
     header, joined, lone, *_ = capsys.readouterr().out.splitlines()
     assert header.split("  last ")[1] == "return_after, mean (range)"
-    assert joined.split("  ")[0] == "lam 1.0 (2 seeds)"
+    assert joined.split("  ")[0] == "step_size 10.0 (2 seeds)"
     assert joined.split()[-6:] == ["2", "2", "3", "(2", "to", "4)"]
     assert lone.split() == ["c", "1", "3", "7"]
 
@@ -160,7 +160,7 @@ def test_learning_curves_are_means_over_the_iterations_that_all_seeds_have(runs)
     assert drawn == [[[0, 15], [1, 30]], [[0, 50], [1, 60], [2, 70]]]
     band = ax.collections[0].get_paths()[0].vertices
     assert (band[:, 1].min(), band[:, 1].max()) == (10, 40)
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["lam 1.0 (2 seeds)", "c"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["step_size 10.0 (2 seeds)", "c"]
     assert ax.get_ylabel() == "norm of the meta-gradient\n(return per parameter)"
     assert ax.get_yscale() == "linear"
     plots.plt.close(figure)

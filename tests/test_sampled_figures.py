@@ -38,7 +38,7 @@ def test_training_curves_name_methods_as_the_text_does():
     rows = [
         {"iteration": i, "method": m, "return": float(i), "when": w}
         for i in range(3)
-        for m in ("promp", "bomrl")
+        for m in ("promp", "bomrl_natural")
         for w in ("before", "after 1 adaptation")
     ]
     figure = plots.sampled_training_curves(pd.DataFrame(rows))

@@ -41,7 +41,8 @@ def adapt_in_trust_region(
 
     Returns:
         theta; the multiplier, a scalar, 0 if the best theta lies inside the region; and
-        information, of L / eta - D^2 if the constraint binds, else of L. With free logits and a delta that leaves
+        information, of L / eta
+        - D^2 if the constraint binds, else of L. With free logits and a delta that leaves
         room for a deterministic policy there is no best theta, and the stationarity says so.
 
     Raises:

@@ -123,7 +123,13 @@ def _navigation(method: str) -> Config:
 
 
 def _lakes(method: str) -> Config:
-    return configure(method, tasks="frozen_lake/holes-4x4", horizon=10, diagnose_every=1000)
+    return configure(
+        method,
+        tasks="frozen_lake/holes-4x4",
+        values="episodes",
+        horizon=10,
+        diagnose_every=1000,
+    )
 
 
 def _meta_gradient(objective: EpisodesObjective, before: SampleBatch, after: SampleBatch) -> Params:

@@ -1,9 +1,7 @@
 """Learning curves of run folders, as ``python -m bomrl_lite compare`` draws them."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,6 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from bomrl_lite.course.plots.style import relabel
+from bomrl_lite.training.config import Config, config_from_file
 from bomrl_lite.training.run_folder import FREE
 from bomrl_lite.training.tables import as_table
 
@@ -30,7 +29,7 @@ def read_runs(folders: Sequence[Path]) -> pd.DataFrame:
     """Read the histories of run folders into one tidy frame.
 
     Args:
-        folders: each with ``history.csv`` and ``config.json``.
+        folders: each with ``history.csv`` and ``config.json``, of this format or of format 1.
 
     Returns:
         The columns of the histories, ``run`` (the folder) and ``curve``: one name for the runs that
@@ -40,13 +39,14 @@ def read_runs(folders: Sequence[Path]) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: a folder is none, or not one of a run.
-        ValueError: no folder, one given twice, or a run without an iteration.
+        ValueError: no folder, one given twice, a run without an iteration, or a ``config.json``
+            that cannot be read.
     """
     if not folders or len({folder.resolve() for folder in folders}) < len(folders):
         names = ", ".join(map(str, folders)) or "none"
         raise ValueError(f"name at least one run folder, and each of them once; got {names}")
     histories = [_read_history(folder) for folder in folders]
-    configs = [json.loads((folder / "config.json").read_text()) for folder in folders]
+    configs = [config_from_file(folder / "config.json") for folder in folders]
     curves = _curve_names(folders, configs)
     parts = [
         history.assign(run=str(folder), curve=curve)
@@ -113,37 +113,34 @@ def _read_history(folder: Path) -> pd.DataFrame:
     return history
 
 
-def _curve_names(folders: Sequence[Path], configs: list[dict[str, Any]]) -> list[str]:
+def _curve_names(folders: Sequence[Path], configs: list[Config]) -> list[str]:
     """Name a lone run by its folder, several seeds of one configuration by what sets it apart."""
     keys = [
-        {name: value for name, value in config.items() if name not in (*FREE, "seed")}
+        {name: value for name, value in config.stored().items() if name not in (*FREE, "seed")}
         for config in configs
     ]
     clash = len({folder.resolve().name for folder in folders}) < len(folders)
     alone = [str(folder) if clash else folder.resolve().name for folder in folders]
-    described = [_describe(key, keys) for key in keys]
     names = []
-    for own_name, key, description in zip(alone, keys, described, strict=True):
+    for own_name, key in zip(alone, keys, strict=True):
         alike = [i for i, other in enumerate(keys) if other == key]
-        seeds = {configs[i].get("seed") for i in alike}
-        if len(alike) == 1 or len(seeds) < len(alike):  # nothing tells the same run twice apart
-            names.append(own_name)
-        else:
-            ambiguous = not description or described.count(description) > len(alike)
-            name = f"{alone[alike[0]]} and on" if ambiguous else description
-            names.append(f"{name} ({len(seeds)} seeds)")
+        seeds = {configs[i].seed for i in alike}
+        # Nothing tells the same run twice apart.
+        several = len(alike) > 1 and len(seeds) == len(alike)
+        names.append(f"{_describe(key, keys)} ({len(seeds)} seeds)" if several else own_name)
     return names
 
 
-def _describe(key: dict[str, Any], keys: list[dict[str, Any]]) -> str:
-    """Write out the fields that set a configuration apart from those beside it."""
-    common = [name for name in key if all(name in other for other in keys)]
-    telling = [name for name in common if any(other[name] != key[name] for other in keys)]
+def _describe(key: dict[str, object], keys: list[dict[str, object]]) -> str:
+    """Write out what sets a configuration apart: from others of its method and tasks, settings."""
     bare = ("method", "tasks")
-    return ", ".join(
-        str(key[name]) if name in bare else f"{name} {key[name]}"
-        for name in telling or [name for name in bare if name in common][:1]
-    )
+    telling = [name for name in bare if any(other[name] != key[name] for other in keys)]
+    near = [other for other in keys if all(other[name] == key[name] for name in bare)]
+    settings = [
+        name for name in key if any(other.get(name, key[name]) != key[name] for other in near)
+    ]
+    words = [str(key[name]) for name in telling] + [f"{name} {key[name]}" for name in settings]
+    return ", ".join(words or [str(key["method"])])
 
 
 def _finite_values(curves: pd.DataFrame, column: str) -> np.ndarray:

@@ -25,7 +25,7 @@ METHOD_LABELS = {
     "joint": "joint",
     "naive_maml": "MAML, naive autodiff",
     "first_order_maml": "first-order MAML",
-    "maml": "MAML (LVC)",
+    "lvc_maml": "MAML (LVC)",
     "dice_maml": "MAML (DiCE)",
     "loaded_dice_maml": "MAML (Loaded DiCE)",
     "e_maml": "E-MAML",
@@ -33,8 +33,8 @@ METHOD_LABELS = {
     "promp": "ProMP",
     "anil": "ANIL (head)",
     "imaml": "iMAML",
-    "bomrl": "BO-MRL, all (B)",
-    "bomrl_trust_region": "BO-MRL, trust region",
+    "bomrl_natural": "BO-MRL, all (B)",
+    "bomrl_natural_region": "BO-MRL, trust region",
     "bomrl_head": "BO-MRL, head (A)",
     "bomrl_solved": "BO-MRL, solved (C)",
 }
@@ -42,9 +42,9 @@ METHOD_LABELS = {
 METHOD_COLOURS = {
     "untrained": "#949494",
     "joint": "#cc78bc",
-    "maml": "#0173b2",
+    "lvc_maml": "#0173b2",
     "promp": "#029e73",
-    "bomrl": "#d55e00",
+    "bomrl_natural": "#d55e00",
     "bomrl_head": "#de8f05",
 }
 """One colour per method of the longer experiments; of the others, which figures name, grey."""
