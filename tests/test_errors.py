@@ -6,6 +6,8 @@ from conftest import random_logits, random_task
 
 import bomrl_lite as bl
 from bomrl_lite.adaptation.distances import visit_shares
+from bomrl_lite.adaptation.trust_region import adapt_to_task_in_trust_region
+from bomrl_lite.solvers.linear import neumann_series
 from bomrl_lite.tasks import frozen_lake as lakes
 from bomrl_lite.tasks.probes import variance_dial
 from bomrl_lite.training.metrics import optimality_gap
@@ -133,7 +135,7 @@ CASES = {
         "lam must be positive, got nan",
     ),
     "a region without room": (
-        lambda: bl.adapt_to_task_in_trust_region(
+        lambda: adapt_to_task_in_trust_region(
             PHI, TASK, policy=POLICY, gamma=0.9, distance=bl.d1, delta=-0.1
         ),
         "delta must be positive, got -0.1",
@@ -161,7 +163,7 @@ CASES = {
         "not all 0.*sum 0",
     ),
     "a series without a step": (
-        lambda: bl.neumann_series(lambda v: v, PHI, step_size=0.0),
+        lambda: neumann_series(lambda v: v, PHI, step_size=0.0),
         "step_size > 0.*got 0.0",
     ),
     "ice of 0": (lambda: variance_dial(0.0), r"ice must be in \(0, 1\], got 0.0"),

@@ -13,7 +13,7 @@ from bomrl_lite.policies.distributions import Categorical, Gaussian
 from bomrl_lite.policies.networks import gaussian_mlp
 from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.rollout.vector_env import VectorEnvSimulator
-from bomrl_lite.tasks import make_sampled_tasks
+from bomrl_lite.tasks import make_tasks
 from bomrl_lite.tasks.tabular import TabularSimulator
 from bomrl_lite.types import Policy, TabularTask
 
@@ -448,7 +448,7 @@ def test_mistakes_are_explained(name):
 
 
 def test_a_policy_in_another_precision_than_its_observations_is_refused():
-    family = make_sampled_tasks("navigation/circle")
+    family = make_tasks("navigation/circle")
     simulator = family.simulator(family.sample(2, seeded(), "train"), 1, 1)
     policy = gaussian_mlp(2, 2, hidden=(3,), dtype=torch.float64)
     params = repeat(policy.init(seeded()), 2)

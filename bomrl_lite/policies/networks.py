@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from bomrl_lite.policies.distributions import Categorical, Gaussian
@@ -49,14 +48,14 @@ def tabular_softmax(
     return _over_a_table(init, log_probs, free_logits=True)
 
 
-def linear_softmax(features: Float[Tensor, "S A d"]) -> TabularPolicy:
+def linear_softmax(features: Tensor) -> TabularPolicy:
     """Return pi(a | s) proportional to exp(<features[s, a], w>): softmax with shared weights.
 
     States share the d weights, so what is learnt in one changes the others: function approximation.
     It starts as the uniform policy. Parameters are ``{"weights": [d]}``.
 
     Args:
-        features: one vector per state and action, finite.
+        features: one vector per state and action, [S, A, d], finite.
 
     Raises:
         ValueError: features that are not finite or not [S, A, d]; and later, parameters of other
