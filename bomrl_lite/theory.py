@@ -179,7 +179,7 @@ def task_variance(
 def rigorous_gap_bound(
     phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float, lam: float | Tensor
 ) -> Float[Tensor, ""]:
-    r"""Return (lam + lam_0) / (1 - gamma) D2_tau^2(pi_phi, pi*_tau), [], above Alg's gap with D2.
+    r"""Return (lam + lam_0) / (1 - gamma) D2_tau^2(pi_phi, pi*_tau), a scalar above Alg's gap.
 
     J(pi*) - J(Alg(pi_phi, lam)) is below it for every lam >= lam_0 (:func:`rigorous_lambda`);
     infinite for a smaller lam, of which the proof says nothing. Averaged over tasks and minimised

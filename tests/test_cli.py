@@ -127,7 +127,7 @@ def test_a_missing_package_is_one_line_too(tmp_path, monkeypatch, capsys):
 
 def write_run(folder, values: list[float], method="maml", **settings) -> None:
     folder.mkdir(parents=True)
-    config = configure(method, iterations=3, **settings)
+    config = configure(method, **{"iterations": 3, **settings})
     (folder / "config.json").write_text(json.dumps(config.stored()))
     rows = [f"{i},{value},{10 * value}" for i, value in enumerate(values)]
     text = "\n".join(["iteration,return_after,gradient_norm", *rows])
@@ -181,13 +181,17 @@ def names(*folders) -> list[str]:
 def test_every_curve_has_a_name_of_its_own(tmp_path):
     for seed in (0, 1):
         write_run(tmp_path / f"x{seed}", [1.0], seed=seed)
-        write_run(tmp_path / f"y{seed}", [1.0], seed=seed, method="dice", clip=0.2)
-        write_run(tmp_path / f"z{seed}", [1.0], seed=seed, method="dice", clip=0.3)
+        write_run(tmp_path / f"y{seed}", [1.0], seed=seed, method="promp", clip=0.2)
+        write_run(tmp_path / f"z{seed}", [1.0], seed=seed, method="promp", clip=0.4)
     x, y, z = ([tmp_path / f"{name}{seed}" for seed in (0, 1)] for name in "xyz")
     assert names(*x) == ["maml (2 seeds)"]
-    assert names(*y, *z) == ["clip 0.2 (2 seeds)", "clip 0.3 (2 seeds)"]
+    assert names(*y, *z) == ["clip 0.2 (2 seeds)", "clip 0.4 (2 seeds)"]
     mixed = names(*x, *y, *z)  # clip is no dial of x
-    assert mixed == ["maml (2 seeds)", "y0 and on (2 seeds)", "z0 and on (2 seeds)"]
+    assert mixed == [
+        "maml, frozen_lake/holes-4x4 (2 seeds)",
+        "promp, navigation/circle, clip 0.2 (2 seeds)",
+        "promp, navigation/circle, clip 0.4 (2 seeds)",
+    ]
     write_run(
         tmp_path / "copy" / "x0", [1.0], seed=0
     )  # the same seed again: two runs, not two seeds

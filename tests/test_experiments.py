@@ -12,15 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from bomrl_lite.training.sampled_config import ROBOT_METHODS, SampledConfig
-from bomrl_lite.training.sampled_problem import adapted_returns, collect_all, make_problem
-from bomrl_lite.training.sampled_trainer import load_policy, meta_train, start_state
 
 from bomrl_lite.course.experiments import EXPERIMENTS, locomotion, run, sampled
 from bomrl_lite.course.experiments.navigation import GRIDS, TUNING_SEEDS
 from bomrl_lite.course.experiments.setting import Scale
 from bomrl_lite.course.plots.experiments import FIGURES, draw
 from bomrl_lite.methods import METHODS
+from bomrl_lite.training.config import configure
+from bomrl_lite.training.episodes import adapted_returns, collect_all
+from bomrl_lite.training.policy_file import load_policy
+from bomrl_lite.training.problem import make_problem
+from bomrl_lite.training.trainer import meta_train, start_state
 
 RESULTS = Path(__file__).parents[1] / "notebooks" / "results"
 TINY = Scale(seeds=1, iterations=2, num_tasks=2, num_test=2)
@@ -58,7 +60,7 @@ def test_every_experiment_has_a_figure_and_a_stored_table_of_its_seeds():
 
 
 def test_every_method_has_the_same_tuning_budget():
-    assert set(GRIDS) == set(METHODS)
+    assert set(GRIDS) == {name for name, m in METHODS.items() if "episodes" in m.values}
     rows = rows_of(RESULTS / "navigation_tuning.csv")
     for method, grid in GRIDS.items():
         mine = [row for row in rows if row["method"] == method]
@@ -73,7 +75,7 @@ def test_the_dials_of_every_method_are_the_best_that_tuning_found():
     for method in GRIDS:
         mine = frame[frame["method"] == method].groupby("configuration")["return"].mean()
         best = GRIDS[method][int(mine.idxmax())]
-        dials = SampledConfig(method=method).dials()
+        dials = configure(method, tasks="navigation/circle").settings()
         assert {name: dials[name] for name in best} == best, method
 
 
@@ -85,9 +87,12 @@ def test_on_robots_too_the_dials_are_the_best_of_eight():
         assert list(mine["dials"]) == [str(dials) for dials in grid]
         assert len(grid) == 8
         best = grid[int(mine.set_index("configuration")["return"].idxmax())]
-        dials = SampledConfig(**locomotion.ARMS[arm], tasks="cheetah/direction").dials()
+        dials = configure(**locomotion.ARMS[arm], tasks="cheetah/direction").settings()
         assert {name: dials[name] for name in best} == best, arm
-    solved, quadratic = (ROBOT_METHODS[name] for name in ("bomrl_solved", "bomrl"))
+    solved, quadratic = (
+        configure(name, tasks="cheetah/direction").settings()
+        for name in ("bomrl_solved", "bomrl_natural")
+    )
     assert all(solved[name] == quadratic[name] for name in ("lam", "ridge", "learning_rate"))
 
 
@@ -101,13 +106,15 @@ def test_the_dials_of_the_ant_are_the_best_of_four():
         best = grid[int(mine.set_index("configuration")["return"].idxmax())]
         for name in ("ant_velocity", "ant_direction"):
             origin = json.loads((RESULTS / f"{name}.json").read_text())
-            assert origin["dials"]["ant"]["dials"][arm] == best == locomotion.ANT[arm], arm
+            assert origin["settings"]["ant"]["dials"][arm] == best, arm
+        dials = configure(**locomotion.ARMS[arm], tasks="ant/velocity").settings()
+        assert {name: dials[name] for name in best} == best, arm
 
 
 def test_a_comparison_of_robots_has_rows_of_training_steps_and_episodes(monkeypatch):
     def tiny(arm, seed, tasks, iterations):
         small = {"num_tasks": 2, "num_episodes": 2, "horizon": 3, "iterations": iterations}
-        return SampledConfig(method="bomrl_head", tasks=tasks, seed=seed, **small)
+        return configure("bomrl_head", tasks=tasks, seed=seed, **small)
 
     monkeypatch.setattr(locomotion, "_config", tiny)
     arms = ("ProMP", "BO-MRL head")
@@ -157,7 +164,7 @@ def calls(monkeypatch):
     def make(config):
         problem = make_problem(config)
         sample = lambda count, generator, split: (split, count)  # noqa: E731
-        return problem._replace(tasks=replace(problem.tasks, sample=sample))
+        return replace(problem, family=replace(problem.family, sample=sample))
 
     monkeypatch.setattr(sampled, "adapted_returns", returns)
     monkeypatch.setattr(sampled, "later_alg", lambda config, problem, factor: factor)
@@ -170,7 +177,7 @@ def trained(config):
     """A state that is easily told from an untrained one, in 8 seconds."""
     if config.method == "trpo_maml":
         raise ArithmeticError("nothing was solved: use more of it")
-    before = start_state(config, make_problem(config))
+    before = start_state(make_problem(config))
     history = [
         {"iteration": float(i), "return_before": -1.0 - i, "return_after": 5.0 + i}
         for i in range(config.iterations)
@@ -210,14 +217,14 @@ def test_the_untrained_policy_looks_through_the_lens_of_the_trained_one(calls):
     half = len(calls) // 2
     assert all(set(call["phi"]) == {"trained"} for call in calls[:half])
     assert {call["moments"] for call in calls} == {"seen"}
-    config = SampledConfig(method="bomrl_head", tasks="cheetah/velocity", seed=2)
+    config = configure("bomrl_head", tasks="cheetah/velocity", seed=2)
     start = make_problem(config).policy.init(torch.Generator().manual_seed(2))
     for call in calls[half:]:
         assert all(torch.equal(call["phi"][name], leaf) for name, leaf in start.items())
 
 
 def test_collections_share_forty_episodes_and_report_the_last_return(calls, monkeypatch):
-    monkeypatch.setitem(locomotion.ARMS, "MAML-TRPO", {"method": "maml"})  # one that trains
+    monkeypatch.setitem(locomotion.ARMS, "MAML-TRPO", {"method": "lvc_maml"})  # one that trains
     rows = list(locomotion.collections(1, Scale(iterations=1), trained))
     budgets = [(1, 40), (2, 20), (4, 10), (8, 5)]
     measured = [call for call in calls if call["split"] == "test"]
@@ -235,13 +242,13 @@ def test_tuning_trains_each_configuration_and_judges_it_on_train_tasks(calls):
     seen = []
 
     def train(config):
-        seen.append(config.dials()["step_size"])
+        seen.append(config.alg.step_size)
         return trained(config)
 
-    grids = {"maml": [{"step_size": x} for x in (0.1, 0.2)], "trpo_maml": [{"step_size": 0.4}]}
+    grids = {"lvc_maml": [{"step_size": x} for x in (0.1, 0.2)], "trpo_maml": [{"step_size": 0.4}]}
 
     def config_of(method):
-        return SampledConfig(method=method, tasks="navigation/circle", seed=7)
+        return configure(method, tasks="navigation/circle", seed=7)
 
     rows = list(sampled.tuning_rows(grids, config_of, train, num_episodes=6))
     assert seen == [0.1, 0.2, 0.4]
@@ -251,12 +258,14 @@ def test_tuning_trains_each_configuration_and_judges_it_on_train_tasks(calls):
     assert [(call["split"], call["seed"] // 16) for call in calls] == [("train", 7)] * 2
 
 
-@pytest.mark.parametrize("method", ["maml", "bomrl", "bomrl_head", "bomrl_trust_region"])
+@pytest.mark.parametrize(
+    "method", ["lvc_maml", "bomrl_natural", "bomrl_head", "bomrl_natural_region"]
+)
 def test_a_later_step_is_as_much_shorter_as_its_factor(method):
-    config = SampledConfig(method=method, num_tasks=1, num_episodes=5, horizon=10, hidden=(4,))
+    config = configure(method, num_tasks=1, num_episodes=5, horizon=10, hidden=(4,))
     problem, generator = make_problem(config), torch.Generator().manual_seed(0)
     phi = problem.policy.init(generator)
-    tasks = problem.tasks.sample(1, generator, "train")
+    tasks = problem.family.sample(1, generator, "train")
     (batch,) = collect_all(phi, tasks, problem, generator).before
     batch = type(batch)(*(field[0] for field in batch))
     whole, part = (
@@ -304,7 +313,7 @@ def test_stored_policies_are_those_of_seed_0_and_adapt(path):
     assert path.stem == f"{config.tasks.replace('/', '_')}_{config.method}"
     problem = make_problem(config)
     generator = torch.Generator().manual_seed(0)
-    tasks = problem.tasks.sample(4, generator, "test")
+    tasks = problem.family.sample(4, generator, "test")
     returns = adapted_returns(phi, tasks, problem, generator, moments=moments, test_episodes=5)
     gain = (returns[:, 1] - returns[:, 0]).mean()
     assert gain > (80 if "direction" in config.tasks else 5)

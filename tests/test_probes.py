@@ -67,8 +67,7 @@ def best_prior_of_alg(distance: str, lam: float) -> float:
 @pytest.mark.parametrize(("distance", "lam"), [("d1", 0.5), ("d2", 0.5)])
 def test_bomrl_finds_the_prior_that_a_grid_finds(distance, lam):
     config = configure(
-        "maml",
-        method="bomrl",
+        "bomrl",
         distance=distance,
         lam=lam,
         tasks="probe/opposite",
@@ -83,8 +82,7 @@ def test_bomrl_finds_the_prior_that_a_grid_finds(distance, lam):
 
 def test_first_order_maml_misses_it_where_the_parts_are_unequal():
     config = configure(
-        "maml",
-        method="first_order_maml",
+        "first_order_maml",
         tasks="probe/opposite",
         num_tasks=3,
         step_size=4.0,

@@ -84,11 +84,11 @@ def meta_train(
     out = None if out is None else Path(out)
     if tensorboard:
         run_folder.require_tensorboard(out)
-    problem = problem or make_problem(config)
+    own, problem = problem, problem or make_problem(config)
     if out is None or run_folder.is_new(out, resume=resume):
         state = start_state(problem)
     else:
-        there, state = load(out, problem)
+        there, state = load(out, own)
         run_folder.check_same(there.stored(), config.stored(), out, done=state.iteration)
     run_folder.run_loop(
         lambda: meta_step(state, problem),
