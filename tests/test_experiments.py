@@ -167,9 +167,9 @@ def calls(monkeypatch):
         return replace(problem, family=replace(problem.family, sample=sample))
 
     monkeypatch.setattr(sampled, "adapted_returns", returns)
-    monkeypatch.setattr(sampled, "later_alg", lambda config, problem, factor: factor)
+    monkeypatch.setattr(sampled, "later_alg", lambda problem, factor: factor)
     for module in (sampled, locomotion):
-        monkeypatch.setattr(module, "make_problem", make)
+        monkeypatch.setattr(module, "episodes_problem", make)
     return noted
 
 
@@ -250,7 +250,7 @@ def test_tuning_trains_each_configuration_and_judges_it_on_train_tasks(calls):
     def config_of(method):
         return configure(method, tasks="navigation/circle", seed=7)
 
-    rows = list(sampled.tuning_rows(grids, config_of, train, num_episodes=6))
+    rows = list(sampled.tuning_rows(grids, config_of, train, sampled.Measure(num_episodes=6)))
     assert seen == [0.1, 0.2, 0.4]
     assert [row["configuration"] for row in rows] == [0, 1, 0]
     assert [row["return"] for row in rows] == pytest.approx([6, 6, math.nan], nan_ok=True)
@@ -270,7 +270,7 @@ def test_a_later_step_is_as_much_shorter_as_its_factor(method):
     batch = type(batch)(*(field[0] for field in batch))
     whole, part = (
         torch.cat([(alg(phi, batch).theta[name] - leaf).flatten() for name, leaf in phi.items()])
-        for alg in (problem.alg, sampled.later_alg(config, problem, 0.3))
+        for alg in (problem.alg, sampled.later_alg(problem, 0.3))
     )
     assert whole.norm() > 1e-3
     torch.testing.assert_close(part, 0.3 * whole, rtol=1e-3, atol=1e-6)
