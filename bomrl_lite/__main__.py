@@ -13,7 +13,6 @@ from bomrl_lite.course import commands
 from bomrl_lite.training.config import (
     Config,
     all_settings,
-    config_from_file,
     configure,
     no_such_setting,
 )
@@ -21,6 +20,7 @@ from bomrl_lite.training.evaluate import evaluate_run, mean_table
 from bomrl_lite.training.files import csv_text, write_atomically
 from bomrl_lite.training.policy_file import save_policy
 from bomrl_lite.training.progress import training_progress
+from bomrl_lite.training.stored_config import config_from_file
 from bomrl_lite.training.tables import as_table
 from bomrl_lite.training.trainer import load, meta_train
 

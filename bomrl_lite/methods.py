@@ -131,8 +131,8 @@ class Method(NamedTuple):
 
     @property
     def outer(self) -> str:
-        """Name of its outer update."""
-        return type(list(self.tuned.values())[-1].outer).__name__
+        """Names of its outer updates: with exact values, from episodes."""
+        return ", ".join(dict.fromkeys(type(t.outer).__name__ for t in self.tuned.values()))
 
     def settings(self, kind: Kind) -> Tuned:
         """Return the settings for a kind of task, the nearest where it has none of its own.
@@ -160,6 +160,7 @@ NETWORKS: dict[Kind, Network | None] = {
 _ANT = Network(hidden=(64, 64), log_std=-1.0, head_scale=0.1)
 
 _SAMPLED: tuple[Rung, ...] = ("frozen", "naive", "q_gradient", "full")
+_GRADIENT: tuple[Rung, ...] = (*_SAMPLED, "identity")
 _EXACT: tuple[Rung, ...] = ("full", "q_gradient", "frozen", "naive")
 _STEP = Tuned(GradientStep(step_size=0.3), Epochs(learning_rate=1e-2))
 
@@ -229,7 +230,7 @@ METHODS: dict[str, Method] = {
     "trpo_maml": Method(
         "MAML with an outer trust-region step",
         "Finn et al. 2017, 1703.03400; Schulman et al. 2015, 1502.05477",
-        _SAMPLED,
+        _GRADIENT,
         {
             "points": Tuned(GradientStep(step_size=0.3), Trpo(max_kl=3e-2)),
             "robots": Tuned(GradientStep(step_size=0.5), Trpo(max_kl=0.1)),
@@ -238,13 +239,13 @@ METHODS: dict[str, Method] = {
     "e_maml": Method(
         "MAML crediting the collection of data (formulation II)",
         "Stadie et al. 2018, 1803.01118",
-        _SAMPLED,
+        _GRADIENT,
         {"points": _STEP._replace(estimator=Estimator(credit=0.1))},
     ),
     "promp": Method(
         "ProMP: LVC, clipped epochs, KL penalty",
         "Rothfuss et al. 2019, 1810.06784",
-        _SAMPLED,
+        _GRADIENT,
         {
             "points": Tuned(
                 GradientStep(step_size=0.5),
@@ -264,7 +265,7 @@ METHODS: dict[str, Method] = {
     "anil": Method(
         "MAML on the head only",
         "Raghu et al. 2020, 1909.09157",
-        _SAMPLED,
+        _GRADIENT,
         {
             "points": Tuned(
                 GradientStep(step_size=2.0, parameters="head"), Epochs(learning_rate=1e-2)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from bomrl_lite.training.config import configure, read_config
+from bomrl_lite.training.config import configure
 from bomrl_lite.training.evaluate import evaluate_run
 from bomrl_lite.training.policy_file import load_policy
+from bomrl_lite.training.stored_config import read_config
 from bomrl_lite.training.trainer import load, meta_train
 
 RUNS = Path(__file__).parent / "data" / "format1"
@@ -102,6 +103,39 @@ def test_a_setting_that_had_no_effect_is_left_out():
     old = {"method": "maml", "tasks": "probe/identical", "iterations": 2, "seed": 0}
     old |= {"step_size": 3.0, "distance": "d1", "delta": 0.1, "lam": 7.0, "unsolved": "raise"}
     assert read_config(old) == configure("maml", tasks="probe/identical", iterations=2, step_size=3)
+
+
+SAMPLED = dict.fromkeys(("step_size", "distance", "delta", "data", "first_order", "outer"))
+SAMPLED |= {"tasks": "navigation/circle", "num_episodes": 20, "iterations": 5, "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("old", "today"),
+    [
+        ({"method": "maml", "data": "full"}, {"method": "loaded_dice_maml", "causal_trace": 1.0}),
+        ({"method": "maml", "data": "naive"}, {"method": "naive_maml"}),
+        ({"method": "maml", "first_order": True}, {"method": "first_order_maml"}),
+        ({"method": "first_order_maml", "first_order": False}, {"method": "lvc_maml"}),
+        (
+            {"method": "dice_maml", "data": "frozen", "trace": 0.5},
+            {"method": "lvc_maml", "baseline": False, "step_size": 1.0, "learning_rate": 3e-3},
+        ),
+        ({"method": "promp", "first_order": True}, {"method": "promp", "data": "identity"}),
+        ({"method": "bomrl", "outer": "trpo"}, {"method": "bomrl_natural", "clip": 0.3}),
+        ({"method": "promp", "causal_trace": 0.5, "lam": 3.0}, {"method": "promp"}),
+        ({"method": "maml", "kl_target": 0.1}, {"method": "lvc_maml"}),
+        (
+            {"method": "bomrl_solved", "distance": "d3", "distance_stride": 4},
+            {"method": "bomrl_solved", "distance": "d3"},
+        ),
+    ],
+    ids=lambda settings: " ".join(map(str, settings.values())),
+)
+def test_what_format_1_let_one_set_is_the_algorithm_that_it_was(old, today):
+    """A rung that was asked for decides the name; what had no effect is left out."""
+    outer = {"outer": old["outer"]} if "outer" in old else {}
+    expected = configure(tasks="navigation/circle", iterations=5, **today, **outer)
+    assert read_config({**SAMPLED, **old}) == expected
 
 
 def test_a_configuration_of_a_newer_version_says_so():

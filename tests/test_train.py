@@ -19,7 +19,7 @@ from bomrl_lite.training import files
 from bomrl_lite.training.config import configure
 from bomrl_lite.training.problem import make_problem
 from bomrl_lite.training.streams import seeded
-from bomrl_lite.training.trainer import load, meta_step, meta_train, save, start_state
+from bomrl_lite.training.trainer import load, meta_step, meta_train, start_state
 
 SMALL = configure("maml", num_tasks=4, batch_tasks=2, iterations=9, checkpoint_every=2)
 
@@ -187,7 +187,7 @@ def test_a_step_out_of_range_stops_before_it_spoils_anything(tmp_path):
     config = SMALL.replace(method="joint_finetuned")
     problem = make_problem(config)
     state = start_state(problem)
-    save(config, state, tmp_path)
+    meta_train(config.replace(iterations=1), out=tmp_path)
     state.phi["logits"][0, 0] = torch.nan
     with pytest.raises(FloatingPointError, match="smaller step_size or learning_rate"):
         meta_step(state, problem)

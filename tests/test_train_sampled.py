@@ -300,6 +300,17 @@ def test_a_configuration_that_cannot_train_is_refused(dials, message):
         meta_train(with_(SMALL, **dials))
 
 
+def test_settings_that_fit_only_together_are_taken_together():
+    """On robots the stride is 4, which d3 refuses; and episodes of tables stay episodes."""
+    config = configure("bomrl_solved", tasks="cheetah/direction", distance="d3", distance_stride=1)
+    assert (config.alg.distance, config.alg.distance_stride) == ("d3", 1)
+    table = configure("lvc_maml", tasks="probe/opposite", values="episodes")
+    assert table.replace(method="promp").values == "episodes"
+    assert table.replace(seed=3) == configure(
+        "lvc_maml", tasks="probe/opposite", values="episodes", seed=3
+    )
+
+
 def test_a_table_has_no_head():
     with pytest.raises(ValueError, match="no head to adapt alone"):
         configure("anil", tasks="probe/opposite", values="episodes")

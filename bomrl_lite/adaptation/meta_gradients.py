@@ -1,7 +1,7 @@
 r"""Gradients of the meta-objective, sibling functions of one signature.
 
-Each maps (phi, one task, dials) to (ascent direction for phi, AdaptInfo). The trainer averages them
-over tasks: \nabla_phi E_tau[J_tau(theta_tau(phi))] is the mean of the tasks' gradients.
+Each maps (phi, one task, settings) to (ascent direction for phi, AdaptInfo). The trainer averages
+them over tasks: \nabla_phi E_tau[J_tau(theta_tau(phi))] is the mean of the tasks' gradients.
 """
 
 from functools import partial

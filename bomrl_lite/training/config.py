@@ -1,23 +1,20 @@
 r"""ONE configuration: a method with its settings, the tasks, and how large a run is."""
 
 import dataclasses
-import importlib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from bomrl_lite.adaptation.settings import AlgSettings, HeadClosedForm, Rung
 from bomrl_lite.methods import METHODS, Epochs, Estimator, Kind, Network, OuterSettings, Trpo
 from bomrl_lite.methods import Values as ValuesName
-from bomrl_lite.tasks import make_tasks, require_exact
+from bomrl_lite.tasks import locomotion, make_tasks, require_exact
 from bomrl_lite.types import Tasks
 
 FORMAT = 2
-"""Of stored configurations; see :func:`read_config`."""
+"""Of stored configurations; see :func:`bomrl_lite.training.stored_config.read_config`."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ class Config:
         return "trpo" if isinstance(self.outer, Trpo) else "adam"
 
     def stored(self) -> dict[str, Any]:
-        """Return what a file holds: plain values, for :func:`read_config`."""
+        """Return what a file holds: plain values by name."""
         head = {"format": FORMAT, "method": self.method, "tasks": self.tasks}
         head["outer"] = self.outer_name
         plain = {name: _plain(value) for name, value in self.settings().items()}
@@ -126,7 +123,8 @@ class Config:
         usual = configure(self.method, tasks=self.tasks, values=self.values).stored()
         chosen = {k: v for k, v in self.stored().items() if v != usual.get(k) and k != "format"}
         same: dict[str, Any] = {"method": self.method, "tasks": self.tasks}
-        if changes.keys().isdisjoint(("tasks", "method")):
+        # Episodes of tables were asked for; of other tasks there is nothing else.
+        if changes.keys().isdisjoint(("tasks", "method")) or self.values == "episodes":
             same["values"] = self.values
         return configure(**{**same, **chosen, **changes})
 
@@ -170,69 +168,11 @@ def configure(
         "estimator": None if source == "exact" else tuned.estimator,
         "sampling": ExactValues() if source == "exact" else Episodes(),
         "network": None if family.exact else tuned.network,
-        "simulation": Simulation() if kind in ("robots", "ant") else None,
+        "simulation": Simulation() if tasks in locomotion.FAMILIES else None,
     }
     own: dict[str, Any] = {"method": method, "tasks": tasks, "values": source}
     own |= {"data": METHODS[method].rungs[0], **({} if source == "exact" else large)}
     return _with_settings(own, parts, settings)
-
-
-def read_config(stored: Mapping[str, Any]) -> Config:
-    """Return the configuration that a file holds, of this format or of format 1.
-
-    Args:
-        stored: settings by name; those that are left out are the method's own.
-
-    Raises:
-        ValueError: a newer format, or something that is no configuration.
-    """
-    fields = dict(stored)
-    version = fields.pop("format", FORMAT)
-    if version != FORMAT:
-        raise ValueError(
-            f"the configuration has format {version!r}, and this version reads formats up to "
-            f"{FORMAT}: if a newer version of bomrl_lite made it, that one can read it"
-        )
-    if "format" not in stored and fields.keys() >= _FORMAT_1:
-        fields = _from_format_1(fields)
-    return configure(**fields)
-
-
-def config_from_file(path: Path) -> Config:
-    """Read a ``config.json``, or YAML where PyYAML is installed; see :func:`read_config`.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file holds no settings by name, or some that do not fit.
-        ModuleNotFoundError: it is YAML and PyYAML is not installed.
-    """
-    text = path.read_text()
-    try:
-        stored = _yaml(text, path) if path.suffix in (".yaml", ".yml") else json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read as settings: {error}") from error
-    if not isinstance(stored, dict):
-        raise ValueError(f"{path} must hold settings by name, as a run's config.json does")
-    return read_config(cast("dict[str, Any]", stored))
-
-
-def _yaml(text: str, path: Path) -> Any:
-    """Read YAML, of which JSON is a part.
-
-    Raises:
-        ModuleNotFoundError: PyYAML is not installed.
-        ValueError: the text is none.
-    """
-    try:
-        yaml = importlib.import_module("yaml")
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            f"reading {path} needs PyYAML; pip install pyyaml, or write it as .json"
-        ) from error
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
 
 
 def _usual_method(tasks: str | None, values: str | None) -> str:
@@ -291,17 +231,20 @@ def _with_settings(
     unknown = [name for name in settings if name not in homes and name not in top]
     if unknown:
         raise no_such_setting(Config(**own, **parts), unknown)
+    changes: dict[str, dict[str, Any]] = {part: {} for part in parts}
     for name, value in settings.items():
         if isinstance(value, list):  # as JSON has tuples
             value = tuple(cast("list[Any]", value))
-        if name in homes:
-            part = parts[homes[name]]
-            _check_choice(part, name, value)
-            if isinstance(getattr(part, name), float) and type(value) is int:
-                value = float(value)  # lam=1 means 1.0, also in files and comparisons
-            parts[homes[name]] = dataclasses.replace(part, **{name: value})
-        else:
+        if name not in homes:
             own[name] = value
+            continue
+        part = parts[homes[name]]
+        _check_choice(part, name, value)
+        if isinstance(getattr(part, name), float) and type(value) is int:
+            value = float(value)  # lam=1 means 1.0, also in files and comparisons
+        changes[homes[name]][name] = value
+    # Each part at once: settings that fit together may not fit what they replace one by one.
+    parts |= {part: dataclasses.replace(parts[part], **new) for part, new in changes.items() if new}
     return Config(**own, **parts)
 
 
@@ -415,36 +358,3 @@ def _check_together(config: Config) -> None:
         raise ValueError(
             f"kl_target is {s['kl_target']}, but there is no penalty to adapt; set kl_penalty too"
         )
-
-
-def _from_format_1(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a configuration from before exact and sampled runs were one.
-
-    A setting that the method did not have was stored, and had no effect: it is left out.
-    """
-    given = {name: value for name, value in stored.items() if value is not None}
-    sampled = "num_episodes" in stored
-    new_names = _SAMPLED_NAMES if sampled else _EXACT_NAMES
-    method = str(new_names.get(given["method"], given["method"]))
-    if given.pop("first_order", False) and method == "lvc_maml":
-        method = "first_order_maml"
-    values = "episodes" if sampled else "exact"
-    # The ant had the settings of the other robots then.
-    tuned_then = "cheetah/direction" if given["tasks"].startswith("ant/") else given["tasks"]
-    usual = configure(method, tasks=tuned_then, values=values, outer=given.get("outer"))
-    known = {**usual.stored(), **{k: v for k, v in given.items() if k in usual.settings()}}
-    del known["format"]
-    if len(METHODS[method].rungs) == 1:
-        known["data"] = METHODS[method].rungs[0]
-    return {**known, "method": method, "tasks": given["tasks"], "values": values}
-
-
-_FORMAT_1 = frozenset(("method", "tasks", "iterations", "step_size", "distance", "delta", "seed"))
-"""What every stored configuration of format 1 held."""
-_EXACT_NAMES = {"joint": "joint_finetuned"}
-_SAMPLED_NAMES = {
-    "maml": "lvc_maml",
-    "bomrl": "bomrl_natural",
-    "bomrl_trust_region": "bomrl_natural_region",
-}
-"""What methods were called in format 1, where a name could mean two algorithms."""

@@ -21,6 +21,7 @@ from bomrl_lite.tasks import make_tasks, require_exact
 from bomrl_lite.training.config import Config, ExactValues
 from bomrl_lite.training.outer import Ascent, OuterInfo
 from bomrl_lite.training.run_folder import Row, require_finite
+from bomrl_lite.training.state import MetaState
 from bomrl_lite.training.streams import seeded
 from bomrl_lite.types import (
     Adaptation,
@@ -113,11 +114,11 @@ class ExactObjective:
         require_finite(figures, tuple(figures)[1:], "use a smaller step_size or learning_rate")
         return Ascent(gradient, lambda: torch.zeros(()), info.inner, returns)
 
-    def finish(self, update: OuterInfo) -> Row:
-        """Return the row of the history."""
+    def finish(self, state: MetaState, update: OuterInfo) -> Row:
+        """Return the row of the history; with exact values nothing else in the state adapts."""
         assert update.returns is not None
         return {
-            "iteration": float(self.iteration),
+            "iteration": float(state.iteration),
             **_named(update.returns),
             "gradient_norm": update.gradient_norm,
             "stationarity": update.info.stationarity.max().item(),

@@ -141,8 +141,9 @@ class EpisodesObjective:
         gradients = vmap(one)(*self._part)
         return {name: leaf.mean(0) for name, leaf in gradients.items()}
 
-    def diagnose(self, phi: Params, generator: torch.Generator) -> Row:
-        """Measure the noise floor of the adaptation and the terms of the meta-gradient."""
+    def diagnose(self, generator: torch.Generator) -> Row:
+        """Measure the noise floor of the adaptation and the meta-gradient's terms at the old phi."""
+        phi = self.old
         shuffled = _shuffled(self.episodes.before[0], generator)
         thetas = adapt_all(self.problem.alg, repeat(phi, len(self.scores)), shuffled)
         noise = vmap(partial(mean_divergence, policy=self.problem.policy), in_dims=(None, 0, 0))
@@ -158,13 +159,12 @@ class EpisodesObjective:
             result[f"norm_{column}"] = norm(add_scaled(parts[-1], -1.0, parts[-2])).item()
         return result
 
-    def finish(self, state: MetaState, update: OuterInfo, diagnosed: Row) -> Row:
+    def finish(self, state: MetaState, update: OuterInfo) -> Row:
         """Return the row of the history, and adapt the penalty.
 
         Args:
             state: after the update.
             update: what the update did.
-            diagnosed: the costly diagnostics of this iteration, from before it.
 
         Raises:
             FloatingPointError: a figure is not finite.
@@ -187,7 +187,7 @@ class EpisodesObjective:
             "outer_divergence": update.divergence,
             "outer_residual": update.residual,
             "divergence_before": moved,
-            **diagnosed,
+            **self._diagnosed(state.iteration),
         }
         require_finite(
             row,
@@ -195,6 +195,12 @@ class EpisodesObjective:
             "use a smaller learning_rate, step_size or max_kl, or a larger lam or ridge",
         )
         return row
+
+    def _diagnosed(self, iteration: int) -> Row:
+        """Return the costly diagnostics where this iteration measures them, else nan for each."""
+        if iteration % self.problem.sampling.diagnose_every:
+            return dict.fromkeys(DIAGNOSED, math.nan)
+        return self.diagnose(seeded(iteration, "diagnosis"))
 
     @cached_property
     def _part(self) -> tuple[Batches, SampleBatch, Params]:
@@ -216,13 +222,6 @@ class EpisodesObjective:
             return batch.weights.flatten() @ there.kl(here)
 
         return vmap(one)(self.episodes.before[0], acted).mean()
-
-
-def diagnose_now(problem: EpisodesProblem, objective: EpisodesObjective, state: MetaState) -> Row:
-    """Return the costly diagnostics where this iteration measures them, else nan for each."""
-    if state.iteration % problem.sampling.diagnose_every:
-        return dict.fromkeys(DIAGNOSED, math.nan)
-    return objective.diagnose(state.phi, seeded(state.iteration, "diagnosis"))
 
 
 def _inner_distance(phi: Params, episodes: Collected, policy: Policy) -> float:

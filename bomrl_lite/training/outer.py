@@ -128,33 +128,35 @@ def trust_region_step(
     done = OuterInfo(size, 0, 0.0, 0.0, ascent.info)
     if size == 0:
         return done
-    reach = 1e-2 * float(norm(phi)) + 1e-4
+    # Of the finite difference: far above float32's rounding of phi, near enough for one curvature.
+    distance = 1e-2 * float(norm(phi)) + 1e-4
 
     def curvature_product(v: Params) -> Params:
         length = float(norm(v))
         if length == 0:
             return v
-        step = reach / length
+        step = distance / length
         return scale(1 / step, divergence_gradient_of(add_scaled(phi, step, v)))
 
-    along = curvature_product(gradient)
-    shift = damping * float(dot(gradient, along)) / size**2
+    gradient_product = curvature_product(gradient)
+    shift = damping * float(dot(gradient, gradient_product)) / size**2
 
     def product(v: Params) -> Params:
-        bent = along if v is gradient else curvature_product(v)  # where the solver begins
-        return add_scaled(bent, shift, v)
+        # The solver begins with the gradient, whose costly product is known already.
+        hessian_v = gradient_product if v is gradient else curvature_product(v)
+        return add_scaled(hessian_v, shift, v)
 
     direction, info = conjugate_gradient(
         product, gradient, tolerance=1e-3, max_iterations=cg_iterations
     )
-    bent = float(dot(direction, gradient))  # x^T H x at the solution
+    curvature = float(dot(direction, gradient))  # x^T H x at the solution
     done = done._replace(residual=float(info.residual))
-    if not bent > 0:
+    if not curvature > 0:
         return done
-    length = (2 * max_kl / bent) ** 0.5
+    length = (2 * max_kl / curvature) ** 0.5
     for _ in range(halvings + 1):
-        there, divergence = value_of(add_scaled(phi, length, direction))
-        if there > value and divergence <= max_kl:
+        reached, divergence = value_of(add_scaled(phi, length, direction))
+        if reached > value and divergence <= max_kl:
             for name, leaf in phi.items():
                 leaf.add_(length * direction[name])
             return done._replace(updates=1, divergence=float(divergence))

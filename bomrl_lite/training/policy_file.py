@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from bomrl_lite.rollout.observations import Moments
-from bomrl_lite.training.config import Config, read_config
+from bomrl_lite.training.config import Config
 from bomrl_lite.training.files import write_atomically
 from bomrl_lite.training.state import MetaState
+from bomrl_lite.training.stored_config import read_config
 from bomrl_lite.types import Params
 
 

@@ -68,7 +68,7 @@ def save(
 
     Args:
         out: the folder; made if there is none.
-        config: the dials.
+        config: what is trained.
         state: must not use the names ``config`` and ``history``.
         history: one row per iteration done.
         columns: header of the history while it has no row.
@@ -202,7 +202,7 @@ def run_loop(
 
     Args:
         step: does one iteration: changes the trainer's state and appends its row to ``history``.
-        config: the dials.
+        config: what is trained.
         state: describes the trainer's present state, as :func:`save` wants it.
         history: one row per iteration done, those of earlier processes included.
         out: run folder; None keeps nothing.

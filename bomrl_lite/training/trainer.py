@@ -13,13 +13,13 @@ import torch
 
 from bomrl_lite.methods import Adam, Epochs, OuterSettings, Trpo
 from bomrl_lite.training import run_folder
-from bomrl_lite.training.config import Config, read_config
-from bomrl_lite.training.exact import ExactObjective, ExactProblem
-from bomrl_lite.training.objective import EpisodesObjective, collect_objective, diagnose_now
+from bomrl_lite.training.config import Config
+from bomrl_lite.training.objective import EpisodesObjective
 from bomrl_lite.training.outer import OuterInfo, climb, trust_region_step
-from bomrl_lite.training.problem import Problem, make_problem
+from bomrl_lite.training.problem import Objective, Problem, make_objective, make_problem
 from bomrl_lite.training.run_folder import Progress, Row
 from bomrl_lite.training.state import MetaState
+from bomrl_lite.training.stored_config import read_config
 
 
 def start_state(problem: Problem) -> MetaState:
@@ -40,14 +40,8 @@ def meta_step(state: MetaState, problem: Problem) -> Row:
         ArithmeticError: episodes: no task's inner problem is solved.
         FloatingPointError: a figure is not finite.
     """
-    if isinstance(problem, ExactProblem):
-        objective = ExactObjective(problem, problem.draw(state.generator), state.iteration)
-        row = objective.finish(update_phi(state, problem.config.outer, objective))
-    else:
-        objective = collect_objective(problem, state)
-        diagnosed = diagnose_now(problem, objective, state)
-        update = update_phi(state, problem.config.outer, objective)
-        row = objective.finish(state, update, diagnosed)
+    objective = make_objective(problem, state)
+    row = objective.finish(state, update_phi(state, problem.config.outer, objective))
     state.history.append(row)
     return row
 
@@ -104,13 +98,6 @@ def meta_train(
     return state
 
 
-def save(config: Config, state: MetaState, out: Path) -> None:
-    """Write the run folder; each file is replaced whole, the checkpoint first."""
-    problem = make_problem(config)
-    layout = {"columns": problem.columns, "whole": problem.whole}
-    run_folder.save(out, config=config, state=state.described(), history=state.history, **layout)
-
-
 def load(out: Path | str, problem: Problem | None = None) -> tuple[Config, MetaState]:
     """Read a run folder back, executing no code of the file's.
 
@@ -131,9 +118,7 @@ def load(out: Path | str, problem: Problem | None = None) -> tuple[Config, MetaS
     return config, state
 
 
-def update_phi(
-    state: MetaState, outer: OuterSettings, objective: ExactObjective | EpisodesObjective
-) -> OuterInfo:
+def update_phi(state: MetaState, outer: OuterSettings, objective: Objective) -> OuterInfo:
     """Take the outer update that the settings ask for, in place."""
     phi, optimizer = state.phi, state.optimizer
     match outer:

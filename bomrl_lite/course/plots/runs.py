@@ -10,8 +10,9 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from bomrl_lite.course.plots.style import relabel
-from bomrl_lite.training.config import Config, config_from_file
+from bomrl_lite.training.config import Config
 from bomrl_lite.training.run_folder import FREE
+from bomrl_lite.training.stored_config import config_from_file
 from bomrl_lite.training.tables import as_table
 
 AXES = {
