@@ -149,7 +149,7 @@ class Robots(LocomotionSimulator):
         self.physics.reset(qpos.to(device), qvel.to(device), where.to(device))
         self._before[rows] = self.physics.qpos[rows]
 
-    def act(self, actions: Actions) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Take actions [M, K]; return rewards [M] and who fell [M].
 
         Raises:
@@ -245,7 +245,7 @@ class LocomotionEnv(gymnasium.Env[Observations, Actions]):
         self.robots.start([0], [self.np_random])
         return self.robots.observed()[0], {"task": self.robots.shown(0)}
 
-    def step(self, action: Actions) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
+    def step(self, action: NDArray[Any]) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
         """Take an action [K]; returns observation, reward, terminated, False and no info.
 
         Raises:
@@ -337,7 +337,7 @@ class LocomotionVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
         return self.robots.observed(), infos
 
     def step(
-        self, actions: Actions
+        self, actions: NDArray[Any]
     ) -> tuple[Observations, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Take actions [M, K]; a sub-environment that was over begins anew instead."""
         anew = self._over
