@@ -60,9 +60,11 @@ def frames(
         raise ValueError("rows names no pose; None draws all")
     if isinstance(goal, Speed) and not goal.step_seconds > 0:
         raise ValueError(f"step_seconds must be > 0, got {goal.step_seconds}")
+    # From the model's pose, so that the camera is the same for all clips of a robot.
     view = view_of(model, width, height)
     result = _backend(backend)(model, poses[list(chosen)], view, goal)
     if isinstance(goal, Speed):
+        # From all poses, not only the chosen rows: a speed needs the pose of the step before.
         moved = np.diff(poses[:, 0], prepend=poses[0, 0]) / goal.step_seconds
         for picture, row in zip(result, chosen, strict=True):
             draw_gauge(picture, goal.asked, moved[row])
@@ -154,7 +156,7 @@ def _draw_with_egl(model: Model, poses: Array, view: View, goal: Goal | None) ->
     Where the arrow and the robot overlap, the arrow is in front.
     """
     mujoco = import_mujoco()
-    model = copy.copy(model)
+    model = copy.copy(model)  # load_model shares it
     model.vis.quality.shadowsize = model.vis.quality.offsamples = 0
     model.mat_reflectance[:] = 0
     model.vis.global_.fovy = math.degrees(FOV)

@@ -92,6 +92,7 @@ class VectorEnvSimulator:
             # Such an environment refuses to step after an end; its second episode is not used.
             self._env.reset(options={"reset_mask": self._over})
         observations, rewards, ended, cut, infos = self._env.step(self._env_actions(actions))
+        # Which sub-environments the next step would refuse, or has already restarted.
         self._over = np.asarray(ended) | np.asarray(cut)
         if self._mode == "samestep":
             observations = _before_autoreset(observations, infos, self._over)
@@ -107,7 +108,7 @@ class VectorEnvSimulator:
         space = self._env.single_action_space
         values = actions.cpu().numpy().reshape(self._env.num_envs, *space.shape)
         if _is_discrete(space):
-            return values + space.start
+            return values + space.start  # a Discrete space may begin at another number than 0
         return np.clip(values, space.low, space.high).astype(space.dtype)
 
     def _observed(self, observations: Any) -> Tensor:
@@ -127,7 +128,7 @@ def _before_autoreset(
     observations: Any, infos: dict[str, Any], over: NDArray[np.bool_]
 ) -> NDArray[Any]:
     """Restore the last observation of an episode, which the next one's first has replaced."""
-    observations = np.array(observations)
+    observations = np.array(observations)  # a copy: the environment keeps its own buffer
     if over.any() and "final_obs" not in infos:
         raise ValueError(
             "an environment that resets in the same step must give the last observations as "

@@ -94,6 +94,7 @@ def random_map(size: int, generator: torch.Generator, *, ice: float = 0.8) -> La
     """
     from gymnasium.envs.toy_text.frozen_lake import generate_random_map  # slow to import
 
+    # gymnasium draws from numpy; the seed of each map comes from our generator.
     seed = int(torch.randint(2**31 - 1, (), generator=generator))
     rows = generate_random_map(size=size, p=ice, seed=seed)
     return tuple(
@@ -126,6 +127,7 @@ def sample_maps(
     """
     check_counts(num_maps=num_maps)
     check_split(split)
+    # By rejection: whether a map is held out is known only once it is drawn.
     maps: list[LakeMap] = []
     while len(maps) < num_maps:
         lake_map = FAMILIES[family].draw(generator)
@@ -226,7 +228,7 @@ def _reachable(lake_map: Sequence[str], rules: LakeRules) -> set[int]:
     while frontier:
         state = frontier.pop()
         if letters[state] in rules.absorbing:
-            continue
+            continue  # no path leads on from there
         for action in range(4):
             entered = _neighbour(state, action, lake_map)
             if entered not in seen:

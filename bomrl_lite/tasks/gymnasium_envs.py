@@ -316,7 +316,8 @@ class LocomotionVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
                 array of M truth values, says which sub-environments begin anew; else all do.
 
         Raises:
-            ValueError: another number of seeds than there are sub-environments.
+            ValueError: another number of seeds than sub-environments, a mask of another shape or
+                kind, or tasks that are not the family's.
         """
         options = options or {}
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed

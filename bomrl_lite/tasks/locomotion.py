@@ -110,6 +110,7 @@ class LocomotionSimulator:
             self.physics = make_physics(self.model, num, backend=backend)
         else:
             self.physics = pool.lend(self, self.model, num, backend)
+        # Rewards are computed where the simulations are: no copy per step.
         device = self.physics.qpos.device
         self._tasks = type(tasks)(*(field.to(device) for field in tasks))
         # Before every use of a pool's simulations, which still have the last tasks' bodies.
@@ -124,7 +125,8 @@ class LocomotionSimulator:
         qpos, qvel = start_states(
             self.physics.num, self._start, self.physics.qvel.shape[1], self._robot, generator
         )
-        self.physics.check()  # what went wrong on a GPU is seen here, or at the last step
+        # A GPU reports a dead simulation only when asked, and a reset would hide it.
+        self.physics.check()
         self.physics.reset(qpos, qvel)
         self._taken = 0
         return self._observations()
@@ -145,6 +147,7 @@ class LocomotionSimulator:
         before = runner.position(self.physics).clone()  # the physics' tensors are live
         self.physics.step(actions.flatten(0, 1), self._robot.frame_skip)
         self._taken += 1
+        # Over the whole step, as in gymnasium: a joint's velocity is that of one instant.
         moved = runner.position(self.physics) - before
         velocity = self._by_task(moved / self.step_seconds).to(actions.dtype)
         rewards = self._family.reward(velocity, actions, self._tasks)
@@ -183,6 +186,7 @@ def start_states(
         generator: where the randomness comes from; states live on its device.
     """
     device = generator.device
+    # Positions first: the order of draws is part of what a seed means.
     uniform = torch.rand(num, len(start), generator=generator, dtype=torch.float64, device=device)
     draw = torch.randn if robot.normal_velocities else torch.rand
     velocity = draw(num, num_velocities, generator=generator, dtype=torch.float64, device=device)
@@ -221,6 +225,7 @@ def _walker_stands(physics: Physics) -> Tensor:
 
 def _hopper_stands(physics: Physics) -> Tensor:
     height, angle = physics.qpos[:, 1], physics.qpos[:, 2]
+    # gymnasium bounds the whole state but the place and the height, the angle included.
     rest = torch.cat([physics.qpos[:, 2:], physics.qvel], -1)
     return (height > 0.7) & (angle.abs() < 0.2) & (rest.abs() < 100).all(-1)
 

@@ -93,6 +93,7 @@ class PointSimulator:
         self._positions = self._positions + STEP * actions.clamp(-1.0, 1.0)
         self._taken += 1
         rewards = self._reward(_norm(self._positions - self._goals, dim=-1))
+        # Terminated, not truncated: the return has no later steps whose value could be estimated.
         ended = torch.full_like(rewards, self._taken >= self.horizon, dtype=torch.bool)
         return self._positions, rewards, ended, torch.zeros_like(ended)
 
@@ -118,6 +119,7 @@ def circle_goals(
         raise ValueError(f"width must be in (0, 360] degrees, got {width}")
     sectors = torch.arange(SECTORS)
     sector = _pick(sectors[in_split(sectors, split)], num_tasks, generator)
+    # Anywhere within the sector: a split is a range of goals, not a list of them.
     angle = (sector + _uniform(num_tasks, generator)) * (math.radians(width) / SECTORS)
     return Goals(torch.stack([angle.cos(), angle.sin()], -1).float())
 
@@ -133,6 +135,7 @@ def square_goals(num_tasks: int, generator: torch.Generator, split: str = "train
     """
     split = check_draw(num_tasks, split)
     cells = torch.cartesian_prod(torch.arange(SIDE), torch.arange(SIDE))
+    # Along a knight's move, so that a held-out cell has only training cells around it.
     cells = cells[in_split(cells[:, 0] + 2 * cells[:, 1], split)]
     corner = _pick(cells, num_tasks, generator)
     offset = torch.stack([_uniform(num_tasks, generator) for _ in range(2)], -1)

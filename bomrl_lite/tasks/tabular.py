@@ -101,6 +101,7 @@ class TabularSimulator:
             )
         rows = (self._first + self._states) * self._num_actions + actions
         self._states = _draw(self._moves[rows], generator)
+        # An absorbing state goes on for ever; the collector cuts the episode off.
         never = torch.zeros_like(rows, dtype=torch.bool)
         return self._states, self._rewards[rows], never, never
 

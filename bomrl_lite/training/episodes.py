@@ -178,7 +178,7 @@ class Collected(NamedTuple):
 
 def collect_all(
     phi: Params,
-    tasks: NamedTuple,
+    tasks: tuple[Tensor, ...],
     problem: EpisodesProblem,
     generator: torch.Generator,
     moments: Moments | None = None,
@@ -217,7 +217,7 @@ def adapt_all(alg: Alg, thetas: Params, batch: SampleBatch) -> Params:
 
 def adapted_returns(
     phi: Params,
-    tasks: NamedTuple,
+    tasks: tuple[Tensor, ...],
     problem: EpisodesProblem,
     generator: torch.Generator,
     *,

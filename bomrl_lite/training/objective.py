@@ -142,7 +142,7 @@ class EpisodesObjective:
         return {name: leaf.mean(0) for name, leaf in gradients.items()}
 
     def diagnose(self, generator: torch.Generator) -> Row:
-        """Measure the noise floor of the adaptation and the meta-gradient's terms at the old phi."""
+        """Measure the adaptation's noise floor and the meta-gradient's terms, at the old phi."""
         phi = self.old
         shuffled = _shuffled(self.episodes.before[0], generator)
         thetas = adapt_all(self.problem.alg, repeat(phi, len(self.scores)), shuffled)

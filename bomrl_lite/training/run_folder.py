@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 
@@ -33,6 +33,7 @@ FREE = ("iterations", "checkpoint_every")
 """Fields of a configuration that may change when a run goes on."""
 
 
+@runtime_checkable
 class Storable(Protocol):
     """What a run folder asks of a configuration."""
 
