@@ -91,7 +91,7 @@ class Config:
             ValueError: says which setting, what it must be and what it is.
         """
         for part, name in _settings_of(self):
-            _check_choice(type(part), name, getattr(part, name))
+            _check_choice(part, name, getattr(part, name))
         _check_numbers(self.settings())
         _check_together(self)
 
@@ -240,7 +240,7 @@ def _with_settings(
             own[name] = value
             continue
         part = parts[homes[name]]
-        _check_choice(type(part), name, value)
+        _check_choice(part, name, value)
         if isinstance(getattr(part, name), float) and type(value) is int:
             value = float(value)  # lam=1 means 1.0, also in files and comparisons
         changes[homes[name]][name] = value
@@ -286,9 +286,9 @@ def _settings_of(config: Config) -> Iterator[tuple[Any, str]]:
         yield config, name
 
 
-def _check_choice(record: type[Any], name: str, value: Any) -> None:
-    """Refuse a word that is none of those that a setting knows."""
-    hint = get_type_hints(record)[name]
+def _check_choice(record: Any, name: str, value: Any) -> None:
+    """Refuse a word that is none of those that a setting of a record, or of its class, knows."""
+    hint = get_type_hints(record if isinstance(record, type) else record.__class__)[name]
     kinds = [kind for kind in (hint, *get_args(hint)) if get_origin(kind) is Literal]
     allowed = [word for kind in kinds for word in get_args(kind)]
     if allowed and value is not None and value not in allowed:
