@@ -23,6 +23,7 @@ import torch
 import bomrl_lite as bl
 from bomrl_lite.course import checks, plots
 from bomrl_lite.tasks import frozen_lake as lakes
+from bomrl_lite.theory import optimal_actions
 
 checks.use(unsolved)
 plots.use_style()
@@ -508,7 +509,7 @@ def adapt_repeatedly(alg, phi, task, gamma, lam, num_steps):
 adapt_repeatedly = checks.adapt_repeatedly(adapt_repeatedly)
 
 # %% [markdown]
-# **See it.** Lakes from the held-out split, nothing learnt beforehand: every policy starts uniform. Your Alg with $D_1$ and $D_2$ against MAML's gradient step, with six rounds of data for each and three settings of each dial, a factor 10 apart.
+# **See it.** Lakes from the held-out split, nothing learnt beforehand: every policy starts uniform. Your Alg with $D_1$ and $D_2$ against MAML's gradient step, with six rounds of data for each and three values of each hyperparameter, a factor 10 apart.
 
 
 # %%
@@ -517,19 +518,19 @@ def maml_step(phi, task, step_size):
     return phi + step_size * torch.func.grad(policy_return)(phi, task, gamma)
 
 
-def returns_after_steps(method, dial, task):
+def returns_after_steps(method, value, task):
     """Return J after 0, 1, ..., 6 adaptations with exact data of the task."""
     if method == "gradient step":
         tables = [untrained]
         for _ in range(6):
-            tables.append(maml_step(tables[-1], task, dial))
+            tables.append(maml_step(tables[-1], task, value))
     else:
         alg = {"Alg with D1": adapt_d1, "Alg with D2": adapt_d2}[method]
-        tables = adapt_repeatedly(alg, untrained, task, gamma, dial, 6)
+        tables = adapt_repeatedly(alg, untrained, task, gamma, value, 6)
     return [policy_return(table, task, gamma).item() for table in tables]
 
 
-dials = {
+grids = {
     "Alg with D1": ("λ", (5.0, 0.5, 0.05)),
     "Alg with D2": ("λ", (5.0, 0.5, 0.05)),
     "gradient step": ("α", (3.0, 30.0, 300.0)),
@@ -538,16 +539,16 @@ generator = torch.Generator().manual_seed(16 * seed + 2)
 maps = lakes.sample_maps(family, sizes["num_test"], generator, "test")
 unseen = [lakes.lake_task(each, lakes.HOLES) for each in maps]
 results = pd.DataFrame(
-    {"method": method, "dial": f"{sign} = {dial:g}", "lake": k, "steps": steps, "return": earned}
-    for method, (sign, settings) in dials.items()
-    for dial in settings
+    {"method": method, "with": f"{sign} = {value:g}", "lake": k, "steps": steps, "return": earned}
+    for method, (sign, grid) in grids.items()
+    for value in grid
     for k, task in enumerate(unseen)
-    for steps, earned in enumerate(returns_after_steps(method, dial, task))
+    for steps, earned in enumerate(returns_after_steps(method, value, task))
 )
 best = bl.optimal_returns(lakes.stack_tasks(unseen), gamma).mean().item()
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.2), sharey=True)
 for ax, (method, part) in zip(axes, results.groupby("method", sort=False), strict=True):
-    look = {"hue": "dial", "style": "dial", "markers": True, "dashes": False}
+    look = {"hue": "with", "style": "with", "markers": True, "dashes": False}
     sns.lineplot(part, x="steps", y="return", errorbar=("pi", 80), ax=ax, **look)
     ax.axhline(best, color=plots.INK, lw=1, ls=":")
     ax.set(title=method, xlabel="adaptations", ylabel="return J", xticks=range(7))
@@ -559,14 +560,14 @@ for ax, (method, part) in zip(axes, results.groupby("method", sort=False), stric
 # %%
 for steps in (4, 6):
     print(f"return after {steps} adaptations, over lakes (mean optimum {best:.3f})")
-    some = results[results.steps == steps].groupby(["method", "dial"], sort=False)["return"]
+    some = results[results.steps == steps].groupby(["method", "with"], sort=False)["return"]
     print(some.agg(["mean", "min"]).round(3).to_string(), "\n")
 print("after one adaptation with λ = 0.05, chance of an optimal action where it is smallest:")
 for name, alg in (("D1", adapt_d1), ("D2", adapt_d2)):
     chances = []
     for task in unseen:
         theta = adapt_repeatedly(alg, untrained, task, gamma, 0.05, 1)[-1]
-        optimal = bl.theory.optimal_actions(task, gamma)
+        optimal = optimal_actions(task, gamma)
         # tiles that can be left, so that actions mean something
         open_tiles = task.transition.diagonal(dim1=0, dim2=2).min(0).values < 1
         chances.append((theta.softmax(-1) * optimal).sum(-1)[open_tiles].min().item())

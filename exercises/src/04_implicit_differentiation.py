@@ -608,8 +608,8 @@ for lam in (1.0, 5.0):
         error = (unrolled - exact).norm() / exact.norm()
         rows.append({"K": num_steps, "error": error.item(), r"$\lambda$": lam})
 fig, ax = plt.subplots(figsize=(4.6, 3))
-dials = {"hue": r"$\lambda$", "style": r"$\lambda$", "markers": True, "dashes": False}
-sns.lineplot(pd.DataFrame(rows), x="K", y="error", palette="colorblind", ax=ax, **dials)
+look = {"hue": r"$\lambda$", "style": r"$\lambda$", "markers": True, "dashes": False}
+sns.lineplot(pd.DataFrame(rows), x="K", y="error", palette="colorblind", ax=ax, **look)
 _ = ax.set(xscale="log", yscale="log", xlabel="unrolled steps K", ylabel="error against the argmax")
 
 # %% [markdown]

@@ -313,8 +313,8 @@ gain_by_state = checks.gain_by_state(gain_by_state)
 def adapt(phi, task, gamma, lam):
     """Return the logits that Alg with D2 finds in a task."""
     policy = bl.tabular_softmax(*phi.shape)
-    dials = {"policy": policy, "gamma": gamma, "distance": bl.d2, "lam": lam}
-    return bl.adapt_to_task({"logits": phi}, task, **dials)["logits"]
+    settings = {"policy": policy, "gamma": gamma, "distance": bl.d2, "lam": lam}
+    return bl.adapt_to_task({"logits": phi}, task, **settings)["logits"]
 
 
 fig, axes = plt.subplots(1, 3, figsize=(8.4, 3))
