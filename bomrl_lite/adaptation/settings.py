@@ -248,30 +248,8 @@ def _adapt_to(
             )
         case HeadClosedForm(lam=lam, ridge=ridge):
             return head_adaptation(phi, data_of, policy=policy, lam=lam, ridge=ridge)
-        case NaturalStep():
-            return natural_adaptation(
-                phi,
-                data_of,
-                policy=policy,
-                lam=settings.lam,
-                ridge=settings.ridge,
-                names=names,
-                distance_stride=settings.distance_stride,
-                max_iterations=settings.cg_iterations,
-                **stop,
-            )
-        case NaturalRegion():
-            return region_adaptation(
-                phi,
-                data_of,
-                policy=policy,
-                delta=settings.delta,
-                ridge=settings.ridge,
-                names=names,
-                distance_stride=settings.distance_stride,
-                max_iterations=settings.cg_iterations,
-                **stop,
-            )
+        case NaturalStep() | NaturalRegion():
+            return _adapt_by_natural_gradient(settings, policy, phi, data_of, names, stop)
         case SampledArgmax():
             solver = matrix_free_solver(
                 max_iterations=settings.inner_iterations,
@@ -282,6 +260,31 @@ def _adapt_to(
             return solved_adaptation(phi, objective, names=names, solver=solver)
         case _:
             raise ValueError(f"{type(settings).__name__} is solved on exact values, not on samples")
+
+
+def _adapt_by_natural_gradient(
+    settings: NaturalStep | NaturalRegion,
+    policy: PolicyAtSamples,
+    phi: Params,
+    data_of: DataOf,
+    names: tuple[str, ...],
+    stop: dict[str, float],
+) -> Adapted:
+    adapt = (
+        partial(natural_adaptation, lam=settings.lam)
+        if isinstance(settings, NaturalStep)
+        else partial(region_adaptation, delta=settings.delta)
+    )
+    return adapt(
+        phi,
+        data_of,
+        policy=policy,
+        ridge=settings.ridge,
+        names=names,
+        distance_stride=settings.distance_stride,
+        max_iterations=settings.cg_iterations,
+        **stop,
+    )
 
 
 def _unchanged(info: SolvedInfo, cotangent: Params) -> tuple[Params, SolvedInfo]:
