@@ -27,7 +27,7 @@ TOKEN = "course"
 PLAYER = """# %%
 import torch
 from bomrl_lite.course import plots, widgets
-from bomrl_lite.physics.goal_marks import Direction
+from bomrl_lite.render.goal_marks import Direction
 
 
 def clip(task, stage, way, speed):

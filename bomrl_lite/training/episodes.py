@@ -183,7 +183,10 @@ def collect_all(
     generator: torch.Generator,
     moments: Moments | None = None,
 ) -> Collected:
-    """Let phi act, adapt, let the adapted policies act; moments are those so far."""
+    """Let phi act, adapt, let the adapted policies act; moments are those so far.
+
+    Each of tasks is [N, ...], one row a task.
+    """
     sampling, num_tasks = problem.sampling, len(tasks[0])
     simulator = problem.simulator(tasks, sampling.num_episodes, moments)
     generator = problem.acting(generator)
