@@ -34,7 +34,7 @@ def test_takes_one_number_of_any_kind(value):
     node = make_notebook([Cell(1, 1, "code", "value = None", ("parameters",), None)])
     node.cells += notebook(code).cells
     found = run_in_process(node, {"value": value})
-    assert found == [{"name": "gap", "value": 2.0, "unit": "return"}]
+    assert found == [{"name": "gap", "value": 2.0, "unit": "return", "source": "code"}]
 
 
 def test_prints_in_plain_python(capsys):
@@ -74,12 +74,15 @@ def test_a_value_that_is_refused_does_not_take_the_name():
 
 
 def test_figures_of_a_notebook_come_back_in_order():
-    cells = notebook(f"{USE}record('b', 1, 'm'); record('a', 2)", "record('c', 3.5)")
+    last = "record('c', 3.5, source='machine')"
+    cells = notebook(f"{USE}record('b', 1, 'm'); record('a', 2, source='table')", last)
     assert run_in_process(cells, {}) == [
-        {"name": "b", "value": 1.0, "unit": "m"},
-        {"name": "a", "value": 2.0, "unit": ""},
-        {"name": "c", "value": 3.5, "unit": ""},
+        {"name": "b", "value": 1.0, "unit": "m", "source": "code"},
+        {"name": "a", "value": 2.0, "unit": "", "source": "table"},
+        {"name": "c", "value": 3.5, "unit": "", "source": "machine"},
     ]
+    with pytest.raises(ValueError, match="source must be one of code, table, machine, got 'gpu'"):
+        record("d", 1.0, source="gpu")
 
 
 def test_a_name_is_free_again_in_the_next_notebook_but_not_in_the_next_cell():

@@ -18,6 +18,10 @@ def run(
     seed: int = 0,
     lessons: tuple[str, ...] = (),
     jobs: int = 1,
+    parameter: Annotated[
+        tuple[tuple[str, str], ...], tyro.conf.UseAppendAction, tyro.conf.arg(aliases=["-p"])
+    ] = (),
+    out: Path | None = None,
     root: Path | None = None,
 ) -> int:
     """Execute the lessons through papermill and write a report under runs/.
@@ -29,12 +33,25 @@ def run(
         seed: seed of every lesson.
         lessons: names of lessons; none means all.
         jobs: how many lessons run at a time.
+        parameter: name and value of a further parameter of the lessons; may be given again.
+        out: folder of the results, where the course itself may not be written to.
         root: folder of the course; by default the current one, or the nearest above it.
     """
+    import yaml
+
     from bomrl_lite.course.running.runner import run_course
 
-    course = course_root(root)
-    return run_course(course, profile=profile, seed=seed, lessons=lessons, jobs=jobs)
+    # As papermill reads them: 3 is a number, true is a truth value.
+    given = {name: yaml.safe_load(text) for name, text in parameter}
+    return run_course(
+        course_root(root),
+        profile=given.pop("profile", profile),
+        seed=given.pop("seed", seed),
+        lessons=lessons,
+        jobs=jobs,
+        out=out,
+        given=given,
+    )
 
 
 def build(check: bool = False, force: bool = False, root: Path | None = None) -> int:
@@ -50,18 +67,25 @@ def build(check: bool = False, force: bool = False, root: Path | None = None) ->
     return build_notebooks(course_root(root), check=check, force=force)
 
 
-def calibrate(profile: str = "class", seeds: int = 5, root: Path | None = None) -> int:
+def calibrate(
+    profile: str = "class",
+    seeds: int = 5,
+    lessons: tuple[str, ...] = (),
+    root: Path | None = None,
+) -> int:
     """Measure the range of every recorded figure over seeds and write notebooks/ranges.json.
 
     Args:
         profile: smoke, class or full.
         seeds: how many seeds: 0, 10, 20 and so on.
+        lessons: names of lessons; none means all.
         root: folder of the course; by default the current one, or the nearest above it.
     """
     from bomrl_lite.course.running.runner import calibrate as calibrate_ranges
 
     # In tens: a lesson may use the seeds after its own.
-    return calibrate_ranges(course_root(root), profile=profile, seeds=range(0, 10 * seeds, 10))
+    numbers = range(0, 10 * seeds, 10)
+    return calibrate_ranges(course_root(root), profile=profile, seeds=numbers, lessons=lessons)
 
 
 def experiment(

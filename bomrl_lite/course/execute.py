@@ -1,4 +1,4 @@
-"""Executing one notebook through papermill, in a subprocess of its own, under a wall cap."""
+"""Executing one notebook through papermill, in a subprocess of its own, under two caps."""
 
 import json
 import os
@@ -13,22 +13,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+import matplotlib.font_manager  # noqa: F401  builds its cache here, not inside a lesson
 import psutil
 from ipykernel.kernelspec import get_kernel_dict
 from nbformat import NotebookNode
 
-from bomrl_lite.course.notebook import KERNEL, own_cells, read_notebook, to_bytes
+from bomrl_lite.course.notebook import KERNEL, faults, own_cells, read_notebook, to_bytes
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _TAIL, _LOG_TAIL = 8, 20  # lines shown of a failing cell, of papermill's log
 # What a person's set-up may hold and a canonical run must not: start-up files, another back end.
 _PERSONAL = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONWARNINGS")
+CPU_CAP, WALL_CAP = "out of CPU time", "out of time"
 
 
 class Limits(NamedTuple):
-    """Seconds that a cell, and a whole notebook, may take."""
+    """Seconds that a notebook may take: of processors, in all its processes, and by the clock.
 
-    cell: float
+    Only the first says that something runs on and on; on a busy machine the clock says little,
+    and its cap is there for a run that hangs and burns nothing.
+    """
+
+    cpu: float
     wall: float
 
 
@@ -91,12 +97,11 @@ def execute(
     on_cell: Callable[[int], None] = lambda number: None,
     stop: threading.Event | None = None,
 ) -> Outcome:
-    """Run a job to its end, its wall cap or ``stop``; never raise for what the notebook does.
+    """Run a job to its end, a cap or ``stop``; never raise for what the notebook does.
 
     Args:
         job: the notebook and its parameters.
-        limits: per cell (papermill's own) and for the whole (enforced here: papermill's timeout
-            does not see a kernel that hangs between cells).
+        limits: enforced here; papermill's own timeout counts the clock, and one cell.
         environment: from ``kernel_environment``.
         on_cell: called with the number of each cell as it begins.
         stop: when set, the run is killed.
@@ -107,15 +112,17 @@ def execute(
         given.write_bytes(to_bytes(job.notebook))
         for needed in (job.output.parent, job.folder):
             needed.mkdir(parents=True, exist_ok=True)
-        process = _start(_command(job, given, limits), environment)
+        process = _start(_command(job, given), environment)
         log: list[str] = []
         reader = threading.Thread(target=_follow, args=(process.stdout, log, on_cell), daemon=True)
         reader.start()
-        try:
-            end = _wait(process, started + limits.wall, stop or threading.Event())
-        except BaseException:  # Ctrl-C reaches us alone
-            _kill_family(process)
-            raise
+        assert process.stdin is not None
+        with process.stdin:
+            try:
+                end = _wait(process, limits, stop or threading.Event())
+            except BaseException:  # Ctrl-C reaches us alone
+                _kill_family(process)
+                raise
         reader.join(timeout=5)
     seconds = time.monotonic() - started
     return _outcome(job, limits, end, seconds, _plain("".join(log)))
@@ -126,10 +133,10 @@ def last_line(text: str) -> str:
     return next((line for line in reversed(text.splitlines()) if line.strip()), "")
 
 
-def _command(job: Job, given: Path, limits: Limits) -> list[str]:
-    command = [sys.executable, "-m", "papermill", str(given), str(job.output), "-k", KERNEL["name"]]
+def _command(job: Job, given: Path) -> list[str]:
+    command = [sys.executable, "-m", "bomrl_lite.course.papermill_child"]
+    command += [str(given), str(job.output), "-k", KERNEL["name"]]
     command += ["--log-output", "--no-progress-bar", "--cwd", str(job.folder)]
-    command += ["--execution-timeout", str(round(limits.cell))]
     for name, value in job.parameters.items():
         command += ["-r" if isinstance(value, str) else "-p", name, str(value)]
     return command
@@ -140,7 +147,7 @@ def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[
     return subprocess.Popen(
         command,
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # closes when we end, by whatever: the child's sign to end as well
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
@@ -157,20 +164,44 @@ def _follow(lines: IO[str], log: list[str], on_cell: Callable[[int], None]) -> N
                 on_cell(int(match[1]))
 
 
-def _wait(process: subprocess.Popen[str], deadline: float, stop: threading.Event) -> str:
-    """Wait for the end, the deadline or ``stop``; in the last two cases kill what still runs."""
+def _wait(process: subprocess.Popen[str], limits: Limits, stop: threading.Event) -> str:
+    """Wait for the end, a cap or ``stop``; in the last two cases kill what still runs."""
+    deadline = time.monotonic() + limits.wall
     while True:
         with suppress(subprocess.TimeoutExpired):
-            return "passed" if process.wait(timeout=0.1) == 0 else "failed"
-        if stop.is_set() or time.monotonic() > deadline:
-            _kill_family(process)
-            return "stopped" if stop.is_set() else "timed out"
+            return "passed" if process.wait(timeout=0.5) == 0 else "failed"
+        if stop.is_set():
+            end = "stopped"
+        elif _cpu_seconds(process) > limits.cpu:
+            end = CPU_CAP
+        elif time.monotonic() > deadline:
+            end = WALL_CAP
+        else:
+            continue
+        _kill_family(process)
+        return end
+
+
+def _family(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Return papermill and its kernel, which has a session of its own, and their children."""
+    try:
+        parent = psutil.Process(process.pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _cpu_seconds(process: subprocess.Popen[str]) -> float:
+    """Add up what a family has burnt; children that have ended count in their parent's times."""
+    seconds = 0.0
+    for member in _family(process):
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            seconds += sum(member.cpu_times()[:4])
+    return seconds
 
 
 def _kill_family(process: subprocess.Popen[str]) -> None:
-    """Kill papermill and its kernel, which has a session of its own: a group is not enough."""
-    parent = psutil.Process(process.pid)
-    for member in [parent, *parent.children(recursive=True)]:
+    for member in _family(process):
         with suppress(psutil.NoSuchProcess):
             member.kill()
     process.wait()
@@ -180,42 +211,45 @@ def _outcome(job: Job, limits: Limits, end: str, seconds: float, log: str) -> Ou
     ran = read_notebook(job.output)  # None: never begun, or killed while it was being written
     failure = None
     if end != "passed":
-        failure = _failure(own_cells(ran) if ran else [], end, limits, log)
-    return Outcome(job.output.stem, end, seconds, ran, failure, log)
+        failure = _failure(ran, end, limits, log)
+    elif ran and (fault := next(faults(ran), None)):
+        number, what = fault
+        cells = own_cells(ran)
+        source = "\n".join(cells[number - 1].source.splitlines()[-_TAIL:]) if number else ""
+        end, failure = "failed", Failure(number, source, what, what)
+    status = "timed out" if end in (CPU_CAP, WALL_CAP) else end
+    return Outcome(job.output.stem, status, seconds, ran, failure, log)
 
 
-def _failure(cells: list[NotebookNode], end: str, limits: Limits, log: str) -> Failure:
+def _failure(ran: NotebookNode | None, end: str, limits: Limits, log: str) -> Failure:
     """Say which cell stopped the run: the one with an error, else the last that had begun."""
-    begun = [n for n, cell in enumerate(cells, 1) if _papermill_status(cell) != "pending"]
+    cells = own_cells(ran) if ran else []
     errors = [
         (number, output)
         for number, cell in enumerate(cells, 1)
         for output in cell.get("outputs", ())
         if output.output_type == "error"
     ]
-    number = errors[0][0] if errors else max(begun, default=0)
+    # Of the log and not of the notebook: papermill calls every cell completed when a kernel dies.
+    begun = [int(number) for number in re.findall(r"^Executing Cell (\d+)-", log, re.MULTILINE)]
+    last = len(own_cells(NotebookNode(cells=ran.cells[: max(begun, default=0)]))) if ran else 0
+    number = errors[0][0] if errors else last
     source = "\n".join(cells[number - 1].source.splitlines()[-_TAIL:]) if number else ""
     traceback = "\n".join(log.splitlines()[-_LOG_TAIL:])
-    error = _reason(end, limits, log)
+    error = _reason(end, limits)
     if errors:
         traceback = _plain("\n".join(errors[0][1].traceback))
         error = error or f"{errors[0][1].ename}: {errors[0][1].evalue}"
     return Failure(number, source, error or last_line(log) or "papermill said nothing", traceback)
 
 
-def _reason(end: str, limits: Limits, log: str) -> str | None:
-    """Say which limit, or who, ended a run; None if it ended by itself."""
-    if end == "timed out":
-        return f"the notebook ran into its wall cap of {limits.wall:g} s"
-    if end == "stopped":
-        return "stopped by hand"
-    if "nbclient.exceptions.CellTimeoutError" in log:
-        return f"the cell took longer than its limit of {limits.cell:g} s"
-    return None
-
-
-def _papermill_status(cell: NotebookNode) -> str:
-    return cell.metadata.get("papermill", {}).get("status", "pending")
+def _reason(end: str, limits: Limits) -> str | None:
+    """Say which cap, or who, ended a run; None if it ended by itself."""
+    return {
+        CPU_CAP: f"the notebook used up its cap of {limits.cpu:g} CPU-seconds",
+        WALL_CAP: f"the notebook had not ended after {limits.wall:g} s, its cap by the clock",
+        "stopped": "stopped by hand",
+    }.get(end)
 
 
 def _plain(text: str) -> str:

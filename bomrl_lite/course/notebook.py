@@ -1,12 +1,15 @@
 """Notebook files: reading and writing one, and which of its cells are its source's."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 _ADDED_TAGS = {"injected-parameters", "papermill-error-cell-tag"}
+_WIDGETS = "application/vnd.jupyter.widget-state+json"
 
 
 def read_notebook(path: Path) -> NotebookNode | None:
@@ -20,6 +23,37 @@ def read_notebook(path: Path) -> NotebookNode | None:
 def own_cells(notebook: NotebookNode) -> list[NotebookNode]:
     """Return the cells that the source has, without those that papermill added."""
     return [cell for cell in notebook.cells if not _ADDED_TAGS & set(cell.metadata.get("tags", ()))]
+
+
+def faults(notebook: NotebookNode) -> Iterator[tuple[int, str]]:
+    """Yield what an executed notebook's exit code hides: the number of a source's cell, and why.
+
+    A cell was not executed in order to a good end (a kernel that left early), or wrote to stderr,
+    as a warning does, or the callback of a widget raised: ipywidgets keeps that error in the
+    widget's own output (its cell is not known and counts as 0).
+    """
+    own, expected = 0, 0
+    for cell in notebook.cells:
+        own += not _ADDED_TAGS & set(cell.metadata.get("tags", ()))
+        if cell.cell_type != "code" or not cell.source.strip():
+            continue
+        expected += 1
+        if cell.execution_count != expected:
+            yield own, f"its execution count is {cell.execution_count}, not {expected}"
+        yield from ((own, what) for what in map(_complaint, cell.outputs) if what)
+    states = notebook.metadata.get("widgets", {}).get(_WIDGETS, {}).get("state", {})
+    for model in states.values():
+        outputs = model.get("state", {}).get("outputs", ())
+        yield from ((0, f"in a widget: {what}") for what in map(_complaint, outputs) if what)
+
+
+def _complaint(output: Any) -> str:
+    """Say what an output complains of: an error, or a text on stderr; else nothing."""
+    if output["output_type"] == "error":
+        return f"it ended in {output['ename']}: {output['evalue']}"
+    if output["output_type"] == "stream" and output["name"] == "stderr":
+        return f"it wrote to stderr: {output['text'].strip()[:200]!r}"
+    return ""
 
 
 def to_bytes(notebook: NotebookNode) -> bytes:

@@ -20,7 +20,10 @@ class Place(NamedTuple):
 _recorded_without_ipython: dict[str, Place] = {}
 
 
-def record(name: str, value: float, unit: str = "") -> None:
+SOURCES = ("code", "table", "machine")
+
+
+def record(name: str, value: float, unit: str = "", *, source: str = "code") -> None:
     """Store a figure of this notebook and show it, so that a later run can be compared with it.
 
     Running a cell again replaces its figures.
@@ -29,18 +32,22 @@ def record(name: str, value: float, unit: str = "") -> None:
         name: unique within the notebook, for example "gap after one step".
         value: one finite number: a float, an int, or a tensor or array of one element.
         unit: of the value; empty for a plain number.
+        source: code, what this run computed; table, read from a stored table, which no change of
+            code can move; machine, a time or a ratio of times, which is shown and never judged.
 
     Raises:
         TypeError: the value is not one number.
-        ValueError: it is not finite, or the name is empty or taken.
+        ValueError: it is not finite, the name is empty or taken, or the source is no such word.
     """
+    if source not in SOURCES:
+        raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {source!r}")
     number = _one_number(name, value)
     _claim(name)
     text = f"{name} = {number:.6g} {unit}".rstrip()
     if (shell := _shell()) is None:
         print(text)
         return
-    content = {"name": name, "value": number, "unit": unit}
+    content = {"name": name, "value": number, "unit": unit, "source": source}
     shell.display_pub.publish({MIME: content, "text/plain": text})
 
 

@@ -22,11 +22,13 @@ import torch
 
 import bomrl_lite as bl
 from bomrl_lite.course import checks, plots
+from bomrl_lite.course.parameters import begin
 from bomrl_lite.policies.networks import over_states
 from bomrl_lite.rollout.collect import collect
 from bomrl_lite.tasks.tabular import TabularSimulator
 
 checks.use(unsolved)
+begin(profile, seed)
 plots.use_style()
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)  # derivatives of derivatives want all digits

@@ -22,10 +22,12 @@ import torch
 
 import bomrl_lite as bl
 from bomrl_lite.course import checks, plots
+from bomrl_lite.course.parameters import begin
 from bomrl_lite.tasks import frozen_lake as lakes
 from bomrl_lite.theory import optimal_actions
 
 checks.use(unsolved)
+begin(profile, seed)
 plots.use_style()
 torch.set_num_threads(1)
 sizes = {

@@ -20,10 +20,12 @@ import torch
 
 import bomrl_lite as bl
 from bomrl_lite.course import checks, plots
+from bomrl_lite.course.parameters import begin
 from bomrl_lite.mdp import expected_return, occupancy, optimal_policy, q_values
 from bomrl_lite.tasks import frozen_lake as lakes
 
 checks.use(unsolved)
+begin(profile, seed)
 plots.use_style()
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)  # derivatives of derivatives want all digits

@@ -25,6 +25,7 @@ import seaborn as sns
 import torch
 
 from bomrl_lite.course import checks, plots
+from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.show import show_photograph
 from bomrl_lite.physics import make_physics
 from bomrl_lite.physics.robots import ROBOTS, load_model
@@ -32,6 +33,7 @@ from bomrl_lite.render.goal_marks import Direction
 from bomrl_lite.tasks.locomotion import start_states
 
 checks.use(unsolved)
+begin(profile, seed)
 plots.use_style()
 torch.set_num_threads(1)
 sizes = {

@@ -21,10 +21,12 @@ import torch
 
 import bomrl_lite as bl
 from bomrl_lite.course import plots
+from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
 from bomrl_lite.course.setup_check import setup_check
 from bomrl_lite.tasks import frozen_lake as lakes
 
+begin(profile, seed)
 plots.use_style()
 torch.set_num_threads(1)
 setup_check()

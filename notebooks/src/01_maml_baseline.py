@@ -36,6 +36,7 @@ from torch.func import vmap
 
 import bomrl_lite as bl
 from bomrl_lite.course import plots, widgets
+from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source
 from bomrl_lite.solvers.linear import add_scaled, dot, hessian_vector_product, norm
@@ -44,6 +45,7 @@ from bomrl_lite.training.metrics import gap_rows, stationarity
 from bomrl_lite.training.streams import seeded
 from bomrl_lite.training.trainer import meta_step, start_state
 
+begin(profile, seed)
 plots.use_style()
 torch.set_num_threads(1)
 sizes = {

@@ -36,6 +36,7 @@ from bomrl_lite.adaptation.episodes import ratio_objective
 from bomrl_lite.adaptation.gradient import gradient_adaptation
 from bomrl_lite.course import plots
 from bomrl_lite.course.experiments import laboratory
+from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source, stored_table
 from bomrl_lite.course.statistics import paired_difference
@@ -45,6 +46,7 @@ from bomrl_lite.rollout.data import frozen_samples, full_samples, naive_samples
 from bomrl_lite.rollout.returns import dice_objective, discounted_returns, magic_box
 from bomrl_lite.solvers.linear import add_scaled, dot, hessian_vector_product, norm
 
+begin(profile, seed)
 plots.use_style()
 torch.set_num_threads(1)
 sizes = {
@@ -315,7 +317,7 @@ for step in (1, 2, 3):
         rows[f"{method} over {baseline}", step] = paired_difference(judged, method, baseline)
 leads = pd.DataFrame(rows).T.rename_axis(["lead of", "adaptations"])
 for (name, step), lead in leads.iterrows():
-    record(f"stored_lead_{name.replace(' ', '_')}_{step}", lead["mean"], "return")
+    record(f"stored_lead_{name.replace(' ', '_')}_{step}", lead["mean"], "return", source="table")
 leads.round(2)
 
 # %% [markdown]
@@ -374,7 +376,7 @@ means = sparse[sparse["step"] <= 1].pivot_table(index="method", columns="step", 
 means.columns = ["before", "after"]
 means["gain"] = means["after"] - means["before"]
 for method in ("lvc_maml", "e_maml", "promp", "bomrl_natural"):
-    record(f"stored_corners_{method}", means.loc[method, "after"], "return")
+    record(f"stored_corners_{method}", means.loc[method, "after"], "return", source="table")
 means.sort_values("after", ascending=False).round(2)
 
 # %% [markdown]

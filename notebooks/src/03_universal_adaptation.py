@@ -39,6 +39,7 @@ import bomrl_lite as bl
 from bomrl_lite.adaptation.distances import d1_from_samples, kl_divergence, reverse_kl_divergence
 from bomrl_lite.adaptation.reductions import smooth_clip, smooth_clip_objective
 from bomrl_lite.course import plots, widgets
+from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source, stored_table
 from bomrl_lite.policies.networks import over_states
@@ -51,6 +52,7 @@ from bomrl_lite.tasks.tabular import TabularSimulator
 from bomrl_lite.training.streams import seeded
 from bomrl_lite.types import Rollout
 
+begin(profile, seed)
 plots.use_style()
 torch.set_num_threads(1)
 sizes = {
@@ -536,9 +538,9 @@ sampled = table[(table["alg"] == "bomrl_d2") & (table["family"] == "holes")]
 gaps = sampled.pivot_table(index="prior", columns="episodes", values="gap", sort=False)
 gaps.insert(0, "before", sampled.groupby("prior", sort=False)["gap_before"].mean())
 best = gaps.loc[[name for name in gaps.index if name.startswith("bomrl")]].min()
-record("stored_gap_untrained_20", gaps.loc["untrained", 20], "return")
-record("stored_gap_bomrl_20", best[20], "return")
-record("stored_gap_maml_20", gaps.loc["maml", 20], "return")
+record("stored_gap_untrained_20", gaps.loc["untrained", 20], "return", source="table")
+record("stored_gap_bomrl_20", best[20], "return", source="table")
+record("stored_gap_maml_20", gaps.loc["maml", 20], "return", source="table")
 gaps.round(2)
 
 # %% [markdown]

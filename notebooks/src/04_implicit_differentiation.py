@@ -50,6 +50,7 @@ from bomrl_lite.adaptation.trust_region import adapt_to_task_in_trust_region
 from bomrl_lite.course import plots, widgets
 from bomrl_lite.course.bench import sampled as sampled_bench
 from bomrl_lite.course.memory import peak_bytes
+from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source, stored_table
 from bomrl_lite.course.statistics import paired_difference
@@ -67,6 +68,7 @@ from bomrl_lite.solvers.linear import (
 from bomrl_lite.solvers.maximize import ascend
 from bomrl_lite.training.streams import seeded
 
+begin(profile, seed)
 plots.use_style()
 plots.plt.rcParams["figure.dpi"] = 61  # seventeen figures share a notebook of 300 kB
 torch.set_num_threads(1)
@@ -1066,11 +1068,13 @@ record(
     "sampled_implicit_memory_growth",
     memory["implicit"].iloc[-1] / memory["implicit"].iloc[0],
     "ratio",
+    source="table",
 )
 record(
     "sampled_unrolled_memory_growth",
     memory["unrolled"].iloc[-1] / memory["unrolled"].iloc[0],
     "ratio",
+    source="table",
 )
 
 # %% [markdown]

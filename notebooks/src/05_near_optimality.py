@@ -36,6 +36,7 @@ import bomrl_lite as bl
 from bomrl_lite.course import plots, widgets
 from bomrl_lite.course.experiments.gaps import PUBLISHED
 from bomrl_lite.course.experiments.setting import MATCHED
+from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source
 from bomrl_lite.solvers.linear import add_scaled
@@ -49,6 +50,7 @@ from bomrl_lite.theory import (
 from bomrl_lite.training.metrics import gap_rows
 from bomrl_lite.training.streams import seeded
 
+begin(profile, seed)
 plots.use_style()
 torch.set_num_threads(1)
 sizes = {

@@ -40,6 +40,7 @@ from torch.func import vmap
 
 import bomrl_lite as bl
 from bomrl_lite.course import plots, widgets
+from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.profiling import cpu_profile
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_clip, show_photograph, show_source, stored_table
@@ -57,6 +58,7 @@ from bomrl_lite.training.episodes import EpisodesProblem, adapted_returns
 from bomrl_lite.training.streams import seeded
 from bomrl_lite.training.trainer import meta_step, start_state
 
+begin(profile, seed)
 plots.use_style()
 plots.plt.rcParams["figure.dpi"] = 58  # the figures share a notebook of 300 kB
 torch.set_num_threads(1)
@@ -219,8 +221,8 @@ fig = plots.cost_per_step(costs)
 table = costs.pivot_table(index="robots", columns="who", values="microseconds", sort=False)
 table["ours / open loop"] = table["our simulator"] / table["MuJoCo's open loop"]
 if profile != "smoke":  # too short there to measure
-    record("cpu_microseconds_per_step", table["our simulator"][256], "us")
-    record("our_time_over_open_loop", table["ours / open loop"][256], "ratio")
+    record("cpu_microseconds_per_step", table["our simulator"][256], "us", source="machine")
+    record("our_time_over_open_loop", table["ours / open loop"][256], "ratio", source="machine")
 table.map(lambda cost: "" if pd.isna(cost) else f"{cost:.2f}")
 
 # %% [markdown]
@@ -351,7 +353,7 @@ per_step = 1e6 * taken.sum(axis=1) / profiled_steps
 if profile != "smoke":
     for method, label in named.items():
         ratio = taken.loc[label].sum() / taken.loc[label, "physics"]
-        record(f"{method}_iteration_over_physics", ratio, "ratio")
+        record(f"{method}_iteration_over_physics", ratio, "ratio", source="machine")
 taken.assign(all=taken.sum(axis=1), **{"us per step": per_step}).round(2)
 
 # %% [markdown]
@@ -548,7 +550,12 @@ for table in ("cheetah_direction", "cheetah_velocity"):
     )
     first = leads[(leads["adaptations"] == 1) & (leads["lead of"] == "BO-MRL head")]
     for over, mean in zip(first["over"], first["mean"], strict=True):
-        record(f"stored_{table}_lead_over_{over.lower().replace('-', '_')}", mean, "return")
+        record(
+            f"stored_{table}_lead_over_{over.lower().replace('-', '_')}",
+            mean,
+            "return",
+            source="table",
+        )
 
 # %% [markdown]
 # *Mean lead in return ± its standard error, and on how many seeds it is positive. With so few seeds read a lead as real only if it is won on all of them and several errors wide.*
@@ -636,7 +643,12 @@ print(
     f"{published / assumed_gpu_rate / 60:.0f} minutes, and the learning on top"
 )
 if profile != "smoke":
-    record("core_hours_of_published_protocol", published * per_step.iloc[0] / 3.6e9, "h")
+    record(
+        "core_hours_of_published_protocol",
+        published * per_step.iloc[0] / 3.6e9,
+        "h",
+        source="machine",
+    )
 pd.DataFrame(hours).T.round(1)
 
 # %% [markdown]

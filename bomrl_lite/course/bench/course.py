@@ -26,7 +26,7 @@ def lesson_times(root: Path) -> Iterator[Figure]:
         with tempfile.TemporaryDirectory() as folder, kernel_environment() as environment:
             target = Path(folder, f"{source.stem}.ipynb")
             job = Job(notebook, target, root / "notebooks", {"profile": "class"})
-            outcome = execute(job, Limits(cell=600, wall=1200), environment)
+            outcome = execute(job, Limits(cpu=3600, wall=6 * 3600), environment)
         if outcome.failure or outcome.notebook is None:
             raise ValueError(f"{source.stem} did not run to its end: {outcome.failure}")
         slowest = max(cell.metadata.papermill.duration or 0 for cell in outcome.notebook.cells)

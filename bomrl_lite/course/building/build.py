@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from bomrl_lite.course.building.outputs import bare, clean, incomplete
+from bomrl_lite.course.building.outputs import bare, clean
 from bomrl_lite.course.building.plan import EXERCISES, LESSONS, SOLUTIONS, Target, make_plan, refuse
 from bomrl_lite.course.building.sources import BuildError, Problem
 from bomrl_lite.course.execute import (
@@ -20,11 +20,11 @@ from bomrl_lite.course.execute import (
     execute,
     kernel_environment,
 )
-from bomrl_lite.course.notebook import read_notebook, to_bytes
+from bomrl_lite.course.notebook import faults, read_notebook, to_bytes
 from bomrl_lite.training.files import write_atomically
 
 COMMAND = "python -m bomrl_lite build"
-LIMITS = Limits(cell=180, wall=600)
+LIMITS = Limits(cpu=1800, wall=6 * 3600)
 MAX_KILOBYTES = 300
 
 
@@ -92,7 +92,7 @@ def _current(
 def _is_settled(committed: NotebookNode, fresh: NotebookNode) -> bool:
     """Tell whether the outputs on disk belong to the cells that the source makes."""
     cells = [[(cell.get("id"), cell.source) for cell in node.cells] for node in (committed, fresh)]
-    return cells[0] == cells[1] and not any(incomplete(committed))
+    return cells[0] == cells[1] and not any(faults(committed))
 
 
 def _executed(root: Path, target: Target, environment: dict[str, str]) -> NotebookNode:
@@ -118,7 +118,7 @@ def _failed(target: Target, outcome: Outcome) -> Problem:
 
 def _unfit(target: Target, notebook: NotebookNode) -> Iterator[Problem]:
     """Find what keeps an executed notebook from being committed."""
-    for cell, what in incomplete(notebook):
+    for cell, what in faults(notebook):
         where = f"{target.path.as_posix()} (cell {cell})"
         yield Problem(where, what, f"mend {target.source.as_posix()}, then run `{COMMAND}`")
     kilobytes = len(to_bytes(notebook)) / 1000

@@ -36,22 +36,6 @@ def clean(notebook: NotebookNode, fresh: NotebookNode) -> NotebookNode:
     return result
 
 
-def incomplete(notebook: NotebookNode) -> Iterator[tuple[int, str]]:
-    """Yield the number of each cell that was not executed in order to a good end, and why."""
-    expected = 0
-    for number, cell in enumerate(notebook.cells, 1):
-        if cell.cell_type != "code" or not cell.source.strip():
-            continue
-        expected += 1
-        if cell.execution_count != expected:
-            yield number, f"its execution count is {cell.execution_count}, not {expected}"
-        for output in cell.outputs:
-            if output.output_type == "error":
-                yield number, f"it ended in {output.ename}: {output.evalue}"
-            elif output.output_type == "stream" and output.name == "stderr":
-                yield number, f"it wrote to stderr: {output.text.strip()[:200]!r}"
-
-
 def with_palette(figure: str) -> str:
     """Rewrite a base64 PNG with a palette of 256 colours: a third of the size, the same to the eye.
 

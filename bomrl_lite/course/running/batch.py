@@ -15,11 +15,11 @@ from bomrl_lite.course.execute import Job, Limits, Outcome, execute, kernel_envi
 from bomrl_lite.training.progress import make_bars
 
 LIMITS = {
-    "smoke": Limits(cell=60, wall=180),
-    "class": Limits(cell=180, wall=600),
-    "full": Limits(cell=4 * 3600, wall=8 * 3600),
+    "smoke": Limits(cpu=600, wall=2 * 3600),
+    "class": Limits(cpu=1800, wall=6 * 3600),
+    "full": Limits(cpu=16 * 3600, wall=48 * 3600),
 }
-"""Three times what the course promises on 2 cores, so that only what hangs is killed."""
+"""Many times what a lesson burns, so that only what runs wild, or hangs, is killed."""
 
 
 class Progress:
@@ -104,12 +104,14 @@ def execute_all(
 
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does: papermill would outlive a parent that just dies."""
+    """Let SIGTERM, or a terminal that closes, end a run as Ctrl-C does, with its report."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    numbers = [signal.SIGTERM, *filter(None, [getattr(signal, "SIGHUP", None)])]
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

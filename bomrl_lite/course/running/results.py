@@ -1,14 +1,18 @@
 """What a run of the course found: figures against their ranges, metrics.json, junit.xml."""
 
 import json
+import math
 import platform
 import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from bomrl_lite.course.execute import Failure, Outcome
+from bomrl_lite.course.parameters import PROFILES
 from bomrl_lite.course.record import read_records
 
 PACKAGES = ("bomrl-lite", "torch", "numpy", "gymnasium", "mujoco", "papermill", "ipykernel")
@@ -19,7 +23,7 @@ Ranges = dict[str, dict[str, dict[str, list[float]]]]
 
 
 class Figure(NamedTuple):
-    """A recorded number and its verdict: inside, outside, missing, or no range."""
+    """A recorded number, its verdict (inside, outside, missing, no range, shown) and its source."""
 
     name: str
     value: float | None
@@ -27,6 +31,7 @@ class Figure(NamedTuple):
     low: float | None
     high: float | None
     verdict: str
+    source: str = "code"
 
 
 class Lesson(NamedTuple):
@@ -58,9 +63,46 @@ class Run(NamedTuple):
 
 
 def read_ranges(root: Path) -> Ranges:
-    """Return the ranges of all figures; none if the file is not there."""
+    """Return the ranges of all figures; none if the file is not there.
+
+    Raises:
+        ValueError: the file is not what ``calibrate`` writes; says where.
+    """
     path = root / RANGES
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if not path.exists():
+        return {}
+    remedy = "restore the file, or run `python -m bomrl_lite calibrate`"
+    try:
+        ranges = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}): {remedy}") from error
+    if fault := next(_faulty_ranges(ranges), None):
+        raise ValueError(f"{path}: {fault}: {remedy}")
+    return ranges
+
+
+def _faulty_ranges(ranges: Any) -> Iterator[str]:
+    """Say where ranges are not lesson -> profile -> figure -> [low, high]."""
+    if not isinstance(ranges, dict):
+        yield f"should map lessons to profiles, got {ranges!r:.60}"
+        return
+    for lesson, profiles in ranges.items():
+        if not isinstance(profiles, dict) or not all(
+            isinstance(each, dict) for each in profiles.values()
+        ):
+            yield f"{lesson} should map profiles to figures, got {profiles!r:.60}"
+            continue
+        for profile, figures in profiles.items():
+            if profile not in PROFILES:
+                yield f"{lesson} has ranges for the unknown profile {profile!r}"
+            for name, bounds in figures.items():
+                if not _is_range(bounds):
+                    yield f"{lesson}, {profile}, {name} should be [low, high], got {bounds!r:.60}"
+
+
+def _is_range(bounds: Any) -> bool:
+    numbers = isinstance(bounds, list) and all(type(each) in (int, float) for each in bounds)
+    return numbers and len(bounds) == 2 and -math.inf < bounds[0] <= bounds[1] < math.inf
 
 
 def judge(outcome: Outcome, ranges: dict[str, list[float]]) -> Lesson:
@@ -80,10 +122,14 @@ def judge(outcome: Outcome, ranges: dict[str, list[float]]) -> Lesson:
 def judge_one(record: dict[str, Any], bounds: list[float] | None) -> Figure:
     """Compare one figure with its range; the bounds themselves are inside."""
     name, value, unit = record["name"], record["value"], record["unit"]
+    source = record.get("source", "code")
+    if source == "machine":
+        return Figure(name, value, unit, None, None, "shown", source)
     if bounds is None:
-        return Figure(name, value, unit, None, None, "no range")
+        return Figure(name, value, unit, None, None, "no range", source)
     low, high = bounds
-    return Figure(name, value, unit, low, high, "inside" if low <= value <= high else "outside")
+    verdict = "inside" if low <= value <= high else "outside"
+    return Figure(name, value, unit, low, high, verdict, source)
 
 
 def versions() -> dict[str, str]:
@@ -126,11 +172,20 @@ def to_junit(run: Run) -> bytes:
     return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
 
 
+def tally(figures: Iterable[Figure]) -> str:
+    """Count figures by where they come from; those of a stored table check no code."""
+    counts = Counter(figure.source for figure in figures)
+    parts = {"code": "computed", "table": "read from stored tables", "machine": "of this machine"}
+    return ", ".join(f"{counts[key]} {text}" for key, text in parts.items())
+
+
 def describe(figure: Figure) -> str:
     """Say in words where a figure stands."""
     if figure.value is None:
         return f"{figure.name} was not recorded; expected {figure.low:.4g} to {figure.high:.4g}"
     shown = f"{figure.name} = {figure.value:.6g} {figure.unit}".rstrip()
+    if figure.verdict == "shown":
+        return f"{shown} belongs to this machine: shown, not judged"
     if figure.low is None or figure.high is None:
         return f"{shown} has no range yet"
     return f"{shown} is {figure.verdict} {figure.low:.4g} to {figure.high:.4g}"

@@ -2,14 +2,17 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from nbformat import NotebookNode
+
 from bomrl_lite.course.building.plan import lesson, lesson_sources
 from bomrl_lite.course.building.sources import BuildError
 from bomrl_lite.course.execute import Failure, Job, Outcome
+from bomrl_lite.course.parameters import assigned_names, check_names, check_values
 from bomrl_lite.course.running.batch import choose, execute_all, limits_for
 from bomrl_lite.course.running.in_process import run_in_process
 from bomrl_lite.course.running.report import write_report
@@ -20,6 +23,7 @@ from bomrl_lite.course.running.results import (
     describe,
     judge,
     read_ranges,
+    tally,
     to_junit,
     to_metrics,
     versions,
@@ -38,6 +42,7 @@ def run_course(
     out: Path | None = None,
     lessons: Sequence[str] = (),
     jobs: int = 1,
+    given: Mapping[str, Any] | None = None,
 ) -> int:
     """Execute the lessons through papermill, compare their figures, write a report.
 
@@ -51,20 +56,25 @@ def run_course(
         out: folder of the results.
         lessons: names such as 01_maml_baseline; none means all.
         jobs: how many lessons run at a time.
+        given: further parameters; every lesson must have them.
 
     Returns:
         0 if every lesson passed with every figure in its range, else 1; 130 after Ctrl-C.
 
     Raises:
-        ValueError: an unknown profile or lesson.
+        ValueError: an unknown profile, lesson or parameter, a seed that is none, or ranges that
+            cannot be read; before any lesson runs.
     """
-    limits = limits_for(profile)
+    check_values(profile, seed)
+    limits, ranges = limits_for(profile), read_ranges(root)
     paths, started = choose(lesson_sources(root), lessons, "lesson"), datetime.now()
     folder = out or _new_folder(root, f"{started:%Y%m%d-%H%M%S}-{profile}-seed{seed}")
-    parameters = {"profile": profile, "seed": seed}
+    parameters = {**(given or {}), "profile": profile, "seed": seed}
     made = [_lesson_job(root, path, folder.resolve(), parameters) for path in paths]
+    for job in made:
+        if isinstance(job, Job):
+            check_names(parameters, _parameters_of(job.notebook))
     outcomes, interrupted = execute_all(made, limits, jobs)
-    ranges = read_ranges(root)
     judged = [judge(each, ranges.get(each.name, {}).get(profile, {})) for each in outcomes]
     run = Run(f"{started:%Y-%m-%d %H:%M}", profile, seed, versions(), judged)
     _write_results(folder, run)
@@ -73,7 +83,9 @@ def run_course(
     return INTERRUPTED if interrupted else int(not run.ok)
 
 
-def calibrate(root: Path, *, profile: str = "class", seeds: Iterable[int]) -> int:
+def calibrate(
+    root: Path, *, profile: str = "class", seeds: Iterable[int], lessons: Sequence[str] = ()
+) -> int:
     """Run the lessons for several seeds in this process and store the range of every figure.
 
     The range is [min, max] over the seeds, widened on both sides by half their spread plus 10 %
@@ -84,6 +96,7 @@ def calibrate(root: Path, *, profile: str = "class", seeds: Iterable[int]) -> in
         root: folder that holds notebooks/.
         profile: smoke, class or full.
         seeds: at least one; five or more say something about the spread.
+        lessons: names such as 01_maml_baseline; none means all.
 
     Returns:
         0, or 1 if a lesson failed; its old ranges are kept then.
@@ -92,7 +105,7 @@ def calibrate(root: Path, *, profile: str = "class", seeds: Iterable[int]) -> in
         raise ValueError("calibrate needs at least one seed, got none")
     limits_for(profile)
     ranges, failed = read_ranges(root), False
-    for path in choose(lesson_sources(root), (), "lesson"):
+    for path in choose(lesson_sources(root), lessons, "lesson"):
         try:
             values = _figures_over_seeds(root / path, profile, numbers)
         except Exception as error:
@@ -100,10 +113,20 @@ def calibrate(root: Path, *, profile: str = "class", seeds: Iterable[int]) -> in
             failed = True
             continue
         measured = {name: widened(list(found)) for name, found in values.items()}
-        ranges.setdefault(path.stem, {})[profile] = measured
+        before = ranges.setdefault(path.stem, {}).get(profile, {})
+        ranges[path.stem][profile] = measured
         write_atomically(root / RANGES, _readable(ranges).encode())
-        print(f"{path.stem}: {len(measured)} figures over {len(numbers)} seeds", flush=True)
+        print(f"{path.stem}: {len(measured)} figures over {len(numbers)} seeds")
+        print("\n".join(_changes(before, measured)), flush=True)
     return int(failed)
+
+
+def _changes(before: dict[str, list[float]], after: dict[str, list[float]]) -> Iterator[str]:
+    """Say which ranges are new, gone or other than they were."""
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name, "none"), after.get(name, "none")
+        if old != new:
+            yield f"  {name}: {old} -> {new}"
 
 
 def widened(values: Sequence[float]) -> list[float]:
@@ -135,6 +158,12 @@ def _lesson_job(root: Path, path: Path, out: Path, parameters: dict[str, Any]) -
     return Job(notebook, out / f"{path.stem}.ipynb", root / path.parents[1], parameters)
 
 
+def _parameters_of(notebook: NotebookNode) -> list[str]:
+    """Return the names in the cell that is tagged parameters."""
+    cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", ())]
+    return [name for cell in cells for name in assigned_names(cell.source)]
+
+
 def _write_results(folder: Path, run: Run) -> None:
     for each in run.lessons:
         write_atomically(folder / f"{each.outcome.name}.log", each.outcome.log.encode())
@@ -155,6 +184,7 @@ def _print_verdict(run: Run) -> None:
             if figure.verdict != "inside":
                 print(f"{each.outcome.name}: {describe(figure)}")
     sound = sum(each.ok for each in run.lessons)
+    print(f"figures: {tally(figure for each in run.lessons for figure in each.figures)}")
     print(f"{sound} of {len(run.lessons)} lessons are as they should be")
 
 
@@ -165,7 +195,8 @@ def _figures_over_seeds(
     runs = []
     for seed in seeds:
         records = run_in_process(source, {"profile": profile, "seed": seed})
-        runs.append({figure["name"]: figure["value"] for figure in records})
+        judged = [each for each in records if each["source"] != "machine"]
+        runs.append({figure["name"]: figure["value"] for figure in judged})
         if runs[-1].keys() != runs[0].keys():
             odd = sorted(runs[-1].keys() ^ runs[0].keys())
             raise ValueError(f"seed {seed} recorded other figures than {seeds[0]}: {odd}")
