@@ -409,6 +409,13 @@ def test_refuses_unknown_profiles_lessons_and_folders(tmp_path):
         run_course(tmp_path)
 
 
+def test_a_folder_that_cannot_be_made_is_said_before_any_lesson_runs(tmp_path):
+    root = write_course(tmp_path / "course", lesson_00_start=LESSON)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"cannot write to .*name another folder with --out"):
+        run_course(root, profile="smoke", out=tmp_path / "file" / "out")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

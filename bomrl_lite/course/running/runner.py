@@ -64,6 +64,7 @@ def run_course(
     Raises:
         ValueError: an unknown profile, lesson or parameter, a seed that is none, or ranges that
             cannot be read; before any lesson runs.
+        OSError: the folder of the results cannot be made; also before.
     """
     check_values(profile, seed)
     limits, ranges = limits_for(profile), read_ranges(root)
@@ -74,6 +75,7 @@ def run_course(
     for job in made:
         if isinstance(job, Job):
             check_names(parameters, _parameters_of(job.notebook))
+    _make(folder)
     outcomes, interrupted = execute_all(made, limits, jobs)
     judged = [judge(each, ranges.get(each.name, {}).get(profile, {})) for each in outcomes]
     run = Run(f"{started:%Y-%m-%d %H:%M}", profile, seed, versions(), judged)
@@ -146,6 +148,15 @@ def _new_folder(root: Path, stamp: str) -> Path:
     """Name a folder under runs/ that is not there yet."""
     names = [stamp, *(f"{stamp}-{number}" for number in range(2, 100))]
     return next(folder for name in names if not (folder := root / "runs" / name).exists())
+
+
+def _make(folder: Path) -> None:
+    """Make the folder of the results before anything runs for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"cannot write to {folder} ({error.strerror})"
+        raise OSError(f"{reason}: name another folder with --out") from error
 
 
 def _lesson_job(root: Path, path: Path, out: Path, parameters: dict[str, Any]) -> Job | Outcome:
