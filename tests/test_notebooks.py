@@ -6,7 +6,9 @@ import pytest
 
 from bomrl_lite.course.building.build import find_problems
 from bomrl_lite.course.building.plan import exercise_set, exercise_sources, lesson_sources
+from bomrl_lite.course.record import read_records
 from bomrl_lite.course.running.in_process import run_in_process
+from bomrl_lite.course.running.results import describe, judge_one, ranges_at
 from bomrl_lite.course.running.runner import run_course
 from bomrl_lite.course.running.states import run_states
 
@@ -21,7 +23,20 @@ def test_committed_notebooks_are_what_their_sources_make():
 
 @pytest.mark.parametrize("source", LESSONS, ids=lambda path: path.stem)
 def test_a_lesson_runs_in_this_process(source):
-    assert run_in_process(ROOT / source, SMOKE), "a lesson records what a regression would move"
+    records = run_in_process(ROOT / source, SMOKE)
+    assert records, "a lesson records what a regression would move"
+    ranges = ranges_at(ROOT, SMOKE["seed"])[source.stem]["smoke"]
+    figures = [judge_one(each, ranges.get(each["name"])) for each in records]
+    assert [describe(f) for f in figures if f.verdict not in ("inside", "shown")] == []
+
+
+@pytest.mark.parametrize("source", LESSONS, ids=lambda path: path.stem)
+def test_every_figure_of_a_committed_lesson_has_a_range_and_is_inside(source):
+    records = read_records(ROOT / "notebooks" / f"{source.stem}.ipynb")
+    ranges = ranges_at(ROOT, 0)[source.stem]["class"]
+    figures = [judge_one(each, ranges.get(each["name"])) for each in records]
+    assert [describe(f) for f in figures if f.verdict not in ("inside", "shown")] == []
+    assert set(ranges) <= {figure.name for figure in figures}
 
 
 @pytest.mark.parametrize("source", SETS, ids=lambda path: path.stem)

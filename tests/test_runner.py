@@ -32,6 +32,7 @@ from bomrl_lite.course.execute import (
 )
 from bomrl_lite.course.running import batch, runner, states
 from bomrl_lite.course.running.batch import execute_all
+from bomrl_lite.course.running.calibration import around, calibrate, calibrate_reference, widened
 from bomrl_lite.course.running.in_process import run_in_process
 from bomrl_lite.course.running.report import pictures, position, title, write_report
 from bomrl_lite.course.running.results import (
@@ -40,11 +41,12 @@ from bomrl_lite.course.running.results import (
     Run,
     describe,
     judge,
+    ranges_at,
     tally,
     to_junit,
     to_metrics,
 )
-from bomrl_lite.course.running.runner import calibrate, run_course, widened
+from bomrl_lite.course.running.runner import run_course
 from bomrl_lite.course.running.states import run_states
 from bomrl_lite.training.progress import make_bars
 
@@ -300,6 +302,38 @@ def test_calibration_of_one_lesson_leaves_the_others_and_figures_of_the_machine(
     assert calibrate(root, profile="smoke", seeds=[0], lessons=["00_start"]) == 0
     ranges = json.loads((root / "notebooks/ranges.json").read_text())
     assert {name: list(found["smoke"]) for name, found in ranges.items()} == {"00_start": ["gap"]}
+
+
+def test_the_narrow_range_of_seed_0():
+    low, high = around([2.0, 2.0])
+    assert (2 - low, high - 2) == pytest.approx((2.001e-6, 2.001e-6), rel=1e-2)
+    assert around([1.0, 1.01, 0.98]) == pytest.approx([0.8, 1.2], abs=1e-5)
+    assert around([0.0]) == [-1e-9, 1e-9]
+
+
+TOLD = """
+import os
+record('told', float(len(os.environ.get('MKL_CBWR', ''))))
+record('rate', 3, source='machine')
+record('stored', 3, source='table')
+"""
+
+
+def test_seed_0_is_judged_by_what_other_processors_give_other_seeds_by_ranges(tmp_path, capsys):
+    root = write_course(tmp_path, lesson_00_start=lesson(TOLD), lesson_01_broken=lesson("1 / 0"))
+    wide = {"00_start": {"smoke": {"gap": [0, 9], "told": [0, 99]}}}
+    (root / "notebooks/ranges.json").write_text(json.dumps(wide))
+    assert calibrate_reference(root) == 1
+    shown = capsys.readouterr().out
+    assert "01_broken: failed" in shown
+    assert "ZeroDivisionError: division by zero" in shown
+    assert "told: none -> [" in shown
+    narrow = json.loads((root / "notebooks/reference.json").read_text())["00_start"]["smoke"]
+    assert set(narrow) == {"told", "gap"}
+    assert narrow["gap"] == pytest.approx([1, 1], abs=1e-5)
+    assert narrow["told"][1] == pytest.approx(10 * len("COMPATIBLE"), abs=1e-5)
+    assert ranges_at(root, 0)["00_start"]["smoke"] == narrow
+    assert ranges_at(root, 1) == wide
 
 
 def test_calibration_refuses_figures_that_depend_on_the_seed(tmp_path, capsys):

@@ -71,21 +71,28 @@ def calibrate(
     profile: str = "class",
     seeds: int = 5,
     lessons: tuple[str, ...] = (),
+    reference: bool = False,
     root: Path | None = None,
 ) -> int:
     """Measure the range of every recorded figure over seeds and write notebooks/ranges.json.
+
+    With ``--reference`` measure instead what seed 0 gives on other processors, as far as this one
+    can play them, and write the narrow ranges of notebooks/reference.json.
 
     Args:
         profile: smoke, class or full.
         seeds: how many seeds: 0, 10, 20 and so on.
         lessons: names of lessons; none means all.
+        reference: measure seed 0 alone.
         root: folder of the course; by default the current one, or the nearest above it.
     """
-    from bomrl_lite.course.running.runner import calibrate as calibrate_ranges
+    from bomrl_lite.course.running import calibration
 
+    if reference:
+        return calibration.calibrate_reference(course_root(root), profile=profile, lessons=lessons)
     # In tens: a lesson may use the seeds after its own.
     numbers = range(0, 10 * seeds, 10)
-    return calibrate_ranges(course_root(root), profile=profile, seeds=numbers, lessons=lessons)
+    return calibration.calibrate(course_root(root), profile=profile, seeds=numbers, lessons=lessons)
 
 
 def experiment(

@@ -17,6 +17,9 @@ from bomrl_lite.course.record import read_records
 
 PACKAGES = ("bomrl-lite", "torch", "numpy", "gymnasium", "mujoco", "papermill", "ipykernel")
 RANGES = Path("notebooks/ranges.json")
+"""What a figure may be at any seed."""
+REFERENCE, REFERENCE_SEED = Path("notebooks/reference.json"), 0
+"""What it may be at this seed, where only rounding differs from machine to machine."""
 
 Ranges = dict[str, dict[str, dict[str, list[float]]]]
 """Notebook -> profile -> figure -> [low, high]."""
@@ -62,13 +65,23 @@ class Run(NamedTuple):
         return all(lesson.ok for lesson in self.lessons)
 
 
-def read_ranges(root: Path) -> Ranges:
+def ranges_at(root: Path, seed: int) -> Ranges:
+    """Return the ranges that a run of a seed is judged by: the narrowest that are stored."""
+    ranges = read_ranges(root)
+    if seed == REFERENCE_SEED:
+        for lesson, profiles in read_ranges(root, REFERENCE).items():
+            for profile, figures in profiles.items():
+                ranges.setdefault(lesson, {}).setdefault(profile, {}).update(figures)
+    return ranges
+
+
+def read_ranges(root: Path, file: Path = RANGES) -> Ranges:
     """Return the ranges of all figures; none if the file is not there.
 
     Raises:
         ValueError: the file is not what ``calibrate`` writes; says where.
     """
-    path = root / RANGES
+    path = root / file
     if not path.exists():
         return {}
     remedy = "restore the file, or run `python -m bomrl_lite calibrate`"

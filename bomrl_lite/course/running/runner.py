@@ -1,8 +1,7 @@
 """Executing the lessons and comparing their figures with the ranges that were measured."""
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,12 @@ from bomrl_lite.course.building.sources import BuildError
 from bomrl_lite.course.execute import Failure, Job, Outcome
 from bomrl_lite.course.parameters import assigned_names, check_names, check_values
 from bomrl_lite.course.running.batch import choose, execute_all, limits_for
-from bomrl_lite.course.running.in_process import run_in_process
 from bomrl_lite.course.running.report import write_report
 from bomrl_lite.course.running.results import (
-    RANGES,
-    Ranges,
     Run,
     describe,
     judge,
-    read_ranges,
+    ranges_at,
     tally,
     to_junit,
     to_metrics,
@@ -31,7 +27,6 @@ from bomrl_lite.course.running.results import (
 from bomrl_lite.training.files import write_atomically
 
 INTERRUPTED = 130
-_ROUNDING = 1e-9
 
 
 def run_course(
@@ -67,7 +62,7 @@ def run_course(
         OSError: the folder of the results cannot be made; also before.
     """
     check_values(profile, seed)
-    limits, ranges = limits_for(profile), read_ranges(root)
+    limits, ranges = limits_for(profile), ranges_at(root, seed)
     paths, started = choose(lesson_sources(root), lessons, "lesson"), datetime.now()
     folder = out or _new_folder(root, f"{started:%Y%m%d-%H%M%S}-{profile}-seed{seed}")
     parameters = {**(given or {}), "profile": profile, "seed": seed}
@@ -83,65 +78,6 @@ def run_course(
     _print_verdict(run)
     print(f"report: {folder / 'report.html'}")
     return INTERRUPTED if interrupted else int(not run.ok)
-
-
-def calibrate(
-    root: Path, *, profile: str = "class", seeds: Iterable[int], lessons: Sequence[str] = ()
-) -> int:
-    """Run the lessons for several seeds in this process and store the range of every figure.
-
-    The range is [min, max] over the seeds, widened on both sides by half their spread plus 10 %
-    of the largest magnitude: wide enough for other machines and seeds, narrow enough for a bug.
-    Figures below 1e-9 are rounding errors and get +-1e-9. Ranges of other profiles are kept.
-
-    Args:
-        root: folder that holds notebooks/.
-        profile: smoke, class or full.
-        seeds: at least one; five or more say something about the spread.
-        lessons: names such as 01_maml_baseline; none means all.
-
-    Returns:
-        0, or 1 if a lesson failed; its old ranges are kept then.
-    """
-    if not (numbers := list(seeds)):
-        raise ValueError("calibrate needs at least one seed, got none")
-    limits_for(profile)
-    ranges, failed = read_ranges(root), False
-    for path in choose(lesson_sources(root), lessons, "lesson"):
-        try:
-            values = _figures_over_seeds(root / path, profile, numbers)
-        except Exception as error:
-            print("\n".join([f"{path.stem}: {error!r}", *getattr(error, "__notes__", ())]))
-            failed = True
-            continue
-        measured = {name: widened(list(found)) for name, found in values.items()}
-        before = ranges.setdefault(path.stem, {}).get(profile, {})
-        ranges[path.stem][profile] = measured
-        write_atomically(root / RANGES, _readable(ranges).encode())
-        print(f"{path.stem}: {len(measured)} figures over {len(numbers)} seeds")
-        print("\n".join(_changes(before, measured)), flush=True)
-    return int(failed)
-
-
-def _changes(before: dict[str, list[float]], after: dict[str, list[float]]) -> Iterator[str]:
-    """Say which ranges are new, gone or other than they were."""
-    for name in sorted(before.keys() | after.keys()):
-        old, new = before.get(name, "none"), after.get(name, "none")
-        if old != new:
-            yield f"  {name}: {old} -> {new}"
-
-
-def widened(values: Sequence[float]) -> list[float]:
-    """Return [min, max], wider by half the spread plus 10 % of the largest magnitude.
-
-    Values below 1e-9 are rounding errors, which differ between machines: they get +-1e-9.
-    """
-    low, high = min(values), max(values)
-    size = max(abs(low), abs(high))
-    if size < _ROUNDING:
-        return [-_ROUNDING, _ROUNDING]
-    margin = 0.5 * (high - low) + 0.1 * size
-    return [float(f"{low - margin:.6g}"), float(f"{high + margin:.6g}")]
 
 
 def _new_folder(root: Path, stamp: str) -> Path:
@@ -197,24 +133,3 @@ def _print_verdict(run: Run) -> None:
     sound = sum(each.ok for each in run.lessons)
     print(f"figures: {tally(figure for each in run.lessons for figure in each.figures)}")
     print(f"{sound} of {len(run.lessons)} lessons are as they should be")
-
-
-def _figures_over_seeds(
-    source: Path, profile: str, seeds: Sequence[int]
-) -> dict[str, Sequence[float]]:
-    """Return the values of each figure; every seed must record the same ones."""
-    runs = []
-    for seed in seeds:
-        records = run_in_process(source, {"profile": profile, "seed": seed})
-        judged = [each for each in records if each["source"] != "machine"]
-        runs.append({figure["name"]: figure["value"] for figure in judged})
-        if runs[-1].keys() != runs[0].keys():
-            odd = sorted(runs[-1].keys() ^ runs[0].keys())
-            raise ValueError(f"seed {seed} recorded other figures than {seeds[0]}: {odd}")
-    return {name: [run[name] for run in runs] for name in runs[0]}
-
-
-def _readable(ranges: Ranges) -> str:
-    """Lay out the ranges with one figure per line."""
-    text = json.dumps(ranges, indent=1, sort_keys=True, ensure_ascii=False)
-    return re.sub(r"\[\s+(\S+)\s+(\S+)\s+\]", r"[\1 \2]", text) + "\n"

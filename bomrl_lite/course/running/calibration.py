@@ -1,0 +1,171 @@
+"""Measuring what every recorded figure may be: over seeds, and as other processors round."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from bomrl_lite.course.building.plan import lesson_sources
+from bomrl_lite.course.execute import last_line
+from bomrl_lite.course.running.batch import choose, limits_for
+from bomrl_lite.course.running.in_process import run_in_process
+from bomrl_lite.course.running.results import (
+    RANGES,
+    REFERENCE,
+    REFERENCE_SEED,
+    Ranges,
+    read_ranges,
+)
+from bomrl_lite.training.files import write_atomically
+
+PROCESSORS: tuple[dict[str, str], ...] = (
+    {},
+    {"OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "3"},
+    {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2", "OPENBLAS_CORETYPE": "Haswell"},
+    {
+        "ATEN_CPU_CAPABILITY": "default",
+        "MKL_CBWR": "COMPATIBLE",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "OPENBLAS_CORETYPE": "Prescott",
+    },
+)
+"""How the libraries are told to compute as another processor would; the first is this one."""
+_ROUNDING = 1e-9
+_TAIL = 12  # lines shown of what a lesson that failed wrote
+
+
+def calibrate(
+    root: Path, *, profile: str = "class", seeds: Iterable[int], lessons: Sequence[str] = ()
+) -> int:
+    """Run the lessons for several seeds in this process and store the range of every figure.
+
+    The range is [min, max] over the seeds, widened on both sides by half their spread plus 10 %
+    of the largest magnitude: wide enough for other machines and seeds, narrow enough for a bug.
+    Figures below 1e-9 are rounding errors and get +-1e-9. Ranges of other profiles are kept.
+
+    Args:
+        root: folder that holds notebooks/.
+        profile: smoke, class or full.
+        seeds: at least one; five or more say something about the spread.
+        lessons: names such as 01_maml_baseline; none means all.
+
+    Returns:
+        0, or 1 if a lesson failed; its old ranges are kept then.
+    """
+    if not (numbers := list(seeds)):
+        raise ValueError("calibrate needs at least one seed, got none")
+    limits_for(profile)
+    ranges, failed = read_ranges(root), False
+    for path in choose(lesson_sources(root), lessons, "lesson"):
+        try:
+            values = _figures_over_seeds(root / path, profile, numbers)
+        except Exception as error:
+            print("\n".join([f"{path.stem}: {error!r}", *getattr(error, "__notes__", ())]))
+            failed = True
+            continue
+        measured = {name: widened(list(found)) for name, found in values.items()}
+        before = ranges.setdefault(path.stem, {}).get(profile, {})
+        ranges[path.stem][profile] = measured
+        write_atomically(root / RANGES, _readable(ranges).encode())
+        print(f"{path.stem}: {len(measured)} figures over {len(numbers)} seeds")
+        print("\n".join(_changes(before, measured)), flush=True)
+    return int(failed)
+
+
+def calibrate_reference(root: Path, *, profile: str = "smoke", lessons: Sequence[str] = ()) -> int:
+    """Run the lessons at seed 0 as other processors would, and store what each figure may be.
+
+    Torch, MKL, oneDNN and OpenBLAS can be told to use older instructions or more threads, which
+    rounds otherwise and, through a training, may change a figure visibly. The range is the figure
+    of an ordinary run +- ten times the largest such change, 1e-6 of its size and 1e-9.
+
+    Returns:
+        0, or 1 if a lesson failed; its old ranges are kept then.
+    """
+    limits_for(profile)
+    ranges, failed = read_ranges(root, REFERENCE), False
+    for path in choose(lesson_sources(root), lessons, "lesson"):
+        try:
+            runs = [_figures_under(root / path, profile, each) for each in PROCESSORS]
+        except subprocess.CalledProcessError as error:
+            print("\n".join([f"{path.stem}: failed", *error.stderr.splitlines()[-_TAIL:]]))
+            failed = True
+            continue
+        measured = {name: around([run[name] for run in runs]) for name in runs[0]}
+        before = ranges.setdefault(path.stem, {}).get(profile, {})
+        ranges[path.stem][profile] = measured
+        write_atomically(root / REFERENCE, _readable(ranges).encode())
+        print(f"{path.stem}: {len(measured)} figures as {len(PROCESSORS)} processors round them")
+        print("\n".join(_changes(before, measured)), flush=True)
+    return int(failed)
+
+
+def widened(values: Sequence[float]) -> list[float]:
+    """Return [min, max], wider by half the spread plus 10 % of the largest magnitude.
+
+    Values below 1e-9 are rounding errors, which differ between machines: they get +-1e-9.
+    """
+    low, high = min(values), max(values)
+    size = max(abs(low), abs(high))
+    if size < _ROUNDING:
+        return [-_ROUNDING, _ROUNDING]
+    margin = 0.5 * (high - low) + 0.1 * size
+    return [float(f"{low - margin:.6g}"), float(f"{high + margin:.6g}")]
+
+
+def around(values: Sequence[float]) -> list[float]:
+    """Return the first value +- ten times the largest distance to it, 1e-6 of its size and 1e-9."""
+    first = values[0]
+    margin = 10 * max(abs(each - first) for each in values) + 1e-6 * abs(first) + _ROUNDING
+    return [float(f"{first - margin:.9g}"), float(f"{first + margin:.9g}")]
+
+
+def _figures_under(source: Path, profile: str, variables: dict[str, str]) -> dict[str, float]:
+    """Run a lesson in a process of its own, whose libraries read these variables as they load."""
+    code = (
+        "import json, sys; from pathlib import Path\n"
+        "from bomrl_lite.course.running.in_process import run_in_process\n"
+        f"given = {{'profile': {profile!r}, 'seed': {REFERENCE_SEED}}}\n"
+        "print(json.dumps(run_in_process(Path(sys.argv[1]), given)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(source)],
+        env={**os.environ, **variables},
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    records = json.loads(last_line(done.stdout))
+    return {each["name"]: each["value"] for each in records if each["source"] == "code"}
+
+
+def _figures_over_seeds(
+    source: Path, profile: str, seeds: Sequence[int]
+) -> dict[str, Sequence[float]]:
+    """Return the values of each figure; every seed must record the same ones."""
+    runs = []
+    for seed in seeds:
+        records = run_in_process(source, {"profile": profile, "seed": seed})
+        judged = [each for each in records if each["source"] != "machine"]
+        runs.append({figure["name"]: figure["value"] for figure in judged})
+        if runs[-1].keys() != runs[0].keys():
+            odd = sorted(runs[-1].keys() ^ runs[0].keys())
+            raise ValueError(f"seed {seed} recorded other figures than {seeds[0]}: {odd}")
+    return {name: [run[name] for run in runs] for name in runs[0]}
+
+
+def _changes(before: dict[str, list[float]], after: dict[str, list[float]]) -> Iterator[str]:
+    """Say which ranges are new, gone or other than they were."""
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name, "none"), after.get(name, "none")
+        if old != new:
+            yield f"  {name}: {old} -> {new}"
+
+
+def _readable(ranges: Ranges) -> str:
+    """Lay out the ranges with one figure per line."""
+    text = json.dumps(ranges, indent=1, sort_keys=True, ensure_ascii=False)
+    return re.sub(r"\[\s+(\S+)\s+(\S+)\s+\]", r"[\1 \2]", text) + "\n"
