@@ -4,7 +4,6 @@ import dataclasses
 import math
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
 from conftest import random_logits, relative_error

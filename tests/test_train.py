@@ -315,14 +315,15 @@ UNLIKE = configure(
 
 def mean_return_after_a_step(problem, logits: torch.Tensor) -> torch.Tensor:
     """MAML's objective by the inverse matrix of :func:`conftest.solve_task`, task by task."""
-    total = torch.zeros((), dtype=torch.float64)
-    for fields in zip(*problem.training_tasks, strict=True):
 
-        def returned(x, task=TabularTask(*fields)):
-            return solve_task(x.softmax(-1), task, problem.gamma)[2]
+    def after(*fields):
+        def returned(x):
+            return solve_task(x.softmax(-1), TabularTask(*fields), problem.gamma)[2]
 
-        total = total + returned(logits + 0.5 * grad(returned)(logits))
-    return total / len(problem.training_tasks.reward)
+        return returned(logits + 0.5 * grad(returned)(logits))
+
+    returns = [after(*fields) for fields in zip(*problem.training_tasks, strict=True)]
+    return sum(returns) / len(returns)
 
 
 def test_a_step_climbs_the_mean_over_tasks_not_their_sum():
