@@ -1,10 +1,12 @@
 """Meta-gradients from samples against finite differences, and every method of the table, run."""
 
+import dataclasses
 import math
 from functools import partial
 
 import pytest
 import torch
+from conftest import random_logits, relative_error
 from sampled_oracle import GAMMA, TRACE, categorical, gaussian
 from torch.func import grad
 
@@ -30,6 +32,7 @@ from bomrl_lite.policies.networks import categorical_mlp, gaussian_mlp
 from bomrl_lite.training.config import configure
 from bomrl_lite.training.episodes import collect_all
 from bomrl_lite.training.objective import EpisodesObjective
+from bomrl_lite.training.outer import OuterInfo
 from bomrl_lite.training.problem import make_problem
 from bomrl_lite.training.trainer import meta_step, start_state
 from bomrl_lite.types import SolvedInfo
@@ -284,3 +287,145 @@ def test_the_estimators_differ_in_what_they_keep():
             assert (gradients[first] - gradients[second]).norm() > 1e-3 * size, (first, second)
     trpo, maml = gradients_of_methods("trpo_maml", "lvc_maml")
     assert torch.equal(trpo, maml)  # they differ in the outer update alone
+
+
+class OnTables:
+    """Three unlike tasks, eight episodes of unequal weight each, and what follows, by hand."""
+
+    def __init__(self, method: str = "lvc_maml", **settings):
+        size = {"num_tasks": 3, "num_episodes": 8, "horizon": 10, "step_size": 2.0}
+        self.problem = make_problem(
+            configure(method, tasks="probe/random-5x3", values="episodes", **size, **settings)
+        )
+        self.old, generator = random_logits(0), torch.Generator().manual_seed(0)
+        tasks = self.problem.family.sample(3, generator, "train")
+        collected = collect_all({"logits": self.old}, tasks, self.problem, generator)
+
+        def uneven(batch):
+            weights = torch.rand(batch.weights.shape, generator=generator, dtype=torch.float64) ** 3
+            return batch._replace(weights=weights / weights.sum((1, 2), keepdim=True))
+
+        self.before, self.after = uneven(collected.before[0]), uneven(collected.after)
+        self.thetas = collected.thetas["logits"]
+        self.episodes = collected._replace(before=(self.before,), after=self.after)
+
+    def objective(self, **changes) -> EpisodesObjective:
+        problem = dataclasses.replace(self.problem, **changes)
+        return EpisodesObjective(problem, self.episodes, {"logits": self.old}, 0.0)
+
+    def log_prob(self, logits, batch, n):
+        return logits.log_softmax(-1)[batch.observations[n], batch.actions[n]]
+
+    def gain(self, logits, batch, n, *, every: int = 1):
+        """Return the weighted mean of rho A over every so many-th episode."""
+        ratio = (self.log_prob(logits, batch, n) - batch.log_probs[n]).exp()
+        return self.mean((ratio * batch.advantages[n])[::every], batch.weights[n][::every])
+
+    def adapted(self, logits, n, **part):
+        return logits + 2.0 * grad(partial(self.gain, batch=self.before, n=n, **part))(logits)
+
+    def apart(self, first, second, batch, n, *, every: int = 1):
+        """Return the mean of KL(first || second) over the visits of every so many-th episode."""
+        log_p, log_q = first.log_softmax(-1), second.log_softmax(-1)
+        each = (log_p.exp() * (log_p - log_q)).sum(-1)
+        return self.mean(each[batch.observations[n]][::every], batch.weights[n][::every])
+
+    def mean(self, values, weights):
+        return (weights * values).sum() / weights.sum()
+
+    def over_tasks(self, function):
+        return sum(function(n) for n in range(3)) / 3
+
+
+MOVED = random_logits(0) + 1.5 * random_logits(1)
+
+
+def test_the_direction_is_the_slope_of_the_mean_over_unlike_tasks():
+    hand = OnTables()
+
+    def value(logits):
+        return hand.over_tasks(lambda n: hand.gain(hand.adapted(logits, n), hand.after, n))
+
+    for logits in (hand.old, MOVED):
+        got = hand.objective().gradient({"logits": logits}).direction["logits"]
+        assert relative_error(got, grad(value)(logits)) < 1e-9
+    single = grad(lambda x: hand.gain(hand.adapted(x, 0), hand.after, 0))(MOVED)
+    assert relative_error(single, grad(value)(MOVED)) > 0.3
+
+
+def test_value_and_divergence_are_means_over_tasks_of_the_adapted_policies():
+    """From the policies that collected to those of now: a guard must not read it backwards."""
+    hand = OnTables()
+    now = [hand.adapted(MOVED, n) for n in range(3)]
+    gained = hand.over_tasks(lambda n: hand.gain(now[n], hand.after, n))
+    there = hand.over_tasks(lambda n: hand.apart(hand.thetas[n], now[n], hand.after, n))
+    back = hand.over_tasks(lambda n: hand.apart(now[n], hand.thetas[n], hand.after, n))
+    assert abs(there / back - 1) > 0.1
+    value, divergence = hand.objective().value({"logits": MOVED})
+    assert value.item() == pytest.approx(gained.item(), rel=1e-9)
+    assert divergence.item() == pytest.approx(there.item(), rel=1e-9)
+    moved = hand.objective().gradient({"logits": MOVED}).moved()
+    assert moved.item() == pytest.approx(there.item(), rel=1e-9)
+
+
+def test_the_divergence_that_shapes_a_trust_region_is_that_of_every_fourth_episode():
+    hand = OnTables("trpo_maml")
+    old = [hand.adapted(hand.old, n, every=4) for n in range(3)]
+
+    def away(logits):
+        now = [hand.adapted(logits, n, every=4) for n in range(3)]
+        return hand.over_tasks(lambda n: hand.apart(old[n], now[n], hand.after, n, every=4))
+
+    got = hand.objective().divergence_gradient({"logits": MOVED})["logits"]
+    assert relative_error(got, grad(away)(MOVED)) < 1e-9
+
+
+def test_the_history_says_how_far_phi_and_its_adaptations_moved():
+    hand = OnTables()
+    state = start_state(hand.problem)
+    state.phi["logits"].copy_(MOVED)
+    info = hand.objective().gradient(state.phi).info
+    row = hand.objective().finish(state, OuterInfo(1.0, 1, 0.0, 0.0, info))
+    moved = hand.over_tasks(lambda n: hand.apart(hand.old, MOVED, hand.before, n, every=4))
+    inner = hand.over_tasks(lambda n: hand.apart(hand.old, hand.thetas[n], hand.before, n, every=4))
+    assert row["divergence_before"] == pytest.approx(moved.item(), rel=1e-9)
+    assert row["distance"] == pytest.approx(inner.item(), rel=1e-9)
+
+
+def test_e_maml_credits_a_task_with_its_return_beside_that_of_the_others():
+    """Less their mean and in units of their deviation: what all earn alike credits nothing."""
+    hand = OnTables("e_maml", credit=3.0)
+    returns = hand.episodes.returns_after.numpy()
+    assert abs(returns.mean()) > 0.1 * returns.std()
+    scores = 3.0 * (returns - returns.mean()) / returns.std()
+
+    def value(logits):
+        def credited(n):
+            log_prob = hand.mean(hand.log_prob(logits, hand.before, n), hand.before.weights[n])
+            return hand.gain(hand.adapted(logits, n), hand.after, n) + scores[n] * log_prob
+
+        return hand.over_tasks(credited)
+
+    got = hand.objective().gradient({"logits": MOVED}).direction["logits"]
+    assert relative_error(got, grad(value)(MOVED)) < 1e-6
+
+
+def test_a_task_takes_part_up_to_a_relative_error_of_2_percent():
+    """Stationarity and residual just below and just above it, from an Alg that moves nothing."""
+    hand = OnTables()
+    figures = torch.tensor([[0.0199, 0.0199], [0.0201, 0.0], [0.0, 0.0201]], dtype=torch.float64)
+
+    def alg(phi, batch):
+        stationarity, residual = batch.advantages[0, :2]
+        one = torch.ones_like(residual)
+        return Adapted(phi, lambda c: (c, SolvedInfo(stationarity, one, residual)))
+
+    marked = hand.before.advantages.clone()
+    marked[:, 0, :2] = figures
+    hand.episodes = hand.episodes._replace(before=(hand.before._replace(advantages=marked),))
+    objective = hand.objective(alg=alg)
+    ascent = objective.gradient({"logits": MOVED})
+    first = grad(partial(hand.gain, batch=hand.after, n=0))(MOVED)
+    assert relative_error(ascent.direction["logits"], first) < 1e-9
+    row = objective.finish(start_state(hand.problem), OuterInfo(1.0, 1, 0.0, 0.0, ascent.info))
+    assert row["unsolved"] == 2

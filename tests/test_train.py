@@ -10,8 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from conftest import random_logits, solve_task
+from torch.func import grad
 
 from bomrl_lite.adaptation import meta_gradients
 from bomrl_lite.solvers.implicit import UnsolvedInnerProblem
@@ -20,6 +23,7 @@ from bomrl_lite.training.config import configure
 from bomrl_lite.training.problem import make_problem
 from bomrl_lite.training.streams import seeded
 from bomrl_lite.training.trainer import load, meta_step, meta_train, start_state
+from bomrl_lite.types import TabularTask
 
 SMALL = configure("maml", num_tasks=4, batch_tasks=2, iterations=9, checkpoint_every=2)
 
@@ -302,3 +306,60 @@ def test_every_dial_reaches_the_method():
 def test_streams_of_one_seed_differ():
     draws = {torch.rand(1, generator=seeded(s, k)).item() for s in range(3) for k in range(3)}
     assert len(draws) == 9
+
+
+UNLIKE = configure(
+    "maml", tasks="probe/random-5x3", num_tasks=3, iterations=6, step_size=0.5, learning_rate=0.1
+)
+
+
+def mean_return_after_a_step(problem, logits: torch.Tensor) -> torch.Tensor:
+    """MAML's objective by the inverse matrix of :func:`conftest.solve_task`, task by task."""
+
+    def after(*fields):
+        def returned(x):
+            return solve_task(x.softmax(-1), TabularTask(*fields), problem.gamma)[2]
+
+        return returned(logits + 0.5 * grad(returned)(logits))
+
+    returns = [after(*fields) for fields in zip(*problem.training_tasks, strict=True)]
+    return sum(returns) / len(returns)
+
+
+def test_a_step_climbs_the_mean_over_tasks_not_their_sum():
+    """Adam forgets the length of a gradient: the history must not."""
+    problem, logits = make_problem(UNLIKE), random_logits(0)
+    state = start_state(problem)
+    state.phi["logits"].copy_(logits)
+    row = meta_step(state, problem)
+    slope = grad(lambda x: mean_return_after_a_step(problem, x))(logits)
+    assert row["gradient_norm"] == pytest.approx(slope.norm().item(), rel=1e-9)
+    assert row["return_after"] == pytest.approx(mean_return_after_a_step(problem, logits).item())
+
+
+def test_training_is_adam_of_the_book_with_its_usual_constants():
+    """Betas 0.9 and 0.999 (Kingma and Ba, 1412.6980), which only several steps tell apart."""
+    problem = make_problem(UNLIKE)
+    x, mean, square = np.zeros((5, 3)), np.zeros((5, 3)), np.zeros((5, 3))
+    for k in range(1, 7):
+        slope = grad(lambda x: mean_return_after_a_step(problem, x))(torch.tensor(x)).numpy()
+        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope**2
+        x = x + 0.1 * mean / (1 - 0.9**k) / (np.sqrt(square / (1 - 0.999**k)) + 1e-8)
+    np.testing.assert_allclose(meta_train(UNLIKE).phi["logits"], x, rtol=1e-6, atol=1e-9)
+
+
+def test_a_batch_holds_no_task_twice_and_every_task_has_its_turn():
+    problem = make_problem(UNLIKE.replace(num_tasks=5, batch_tasks=4))
+    all_tasks, generator = problem.training_tasks, torch.Generator().manual_seed(0)
+    turns = np.zeros(5)
+    for _ in range(100):
+        batch = problem.draw(generator)
+        same_table = [
+            (drawn[:, None] == known[None]).flatten(2).all(-1)
+            for drawn, known in zip((batch[0], batch[1]), (all_tasks[0], all_tasks[1]), strict=True)
+        ]
+        assert torch.equal(*same_table)  # transitions and rewards are those of one task
+        assert same_table[0].sum(1).tolist() == [1, 1, 1, 1]
+        assert same_table[0].sum(0).max() == 1
+        turns += same_table[0].sum(0).numpy()
+    assert turns.min() > 60  # 80 of 100 on average

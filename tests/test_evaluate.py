@@ -1,0 +1,108 @@
+"""Which tasks, priors and observations an evaluation is about: tasks whose returns are known."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from bomrl_lite.rollout.collect import collect, repeat
+from bomrl_lite.tasks import make_tasks
+from bomrl_lite.tasks.probes import bandit
+from bomrl_lite.training import episodes, exact
+from bomrl_lite.training.config import configure
+from bomrl_lite.training.evaluate import evaluate_run
+from bomrl_lite.training.problem import make_problem
+from bomrl_lite.training.streams import seeded
+from bomrl_lite.training.trainer import load, meta_train
+from bomrl_lite.types import TabularTask
+
+METHODS = {"exact": "maml", "episodes": "lvc_maml"}
+
+
+def telling_splits_apart(name: str, **settings):
+    """Bandits whose every arm pays 1 in training and 2 in the test."""
+
+    def sample(num_tasks: int, generator: torch.Generator, split: str = "train") -> TabularTask:
+        paid = {"train": 1.0, "test": 2.0}[split]
+        return bandit(torch.full((num_tasks, 2), paid, dtype=torch.float64))
+
+    return dataclasses.replace(make_tasks(name, **settings), sample=sample)
+
+
+@pytest.mark.parametrize("values", METHODS)
+def test_training_sees_training_tasks_and_evaluation_both_kinds(tmp_path, monkeypatch, values):
+    for room in (exact, episodes):
+        monkeypatch.setattr(room, "make_tasks", telling_splits_apart)
+    config = configure(
+        METHODS[values], tasks="probe/opposite", values=values, num_tasks=2, iterations=3
+    )
+    history = meta_train(config, out=tmp_path).history
+    for column in ("return_before", "return_after"):
+        assert [row[column] for row in history] == pytest.approx([1.0] * 3)
+    rows = evaluate_run(tmp_path, num_test_tasks=2, num_steps=1)
+    assert {(row["split"], row["prior"]) for row in rows} == {
+        (split, prior) for split in ("train", "test") for prior in ("untrained", METHODS[values])
+    }
+    for row in rows:
+        assert row["return"] == pytest.approx({"train": 1.0, "test": 2.0}[row["split"]])
+
+
+@pytest.mark.parametrize("values", ["exact", "episodes"])
+def test_the_untrained_prior_is_the_one_before_any_update(tmp_path, values):
+    """One step of Adam moves every logit by the learning rate: the policy is certain at once."""
+    method = {"exact": "joint_finetuned", "episodes": "joint"}[values]
+    config = configure(
+        method,
+        tasks="probe/identical",
+        values=values,
+        num_tasks=2,
+        iterations=1,
+        learning_rate=20.0,
+    )
+    meta_train(config, out=tmp_path)
+    rows = evaluate_run(tmp_path, num_test_tasks=50, num_steps=0)
+    for split in ("train", "test"):
+        mine = [row for row in rows if row["split"] == split]
+        trained = [row["return"] for row in mine if row["prior"] == method]
+        untrained = [row["return"] for row in mine if row["prior"] == "untrained"]
+        assert trained == pytest.approx([1.0] * len(trained))
+        # Arms pay 1, 0 and 0; 50 tasks of 20 episodes, deviation 0.015.
+        assert sum(untrained) / len(untrained) == pytest.approx(1 / 3, abs=0.06)
+
+
+class LookedAtByHand:
+    """A simulator whose observations are shown in deviations from their mean, cut at 5."""
+
+    def __init__(self, simulator, moments):
+        self.simulator, self.horizon = simulator, simulator.horizon
+        self.mean, self.deviation = moments.mean, (moments.squares / moments.number).sqrt()
+
+    def look(self, observations):
+        return ((observations - self.mean) / self.deviation).clamp(-5, 5).float()
+
+    def reset(self, generator):
+        return self.look(self.simulator.reset(generator))
+
+    def step(self, actions, generator):
+        observations, *rest = self.simulator.step(actions, generator)
+        return self.look(observations), *rest
+
+
+def test_policies_are_judged_through_the_moments_that_training_left(tmp_path):
+    """Points whose family asks for a lens, as those of robots do."""
+    config = configure(
+        "lvc_maml", num_tasks=3, num_episodes=4, horizon=15, hidden=(5,), iterations=2
+    )
+    problem = make_problem(config)
+    family = dataclasses.replace(problem.family, normalise_observations=True)
+    problem = dataclasses.replace(problem, family=family)
+    meta_train(config, problem=problem, out=tmp_path)
+    rows = evaluate_run(tmp_path, num_test_tasks=3, num_steps=0, problem=problem)
+    _, trained = load(tmp_path, problem)
+    for prior, phi in ("untrained", problem.start()[0]), ("lvc_maml", trained.phi):
+        generator = seeded(0, "evaluation")
+        tasks = family.sample(3, generator, "test")
+        seen = LookedAtByHand(family.simulator(tasks, 20, 15), trained.moments)
+        returns = collect(seen, problem.policy, repeat(phi, 3), generator).rewards.sum(-1).mean(-1)
+        mine = [row for row in rows if (row["split"], row["prior"]) == ("test", prior)]
+        assert [row["return"] for row in mine] == pytest.approx(returns.tolist(), rel=1e-3)
