@@ -33,7 +33,7 @@ PROCESSORS: tuple[dict[str, str], ...] = (
     },
 )
 """How the libraries are told to compute as another processor would; the first is this one."""
-_ROUNDING = 1e-9
+_ROUNDING = 1e-8  # errors of central differences moved from 5e-10 to 2e-9 by rounding alone
 _TAIL = 12  # lines shown of what a lesson that failed wrote
 
 
@@ -44,7 +44,7 @@ def calibrate(
 
     The range is [min, max] over the seeds, widened on both sides by half their spread plus 10 %
     of the largest magnitude: wide enough for other machines and seeds, narrow enough for a bug.
-    Figures below 1e-9 are rounding errors and get +-1e-9. Ranges of other profiles are kept.
+    Figures below 1e-8 are rounding errors and get +-1e-8. Ranges of other profiles are kept.
 
     Args:
         root: folder that holds notebooks/.
@@ -80,7 +80,7 @@ def calibrate_reference(root: Path, *, profile: str = "smoke", lessons: Sequence
 
     Torch, MKL, oneDNN and OpenBLAS can be told to use older instructions or more threads, which
     rounds otherwise and, through a training, may change a figure visibly. The range is the figure
-    of an ordinary run +- ten times the largest such change, 1e-6 of its size and 1e-9.
+    of an ordinary run +- ten times the largest such change, 1e-6 of its size and 1e-8.
 
     Returns:
         0, or 1 if a lesson failed; its old ranges are kept then.
@@ -106,7 +106,7 @@ def calibrate_reference(root: Path, *, profile: str = "smoke", lessons: Sequence
 def widened(values: Sequence[float]) -> list[float]:
     """Return [min, max], wider by half the spread plus 10 % of the largest magnitude.
 
-    Values below 1e-9 are rounding errors, which differ between machines: they get +-1e-9.
+    Values below 1e-8 are rounding errors, which differ between machines: they get +-1e-8.
     """
     low, high = min(values), max(values)
     size = max(abs(low), abs(high))
@@ -117,7 +117,7 @@ def widened(values: Sequence[float]) -> list[float]:
 
 
 def around(values: Sequence[float]) -> list[float]:
-    """Return the first value +- ten times the largest distance to it, 1e-6 of its size and 1e-9."""
+    """Return the first value +- ten times the largest distance to it, 1e-6 of its size and 1e-8."""
     first = values[0]
     margin = 10 * max(abs(each - first) for each in values) + 1e-6 * abs(first) + _ROUNDING
     return [float(f"{first - margin:.9g}"), float(f"{first + margin:.9g}")]
