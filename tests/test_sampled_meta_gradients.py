@@ -316,10 +316,15 @@ class OnTables:
     def log_prob(self, logits, batch, n):
         return logits.log_softmax(-1)[batch.observations[n], batch.actions[n]]
 
-    def gain(self, logits, batch, n, *, every: int = 1):
-        """Return the weighted mean of rho A over every so many-th episode."""
+    def gain(self, logits, batch, n, *, every: int = 1, most: float = math.inf):
+        """Return the weighted mean of rho A over every so many-th episode.
+
+        A ratio above ``most``, or as far below 1 where the advantage is negative, gains no more.
+        """
         ratio = (self.log_prob(logits, batch, n) - batch.log_probs[n]).exp()
-        return self.mean((ratio * batch.advantages[n])[::every], batch.weights[n][::every])
+        advantages = batch.advantages[n]
+        gained = torch.where(advantages > 0, ratio.clamp(max=most), ratio.clamp(min=2 - most))
+        return self.mean((gained * advantages)[::every], batch.weights[n][::every])
 
     def adapted(self, logits, n, **part):
         return logits + 2.0 * grad(partial(self.gain, batch=self.before, n=n, **part))(logits)
@@ -351,6 +356,20 @@ def test_the_direction_is_the_slope_of_the_mean_over_unlike_tasks():
         assert relative_error(got, grad(value)(logits)) < 1e-9
     single = grad(lambda x: hand.gain(hand.adapted(x, 0), hand.after, 0))(MOVED)
     assert relative_error(single, grad(value)(MOVED)) > 0.3
+
+
+def test_the_clip_of_the_settings_bounds_what_a_ratio_gains():
+    hand = OnTables("promp", clip=0.1)
+
+    def value(logits, most=1.1):
+        return hand.over_tasks(
+            lambda n: hand.gain(hand.adapted(logits, n), hand.after, n, most=most)
+        )
+
+    got = hand.objective().gradient({"logits": MOVED}).direction["logits"]
+    assert relative_error(got, grad(value)(MOVED)) < 1e-9
+    assert relative_error(got, grad(partial(value, most=math.inf))(MOVED)) > 0.1
+    assert hand.objective().value({"logits": MOVED})[0].item() == pytest.approx(value(MOVED).item())
 
 
 def test_value_and_divergence_are_means_over_tasks_of_the_adapted_policies():
