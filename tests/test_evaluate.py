@@ -4,6 +4,8 @@ import dataclasses
 
 import pytest
 import torch
+from conftest import returns_of_every_deterministic_policy, solve_task
+from torch.func import grad
 
 from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.tasks import make_tasks
@@ -106,3 +108,30 @@ def test_policies_are_judged_through_the_moments_that_training_left(tmp_path):
         returns = collect(seen, problem.policy, repeat(phi, 3), generator).rewards.sum(-1).mean(-1)
         mine = [row for row in rows if (row["split"], row["prior"]) == ("test", prior)]
         assert [row["return"] for row in mine] == pytest.approx(returns.tolist(), rel=1e-3)
+
+
+SMALL_STEP, DEAR = {"step_size": 0.3}, {"distance": "d2", "lam": 3.0}
+
+
+@pytest.mark.parametrize(("method", "setting"), [("maml", SMALL_STEP), ("bomrl", DEAR)])
+def test_exact_rows_are_returns_of_the_runs_own_alg_step_by_step(tmp_path, method, setting):
+    """Each step on data of the policy before it; D2 tilts that policy by exp(Q / lam)."""
+    config = configure(method, tasks="probe/random-5x3", num_tasks=2, iterations=2, **setting)
+    state = meta_train(config, out=tmp_path)
+    rows = evaluate_run(tmp_path, num_test_tasks=1, num_steps=3)
+    for n, fields in enumerate(zip(*make_problem(config).training_tasks, strict=True)):
+        task, logits = TabularTask(*fields), state.phi["logits"]
+        best = max(returns_of_every_deterministic_policy(task, 0.8))
+        mine = [r for r in rows if (r["split"], r["prior"], r["task"]) == ("train", method, n)]
+        assert [row["step"] for row in mine] == [0, 1, 2, 3]
+
+        def returned(x, task=task):
+            return solve_task(x.softmax(-1), task, 0.8)[2]
+
+        for row in mine:
+            assert row["return"] == pytest.approx(returned(logits).item(), rel=1e-9)
+            assert row["gap"] == pytest.approx(best - row["return"], abs=1e-9)
+            if method == "maml":
+                logits = logits + 0.3 * grad(returned)(logits)
+            else:
+                logits = logits + solve_task(logits.softmax(-1), task, 0.8)[1] / 3.0

@@ -29,6 +29,7 @@ from bomrl_lite.adaptation.settings import (
 )
 from bomrl_lite.methods import METHODS
 from bomrl_lite.policies.networks import categorical_mlp, gaussian_mlp
+from bomrl_lite.training import episodes as collecting
 from bomrl_lite.training.config import configure
 from bomrl_lite.training.episodes import collect_all
 from bomrl_lite.training.objective import EpisodesObjective
@@ -316,10 +317,15 @@ class OnTables:
     def log_prob(self, logits, batch, n):
         return logits.log_softmax(-1)[batch.observations[n], batch.actions[n]]
 
-    def gain(self, logits, batch, n, *, every: int = 1):
-        """Return the weighted mean of rho A over every so many-th episode."""
+    def gain(self, logits, batch, n, *, every: int = 1, most: float = math.inf):
+        """Return the weighted mean of rho A over every so many-th episode.
+
+        A ratio above ``most``, or as far below 1 where the advantage is negative, gains no more.
+        """
         ratio = (self.log_prob(logits, batch, n) - batch.log_probs[n]).exp()
-        return self.mean((ratio * batch.advantages[n])[::every], batch.weights[n][::every])
+        advantages = batch.advantages[n]
+        gained = torch.where(advantages > 0, ratio.clamp(max=most), ratio.clamp(min=2 - most))
+        return self.mean((gained * advantages)[::every], batch.weights[n][::every])
 
     def adapted(self, logits, n, **part):
         return logits + 2.0 * grad(partial(self.gain, batch=self.before, n=n, **part))(logits)
@@ -351,6 +357,20 @@ def test_the_direction_is_the_slope_of_the_mean_over_unlike_tasks():
         assert relative_error(got, grad(value)(logits)) < 1e-9
     single = grad(lambda x: hand.gain(hand.adapted(x, 0), hand.after, 0))(MOVED)
     assert relative_error(single, grad(value)(MOVED)) > 0.3
+
+
+def test_the_clip_of_the_settings_bounds_what_a_ratio_gains():
+    hand = OnTables("promp", clip=0.1)
+
+    def value(logits, most=1.1):
+        return hand.over_tasks(
+            lambda n: hand.gain(hand.adapted(logits, n), hand.after, n, most=most)
+        )
+
+    got = hand.objective().gradient({"logits": MOVED}).direction["logits"]
+    assert relative_error(got, grad(value)(MOVED)) < 1e-9
+    assert relative_error(got, grad(partial(value, most=math.inf))(MOVED)) > 0.1
+    assert hand.objective().value({"logits": MOVED})[0].item() == pytest.approx(value(MOVED).item())
 
 
 def test_value_and_divergence_are_means_over_tasks_of_the_adapted_policies():
@@ -429,3 +449,75 @@ def test_a_task_takes_part_up_to_a_relative_error_of_2_percent():
     assert relative_error(ascent.direction["logits"], first) < 1e-9
     row = objective.finish(start_state(hand.problem), OuterInfo(1.0, 1, 0.0, 0.0, ascent.info))
     assert row["unsolved"] == 2
+
+
+def test_the_history_shows_the_worst_of_the_tasks():
+    hand = OnTables()
+    figures = ((0.1, 0.3, 0.2), (2.0, -1.0, 0.0), (0.0, 0.2, 0.1))
+    info = SolvedInfo(*(torch.tensor(figure, dtype=torch.float64) for figure in figures))
+    row = hand.objective().finish(start_state(hand.problem), OuterInfo(1.0, 1, 0.0, 0.0, info))
+    shown = [row[name] for name in ("stationarity", "curvature", "residual", "negative_curvature")]
+    assert shown == pytest.approx([0.3, -1.0, 0.2, 2 / 3])
+
+
+def test_the_diagnosed_terms_are_norms_of_means_over_tasks():
+    """At phi: what d theta / d phi = I keeps, and what the curvature of the inner step adds."""
+    hand = OnTables()
+    direct = hand.over_tasks(
+        lambda n: grad(partial(hand.gain, batch=hand.after, n=n))(hand.thetas[n])
+    )
+
+    def value(logits):
+        return hand.over_tasks(lambda n: hand.gain(hand.adapted(logits, n), hand.after, n))
+
+    row = hand.objective().diagnose(torch.Generator().manual_seed(0))
+    assert row["norm_direct"] == pytest.approx(direct.norm().item(), rel=1e-9)
+    added = grad(value)(hand.old) - direct
+    assert row["norm_curvature"] == pytest.approx(added.norm().item(), rel=1e-9)
+    assert min(row["norm_q"], row["norm_nu"]) > 1e-3 * row["norm_direct"]
+
+
+def test_the_truncation_of_the_settings_reaches_the_alg():
+    hand = OnTables("loaded_dice_maml", causal_trace=0.3)
+
+    def direction(trace: float):
+        alg = alg_on_samples(
+            GradientStep(step_size=2.0), "full", hand.problem.policy, gamma=0.8, causal_trace=trace
+        )
+        return hand.objective(alg=alg).gradient({"logits": MOVED}).direction["logits"]
+
+    got = hand.objective().gradient({"logits": MOVED}).direction["logits"]
+    assert torch.equal(got, direction(0.3))
+    assert relative_error(got, direction(1.0)) > 1e-3
+
+
+def test_every_collection_is_that_of_the_policy_of_its_step(monkeypatch):
+    """Two steps on tables; advantages without a baseline are what an episode still earns."""
+    settings = {"num_steps": 2, "baseline": False, "normalise": False, "trace": 0.95}
+    config = configure("lvc_maml", tasks="probe/random-5x3", values="episodes", **SIZE, **settings)
+    problem, collected, real = make_problem(config), [], collecting.collect
+
+    def spy(simulator, policy, params, generator):
+        collected.append((params["logits"], real(simulator, policy, params, generator)))
+        return collected[-1][1]
+
+    monkeypatch.setattr(collecting, "collect", spy)
+    generator = torch.Generator().manual_seed(0)
+    tasks = problem.family.sample(3, generator, "train")
+    episodes = collect_all({"logits": random_logits(0)}, tasks, problem, generator)
+    (first, before), (second, _), (third, after) = collected
+    assert torch.equal(first, random_logits(0).expand(3, 5, 3))
+    assert torch.equal(third, episodes.thetas["logits"])
+    assert not torch.equal(first, second)
+    assert not torch.equal(second, third)
+    discounts = 0.8 ** torch.arange(5, dtype=torch.float64)
+    for got, rollout in (episodes.returns_before, before), (episodes.returns_after, after):
+        torch.testing.assert_close(got, (rollout.rewards * discounts).sum(-1).mean(-1))
+    for batch, (_, rollout) in zip((*episodes.before, episodes.after), collected, strict=True):
+        assert torch.equal(batch.log_probs, rollout.log_probs)
+        for t in range(5):
+            later = (rollout.rewards[..., t:] * discounts[: 5 - t]).sum(-1)
+            torch.testing.assert_close(batch.advantages[..., t], later)
+            torch.testing.assert_close(
+                batch.weights[..., t] * 3 * discounts.sum(), discounts[t].expand(3, 3).to(later)
+            )

@@ -185,6 +185,22 @@ def test_a_penalty_holds_phi_back():
     assert moved[1]["divergence_before"] < 0.5 * moved[0]["divergence_before"]
 
 
+def test_the_guard_of_the_settings_stops_the_epochs():
+    """After one epoch the policies have moved, if ever so little."""
+    config = with_(SMALL, method="promp", epochs=4, iterations=1)
+    updates = [
+        meta_train(with_(config, kl_guard=guard)).history[0]["updates"] for guard in (1e-12, 1e3)
+    ]
+    assert updates == [1, 4]
+
+
+@pytest.mark.parametrize("max_kl", [1e-4, 3e-3])
+def test_the_trust_region_has_the_size_of_the_settings(max_kl):
+    row = meta_train(with_(SMALL, method="trpo_maml", max_kl=max_kl, iterations=1)).history[0]
+    assert row["updates"] == 1
+    assert 0.2 * max_kl < row["outer_divergence"] <= max_kl
+
+
 def test_the_files_hold_the_history_column_by_column(tmp_path):
     state = meta_train(SMALL, out=tmp_path)
     with (tmp_path / "history.csv").open() as file:
