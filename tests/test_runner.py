@@ -306,8 +306,8 @@ def test_calibration_of_one_lesson_leaves_the_others_and_figures_of_the_machine(
 
 def test_the_narrow_range_of_seed_0():
     low, high = around([2.0, 2.0])
-    assert (2 - low, high - 2) == pytest.approx((2.01e-6, 2.01e-6), rel=1e-2)
-    assert around([1.0, 1.01, 0.98]) == pytest.approx([0.8, 1.2], abs=1e-5)
+    assert (2 - low, high - 2) == pytest.approx((2.0001e-4, 2.0001e-4), rel=1e-6)
+    assert around([1.0, 1.01, 0.98]) == pytest.approx([0.8, 1.2], abs=2e-4)
     assert around([0.0]) == [-1e-8, 1e-8]
 
 
@@ -330,7 +330,7 @@ def test_seed_0_is_judged_by_what_other_processors_give_other_seeds_by_ranges(tm
     assert "told: none -> [" in shown
     narrow = json.loads((root / "notebooks/reference.json").read_text())["00_start"]["smoke"]
     assert set(narrow) == {"told", "gap"}
-    assert narrow["gap"] == pytest.approx([1, 1], abs=1e-5)
+    assert narrow["gap"] == pytest.approx([1, 1], abs=2e-4)
     assert narrow["told"][1] == pytest.approx(10 * len("COMPATIBLE"), abs=1e-5)
     assert ranges_at(root, 0)["00_start"]["smoke"] == narrow
     assert ranges_at(root, 1) == wide
