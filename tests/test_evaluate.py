@@ -135,3 +135,21 @@ def test_exact_rows_are_returns_of_the_runs_own_alg_step_by_step(tmp_path, metho
                 logits = logits + 0.3 * grad(returned)(logits)
             else:
                 logits = logits + solve_task(logits.softmax(-1), task, 0.8)[1] / 3.0
+
+
+def test_an_adaptation_is_given_as_many_episodes_as_in_training_unless_told(tmp_path):
+    config = configure("lvc_maml", num_tasks=2, num_episodes=4, horizon=3, iterations=1)
+    meta_train(config, out=tmp_path)
+    problem, asked = make_problem(config), []
+
+    def simulator(tasks, num_episodes: int, horizon: int | None = None):
+        asked.append(num_episodes)
+        return problem.family.simulator(tasks, num_episodes, horizon)
+
+    spied = dataclasses.replace(
+        problem, family=dataclasses.replace(problem.family, simulator=simulator)
+    )
+    for told, expected in (None, {4, 20}), (7, {7, 20}):  # returns are those of 20 others
+        asked.clear()
+        evaluate_run(tmp_path, num_test_tasks=2, num_steps=1, num_episodes=told, problem=spied)
+        assert set(asked) == expected

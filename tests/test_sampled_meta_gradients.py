@@ -32,10 +32,10 @@ from bomrl_lite.policies.networks import categorical_mlp, gaussian_mlp
 from bomrl_lite.training import episodes as collecting
 from bomrl_lite.training.config import configure
 from bomrl_lite.training.episodes import collect_all
-from bomrl_lite.training.objective import EpisodesObjective
+from bomrl_lite.training.objective import EpisodesObjective, _shuffled
 from bomrl_lite.training.outer import OuterInfo
 from bomrl_lite.training.problem import make_problem
-from bomrl_lite.training.trainer import meta_step, start_state
+from bomrl_lite.training.trainer import meta_step, start_state, update_phi
 from bomrl_lite.types import SolvedInfo
 
 POLICY = gaussian_mlp(2, 2, hidden=(3,), log_std_range=(-9.0, 9.0), dtype=torch.float64)
@@ -475,6 +475,13 @@ def test_the_diagnosed_terms_are_norms_of_means_over_tasks():
     added = grad(value)(hand.old) - direct
     assert row["norm_curvature"] == pytest.approx(added.norm().item(), rel=1e-9)
     assert min(row["norm_q"], row["norm_nu"]) > 1e-3 * row["norm_direct"]
+    dealt = _shuffled(hand.before, torch.Generator().manual_seed(0))
+
+    def noise(n):
+        step = grad(partial(hand.gain, batch=dealt, n=n))(hand.old)
+        return hand.apart(hand.old, hand.old + 2.0 * step, dealt, n)
+
+    assert row["shuffled_distance"] == pytest.approx(hand.over_tasks(noise).item(), rel=1e-9)
 
 
 def test_the_truncation_of_the_settings_reaches_the_alg():
@@ -518,6 +525,35 @@ def test_every_collection_is_that_of_the_policy_of_its_step(monkeypatch):
         for t in range(5):
             later = (rollout.rewards[..., t:] * discounts[: 5 - t]).sum(-1)
             torch.testing.assert_close(batch.advantages[..., t], later)
-            torch.testing.assert_close(
-                batch.weights[..., t] * 3 * discounts.sum(), discounts[t].expand(3, 3).to(later)
-            )
+            share = discounts[t] / discounts.sum() / 3  # of one of three episodes
+            torch.testing.assert_close(batch.weights[..., t], share.expand(3, 3))
+
+
+@pytest.mark.parametrize(("trace", "alike"), [(0.0, True), (0.95, False)])
+def test_without_a_trace_an_advantage_is_one_step_of_surprise(trace, alike):
+    """r + gamma V(s') - V(s): the same wherever a task goes the same way from the same state."""
+    hand = OnTables(trace=trace, normalise=False)
+    seen, batch = hand.before.observations, hand.before
+    ways = torch.stack([seen[..., :-1], batch.actions[..., :-1], seen[..., 1:]], -1)[0].flatten(
+        0, 1
+    )
+    advantages = batch.advantages[0, :, :-1].flatten()
+    _, group, sizes = ways.unique(dim=0, return_inverse=True, return_counts=True)
+    spread = max(advantages[group == k].std() for k in range(len(sizes)) if sizes[k] > 1)
+    assert (spread < 1e-9) == alike
+    assert alike or spread > 0.1
+
+
+def test_a_trust_region_step_that_gains_nothing_is_not_taken():
+    class Falling(EpisodesObjective):
+        def value(self, phi):
+            return self.value_at_old - 1e-3, torch.zeros((), dtype=torch.float64)
+
+    hand = OnTables("trpo_maml")
+    state = start_state(hand.problem)
+    state.phi["logits"].copy_(hand.old)
+    for kind, updates in (EpisodesObjective, 1), (Falling, 0):
+        objective = kind(hand.problem, hand.episodes, {"logits": hand.old}, 0.0)
+        assert update_phi(state, hand.problem.config.outer, objective).updates == updates
+        assert torch.equal(state.phi["logits"], hand.old) == (updates == 0)
+        state.phi["logits"].copy_(hand.old)
