@@ -10,6 +10,7 @@ from tiny_course import LESSON, write_course
 from bomrl_lite import __main__ as cli
 from bomrl_lite.course import commands
 from bomrl_lite.course.root import course_root
+from bomrl_lite.course.running import runner
 
 LAB = ("nbformat", "papermill", "matplotlib", "seaborn", "pandas", "jupytext", "jinja2", "PIL")
 
@@ -69,6 +70,16 @@ def test_root_is_the_course_that_is_built_and_measured(course, tmp_path, monkeyp
     assert "notebooks/00_start.ipynb: missing" in capsys.readouterr().err
     assert ask(monkeypatch, "calibrate", "--profile", "smoke", "--root", course) == 0
     assert (course / "notebooks" / "ranges.json").exists()
+
+
+def test_parameters_of_a_run_are_read_as_papermill_reads_them(course, tmp_path, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(runner, "run_course", lambda root, **how: asked.update(how) or 0)
+    given = ("-p", "rate", "0.5", "-p", "tasks", "[", "-p", "fast", "true", "-p", "seed", "3")
+    assert ask(monkeypatch, "run", "--root", course, *given, "--out", tmp_path / "out") == 0
+    assert asked["given"] == {"rate": 0.5, "tasks": "[", "fast": True}
+    assert (asked["seed"], asked["profile"]) == (3, "class")
+    assert asked["out"] == tmp_path / "out"
 
 
 def test_an_experiment_writes_into_the_course(course, monkeypatch):

@@ -325,7 +325,7 @@ def test_seed_0_is_judged_by_what_other_processors_give_other_seeds_by_ranges(tm
     (root / "notebooks/ranges.json").write_text(json.dumps(wide))
     assert calibrate_reference(root) == 1
     shown = capsys.readouterr().out
-    assert "01_broken: failed" in shown
+    assert "01_broken: RuntimeError('it ended with exit code 1')" in shown
     assert "ZeroDivisionError: division by zero" in shown
     assert "told: none -> [" in shown
     narrow = json.loads((root / "notebooks/reference.json").read_text())["00_start"]["smoke"]

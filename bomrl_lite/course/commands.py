@@ -37,12 +37,9 @@ def run(
         out: folder of the results, where the course itself may not be written to.
         root: folder of the course; by default the current one, or the nearest above it.
     """
-    import yaml
-
     from bomrl_lite.course.running.runner import run_course
 
-    # As papermill reads them: 3 is a number, true is a truth value.
-    given = {name: yaml.safe_load(text) for name, text in parameter}
+    given = {name: _read_value(text) for name, text in parameter}
     return run_course(
         course_root(root),
         profile=given.pop("profile", profile),
@@ -52,6 +49,16 @@ def run(
         out=out,
         given=given,
     )
+
+
+def _read_value(text: str) -> Any:
+    """Read a value as papermill does: 3 is a number, true a truth value, what is no YAML a text."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def build(check: bool = False, force: bool = False, root: Path | None = None) -> int:

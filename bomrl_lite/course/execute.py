@@ -134,7 +134,8 @@ def last_line(text: str) -> str:
 
 
 def _command(job: Job, given: Path) -> list[str]:
-    command = [sys.executable, "-m", "bomrl_lite.course.papermill_child"]
+    # By its path, since -m would import torch; -P, since its neighbour is called statistics.
+    command = [sys.executable, "-P", str(Path(__file__).with_name("papermill_child.py"))]
     command += [str(given), str(job.output), "-k", KERNEL["name"]]
     command += ["--log-output", "--no-progress-bar", "--cwd", str(job.folder)]
     for name, value in job.parameters.items():
@@ -214,9 +215,7 @@ def _outcome(job: Job, limits: Limits, end: str, seconds: float, log: str) -> Ou
         failure = _failure(ran, end, limits, log)
     elif ran and (fault := next(faults(ran), None)):
         number, what = fault
-        cells = own_cells(ran)
-        source = "\n".join(cells[number - 1].source.splitlines()[-_TAIL:]) if number else ""
-        end, failure = "failed", Failure(number, source, what, what)
+        end, failure = "failed", Failure(number, _last_lines(own_cells(ran), number), what, what)
     status = "timed out" if end in (CPU_CAP, WALL_CAP) else end
     return Outcome(job.output.stem, status, seconds, ran, failure, log)
 
@@ -234,13 +233,17 @@ def _failure(ran: NotebookNode | None, end: str, limits: Limits, log: str) -> Fa
     begun = [int(number) for number in re.findall(r"^Executing Cell (\d+)-", log, re.MULTILINE)]
     last = len(own_cells(NotebookNode(cells=ran.cells[: max(begun, default=0)]))) if ran else 0
     number = errors[0][0] if errors else last
-    source = "\n".join(cells[number - 1].source.splitlines()[-_TAIL:]) if number else ""
     traceback = "\n".join(log.splitlines()[-_LOG_TAIL:])
     error = _reason(end, limits)
     if errors:
         traceback = _plain("\n".join(errors[0][1].traceback))
         error = error or f"{errors[0][1].ename}: {errors[0][1].evalue}"
+    source = _last_lines(cells, number)
     return Failure(number, source, error or last_line(log) or "papermill said nothing", traceback)
+
+
+def _last_lines(cells: list[NotebookNode], number: int) -> str:
+    return "\n".join(cells[number - 1].source.splitlines()[-_TAIL:]) if number else ""
 
 
 def _reason(end: str, limits: Limits) -> str | None:

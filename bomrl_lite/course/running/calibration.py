@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bomrl_lite.course.building.plan import lesson_sources
@@ -57,22 +57,12 @@ def calibrate(
     """
     if not (numbers := list(seeds)):
         raise ValueError("calibrate needs at least one seed, got none")
-    limits_for(profile)
-    ranges, failed = read_ranges(root), False
-    for path in choose(lesson_sources(root), lessons, "lesson"):
-        try:
-            values = _figures_over_seeds(root / path, profile, numbers)
-        except Exception as error:
-            print("\n".join([f"{path.stem}: {error!r}", *getattr(error, "__notes__", ())]))
-            failed = True
-            continue
-        measured = {name: widened(list(found)) for name, found in values.items()}
-        before = ranges.setdefault(path.stem, {}).get(profile, {})
-        ranges[path.stem][profile] = measured
-        write_atomically(root / RANGES, _readable(ranges).encode())
-        print(f"{path.stem}: {len(measured)} figures over {len(numbers)} seeds")
-        print("\n".join(_changes(before, measured)), flush=True)
-    return int(failed)
+
+    def measure(source: Path) -> dict[str, list[float]]:
+        values = _figures_over_seeds(source, profile, numbers)
+        return {name: widened(found) for name, found in values.items()}
+
+    return _measure_all(root, RANGES, profile, lessons, measure)
 
 
 def calibrate_reference(root: Path, *, profile: str = "smoke", lessons: Sequence[str] = ()) -> int:
@@ -86,22 +76,12 @@ def calibrate_reference(root: Path, *, profile: str = "smoke", lessons: Sequence
     Returns:
         0, or 1 if a lesson failed; its old ranges are kept then.
     """
-    limits_for(profile)
-    ranges, failed = read_ranges(root, REFERENCE), False
-    for path in choose(lesson_sources(root), lessons, "lesson"):
-        try:
-            runs = [_figures_under(root / path, profile, each) for each in PROCESSORS]
-        except subprocess.CalledProcessError as error:
-            print("\n".join([f"{path.stem}: failed", *error.stderr.splitlines()[-_TAIL:]]))
-            failed = True
-            continue
-        measured = {name: around([run[name] for run in runs]) for name in runs[0]}
-        before = ranges.setdefault(path.stem, {}).get(profile, {})
-        ranges[path.stem][profile] = measured
-        write_atomically(root / REFERENCE, _readable(ranges).encode())
-        print(f"{path.stem}: {len(measured)} figures as {len(PROCESSORS)} processors round them")
-        print("\n".join(_changes(before, measured)), flush=True)
-    return int(failed)
+
+    def measure(source: Path) -> dict[str, list[float]]:
+        runs = [_figures_under(source, profile, variables) for variables in PROCESSORS]
+        return {name: around([run[name] for run in runs]) for name in runs[0]}
+
+    return _measure_all(root, REFERENCE, profile, lessons, measure)
 
 
 def widened(values: Sequence[float]) -> list[float]:
@@ -124,6 +104,31 @@ def around(values: Sequence[float]) -> list[float]:
     return [float(f"{first - margin:.9g}"), float(f"{first + margin:.9g}")]
 
 
+def _measure_all(
+    root: Path,
+    file: Path,
+    profile: str,
+    lessons: Sequence[str],
+    measure: Callable[[Path], dict[str, list[float]]],
+) -> int:
+    """Store what a measurement of each lesson gives, lesson by lesson, and say what it changed."""
+    limits_for(profile)
+    ranges, failed = read_ranges(root, file), False
+    for path in choose(lesson_sources(root), lessons, "lesson"):
+        try:
+            measured = measure(root / path)
+        except Exception as error:
+            print("\n".join([f"{path.stem}: {error!r}", *getattr(error, "__notes__", ())]))
+            failed = True
+            continue
+        before = ranges.setdefault(path.stem, {}).get(profile, {})
+        ranges[path.stem][profile] = measured
+        write_atomically(root / file, _readable(ranges).encode())
+        changes = "".join(f"\n{line}" for line in _changes(before, measured))
+        print(f"{path.stem}: {len(measured)} figures{changes}", flush=True)
+    return int(failed)
+
+
 def _figures_under(source: Path, profile: str, variables: dict[str, str]) -> dict[str, float]:
     """Run a lesson in a process of its own, whose libraries read these variables as they load."""
     code = (
@@ -137,8 +142,12 @@ def _figures_under(source: Path, profile: str, variables: dict[str, str]) -> dic
         env={**os.environ, **variables},
         capture_output=True,
         encoding="utf-8",
-        check=True,
+        check=False,
     )
+    if done.returncode:
+        error = RuntimeError(f"it ended with exit code {done.returncode}")
+        error.add_note("\n".join(done.stderr.splitlines()[-_TAIL:]))
+        raise error
     records = json.loads(last_line(done.stdout))
     return {each["name"]: each["value"] for each in records if each["source"] == "code"}
 
