@@ -1,6 +1,7 @@
 """Shared oracles and instances; none of them calls the code under test."""
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +10,14 @@ import torch
 from bomrl_lite.types import TabularTask
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    """A figure that one test leaves open must not be found by another that asks for none."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
 
 
 def random_task(seed: int, num_states: int = 5, num_actions: int = 3) -> TabularTask:

@@ -1,8 +1,6 @@
 """Widgets of lessons 03 and 05: what they compute, and that the view follows the controls."""
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 import torch
 
 from bomrl_lite.course import widgets
@@ -14,12 +12,6 @@ EXACT = {"policy": POLICY, "gamma": 0.8}
 MAP = ("SFFF", "FFHF", "FFFH", "HFFG")
 PRIOR = torch.tensor([0.7, 0.1, 0.2], dtype=torch.float64)
 Q = torch.tensor([0.0, 1.0, 0.9], dtype=torch.float64)
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def test_paths_end_where_the_closed_forms_say():

@@ -263,9 +263,10 @@ def test_builds_with_papermill_and_verifies(tmp_path):
     )
     problems = update(root)
     assert [str(problem).split(":")[0] for problem in problems] == [
-        "notebooks/01_noisy.ipynb (cell 4)",
+        "notebooks/src/01_noisy.py (cell 4)",
         "notebooks/src/02_broken.py (cell 4)",
     ]
+    assert "it wrote to stderr: 'mind this'" in str(problems[0])
     assert "ZeroDivisionError" in str(problems[1])
     for name in ("01_noisy", "02_broken"):
         assert not (root / f"notebooks/{name}.ipynb").exists()

@@ -7,7 +7,6 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,12 +26,6 @@ from bomrl_lite.training.trainer import meta_train, start_state
 
 RESULTS = Path(__file__).parents[1] / "notebooks" / "results"
 TINY = Scale(seeds=1, iterations=2, num_tasks=2, num_test=2)
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def rows_of(path):

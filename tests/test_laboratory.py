@@ -1,6 +1,5 @@
 """The estimator laboratory agrees with theory, and with exact answers that numpy computes."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -83,12 +82,6 @@ def rows():
 def q_rows():
     dials = {"lambdas": (2.0,), "traces": (0.5, 1.0), "episodes": (20, 200)}
     return list(q.q_gradient_rows(PROBLEM, 1, **dials, budget=4000))
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def pick(rows, estimator, **labels):

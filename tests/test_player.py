@@ -26,12 +26,6 @@ def clip(task="run", stage="before", x=(0.0, 0.1, 0.3, 0.2, 0.2), rewards=REWARD
     return plots.Clip(task, stage, "half_cheetah", qpos, torch.tensor(rewards), goal)
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
-
 def pixels(data):
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
 

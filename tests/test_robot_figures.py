@@ -3,7 +3,6 @@
 import time
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,13 +11,6 @@ from bomrl_lite.course import plots
 from bomrl_lite.course.experiments.locomotion import ARMS
 from bomrl_lite.course.plots.robots import ARM_COLOURS, PIECES, ROBOT_FIGURES
 from bomrl_lite.course.profiling import cpu_profile
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
 
 COLUMNS = ("method", "seed", "kind", "iteration", "steps", "seconds", "adaptations", "episodes")
 EMPTY = dict.fromkeys(COLUMNS, float("nan"))

@@ -1,6 +1,5 @@
 """Figures of sampled data."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,12 +7,6 @@ import torch
 
 from bomrl_lite.course import plots
 from bomrl_lite.course.show import stored_table
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def test_walks_are_drawn_for_every_label_and_episode():
