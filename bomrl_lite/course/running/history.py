@@ -217,7 +217,7 @@ def in_words(history: History) -> str:
     parts += ["the code is another"] if found.code else []
     parts += [f"{name} is no longer as it should be" for name in found.worse]
     counts = {"changed": found.figures, "new": found.new, "missing": found.missing}
-    parts += [f"{len(each)} figures {word}" for word, each in counts.items() if each]
+    parts += [f"{word} figures: {len(each)}" for word, each in counts.items() if each]
     since = f"since the last green run ({found.since.folder}, {found.since.started})"
     return f"{since}: {', '.join(parts) or 'nothing changed'}"
 
