@@ -1,7 +1,6 @@
 """Going on with a run of the course that was stopped."""
 
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -230,7 +229,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
     while not begun.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.communicate(timeout=30)
     psutil.wait_procs(children, timeout=30)
     statuses = [each["status"] for each in stored(root).values()]
