@@ -33,6 +33,7 @@ from bomrl_lite.course.execute import (
 from bomrl_lite.course.running import batch, runner, states
 from bomrl_lite.course.running.batch import execute_all
 from bomrl_lite.course.running.calibration import around, calibrate, calibrate_reference, widened
+from bomrl_lite.course.running.history import History
 from bomrl_lite.course.running.in_process import run_in_process
 from bomrl_lite.course.running.report import pictures, position, title, write_report
 from bomrl_lite.course.running.results import (
@@ -72,7 +73,7 @@ def executed(name="01_lesson", *, records=(), status="passed", failure=None, cel
 
 
 def run_of(*lessons):
-    return Run("2026-01-02 03:04", "smoke", 7, {"python": "3.11"}, list(lessons))
+    return Run("2026-01-02 03:04:05", "smoke", 7, {}, {"python": "3.11"}, "abc", list(lessons))
 
 
 # ------------------------------------------------------------------ in this process
@@ -394,7 +395,7 @@ def test_junit_counts_notebooks_and_figures(mixed):
 
 
 def test_the_report_is_one_page_that_shows_everything(mixed, tmp_path):
-    write_report(tmp_path / "report.html", mixed)
+    write_report(tmp_path / "report.html", mixed, History([], None))
     page = (tmp_path / "report.html").read_text()
     assert "3 of 4 lessons need attention" in page
     assert "&lt;bell&gt; &amp; more" in page

@@ -22,6 +22,7 @@ def run(
         tuple[tuple[str, str], ...], tyro.conf.UseAppendAction, tyro.conf.arg(aliases=["-p"])
     ] = (),
     out: Path | None = None,
+    resume: bool = False,
     root: Path | None = None,
 ) -> int:
     """Execute the lessons through papermill and write a report under runs/.
@@ -35,6 +36,7 @@ def run(
         jobs: how many lessons run at a time.
         parameter: name and value of a further parameter of the lessons; may be given again.
         out: folder of the results, where the course itself may not be written to.
+        resume: go on with the run in ``out``: what passed there and has not changed is taken over.
         root: folder of the course; by default the current one, or the nearest above it.
     """
     from bomrl_lite.course.running.runner import run_course
@@ -47,6 +49,7 @@ def run(
         lessons=lessons,
         jobs=jobs,
         out=out,
+        resume=resume,
         given=given,
     )
 

@@ -57,7 +57,10 @@ class Failure(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a job; ``status`` is passed, failed, timed out, stopped or not run."""
+    """What came of a job; ``status`` is passed, failed, timed out, stopped or not run.
+
+    One that is ``taken_over`` passed in an earlier run and did not run again.
+    """
 
     name: str
     status: str
@@ -65,6 +68,7 @@ class Outcome(NamedTuple):
     notebook: NotebookNode | None = None
     failure: Failure | None = None
     log: str = ""
+    taken_over: bool = False
 
 
 @contextmanager
@@ -112,6 +116,7 @@ def execute(
         given.write_bytes(to_bytes(job.notebook))
         for needed in (job.output.parent, job.folder):
             needed.mkdir(parents=True, exist_ok=True)
+        job.output.unlink(missing_ok=True)  # or a run that stops early would show an older one
         process = _start(_command(job, given), environment)
         log: list[str] = []
         reader = threading.Thread(target=_follow, args=(process.stdout, log, on_cell), daemon=True)

@@ -1,5 +1,6 @@
 """Notebook files: reading and writing one, and which of its cells are its source's."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,3 +60,8 @@ def _complaint(output: Any) -> str:
 def to_bytes(notebook: NotebookNode) -> bytes:
     """Serialise as nbformat does: sorted keys, indent 1, one newline at the end."""
     return (nbformat.v4.writes(notebook) + "\n").encode()
+
+
+def digest(notebook: NotebookNode) -> str:
+    """Return the SHA-256 of a notebook, outputs and all."""
+    return hashlib.sha256(to_bytes(notebook)).hexdigest()

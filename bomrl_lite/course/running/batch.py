@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
@@ -45,7 +45,9 @@ class Progress:
         """Say that a notebook has ended, and how."""
         if outcome.name in self.running:
             self.bars.remove_task(self.running.pop(outcome.name))
-        self.bars.console.print(f"{outcome.name}: {outcome.status} in {outcome.seconds:.1f} s")
+        end = f"{outcome.status} in {outcome.seconds:.1f} s"
+        earlier = "taken over, " if outcome.taken_over else ""
+        self.bars.console.print(f"{outcome.name}: {earlier}{end}")
         self.bars.advance(self.whole)
 
 
@@ -67,9 +69,15 @@ def choose(paths: list[Path], names: Sequence[str], kind: str) -> list[Path]:
 
 
 def execute_all(
-    made: Sequence[Job | Outcome], limits: Limits, workers: int
+    made: Sequence[Job | Outcome],
+    limits: Limits,
+    workers: int,
+    on_end: Callable[[Outcome], None] = lambda outcome: None,
 ) -> tuple[list[Outcome], bool]:
-    """Execute jobs side by side; outcomes pass through. Also tell whether it was interrupted."""
+    """Execute jobs side by side; outcomes pass through. Also tell whether it was interrupted.
+
+    ``on_end`` gets each outcome as it comes, from any thread.
+    """
     stop = threading.Event()
     with (
         make_bars() as bars,
@@ -87,6 +95,7 @@ def execute_all(
                 progress.begin(job)
                 report = partial(progress.cell, job)
                 outcome = execute(job, limits, environment, on_cell=report, stop=stop)
+            on_end(outcome)
             progress.end(outcome)
             return outcome
 

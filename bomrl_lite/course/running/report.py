@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from nbformat import NotebookNode
 
 from bomrl_lite.course.notebook import own_cells
-from bomrl_lite.course.running import results
+from bomrl_lite.course.running import history, results
 from bomrl_lite.training.files import write_atomically
 
 _BAND = (25.0, 75.0)  # where on the bar, in percent, the range begins and ends
@@ -24,7 +24,7 @@ class Picture(NamedTuple):
     alternative: str
 
 
-def write_report(path: Path, run: results.Run) -> None:
+def write_report(path: Path, run: results.Run, before: history.History) -> None:
     """Write the report; it needs no other file and no network."""
     loader = PackageLoader("bomrl_lite.course.running", ".")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
@@ -32,7 +32,7 @@ def write_report(path: Path, run: results.Run) -> None:
     environment.globals.update(
         describe=results.describe, position=position, pictures=pictures, title=title, band=_BAND
     )
-    page = environment.get_template("report.html.j2").render(run=run)
+    page = environment.get_template("report.html.j2").render(run=run, history=before)
     write_atomically(path, page.encode())
 
 

@@ -1,5 +1,6 @@
 """What a run of the course found: figures against their ranges, metrics.json, junit.xml."""
 
+import hashlib
 import json
 import math
 import platform
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
+import bomrl_lite
 from bomrl_lite.course.execute import Failure, Outcome
+from bomrl_lite.course.notebook import digest
 from bomrl_lite.course.parameters import PROFILES
 from bomrl_lite.course.record import read_records
 
@@ -51,12 +54,14 @@ class Lesson(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One run of the course."""
+    """One run of the course; ``parameters`` are those beside profile and seed."""
 
     started: str
     profile: str
     seed: int
+    parameters: dict[str, Any]
     versions: dict[str, str]
+    code: str
     lessons: list[Lesson]
 
     @property
@@ -156,6 +161,17 @@ def versions() -> dict[str, str]:
     return found
 
 
+def code_digest(root: Path) -> str:
+    """Return the SHA-256 of all that lessons read beside their sources: package, stored tables."""
+    whole = hashlib.sha256()
+    for folder in (Path(bomrl_lite.__file__).parent, root / "notebooks" / "results"):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                whole.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return whole.hexdigest()
+
+
 def to_metrics(run: Run) -> dict[str, Any]:
     """Lay out a run for metrics.json."""
     notebooks = {
@@ -163,6 +179,8 @@ def to_metrics(run: Run) -> dict[str, Any]:
             "status": lesson.outcome.status,
             "ok": lesson.ok,
             "seconds": round(lesson.outcome.seconds, 2),
+            "taken_over": lesson.outcome.taken_over,
+            "notebook": digest(lesson.outcome.notebook) if lesson.outcome.notebook else None,
             "error": lesson.outcome.failure.error if lesson.outcome.failure else None,
             "figures": {figure.name: _without_name(figure) for figure in lesson.figures},
         }

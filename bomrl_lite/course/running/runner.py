@@ -13,18 +13,17 @@ from bomrl_lite.course.building.sources import BuildError
 from bomrl_lite.course.execute import Failure, Job, Outcome
 from bomrl_lite.course.parameters import assigned_names, check_names, check_values
 from bomrl_lite.course.running.batch import choose, execute_all, limits_for
-from bomrl_lite.course.running.report import write_report
+from bomrl_lite.course.running.history import in_words
+from bomrl_lite.course.running.ledger import Ledger
 from bomrl_lite.course.running.results import (
     Run,
+    code_digest,
     describe,
-    judge,
     ranges_at,
     tally,
-    to_junit,
-    to_metrics,
     versions,
 )
-from bomrl_lite.training.files import write_atomically
+from bomrl_lite.course.running.resuming import resume_run
 
 INTERRUPTED = 130
 
@@ -35,6 +34,7 @@ def run_course(
     profile: str = "class",
     seed: int = 0,
     out: Path | None = None,
+    resume: bool = False,
     lessons: Sequence[str] = (),
     jobs: int = 1,
     given: Mapping[str, Any] | None = None,
@@ -42,13 +42,16 @@ def run_course(
     """Execute the lessons through papermill, compare their figures, write a report.
 
     The notebooks are made from their sources on the spot. ``out`` (by default a new folder under
-    runs/) receives the executed notebooks and their logs, metrics.json, junit.xml, report.html.
+    runs/) receives the executed notebooks and their logs, metrics.json, junit.xml, report.html,
+    which are whole again after each lesson.
 
     Args:
         root: folder that holds notebooks/.
         profile: smoke, class or full.
         seed: given to every lesson.
-        out: folder of the results.
+        out: folder of the results; those of a run that is there already are replaced.
+        resume: go on with the run in ``out``. Lessons that passed there are taken over if their
+            sources, the versions, ``bomrl_lite`` and the stored tables are what they were.
         lessons: names such as 01_maml_baseline; none means all.
         jobs: how many lessons run at a time.
         given: further parameters; every lesson must have them.
@@ -57,11 +60,13 @@ def run_course(
         0 if every lesson passed with every figure in its range, else 1; 130 after Ctrl-C.
 
     Raises:
-        ValueError: an unknown profile, lesson or parameter, a seed that is none, or ranges that
-            cannot be read; before any lesson runs.
-        OSError: the folder of the results cannot be made; also before.
+        ValueError: an unknown profile, lesson or parameter, a seed that is none, ranges that
+            cannot be read, or another run to resume; before any lesson runs.
+        OSError: the folder of the results cannot be made, or holds no run to resume; also before.
     """
     check_values(profile, seed)
+    if resume and out is None:
+        raise ValueError("resume needs the folder of the run to go on with: add out (--out)")
     limits, ranges = limits_for(profile), ranges_at(root, seed)
     paths, started = choose(lesson_sources(root), lessons, "lesson"), datetime.now()
     folder = out or _new_folder(root, f"{started:%Y%m%d-%H%M%S}-{profile}-seed{seed}")
@@ -70,14 +75,21 @@ def run_course(
     for job in made:
         if isinstance(job, Job):
             check_names(parameters, _parameters_of(job.notebook))
+    shown = json.loads(json.dumps(given or {}, default=str))  # as metrics.json will hold them
+    stamp = f"{started:%Y-%m-%d %H:%M:%S}"
+    run = Run(stamp, profile, seed, shown, versions(), code_digest(root), [])
+    if resume:
+        made = resume_run(folder, run, made)
     _make(folder)
-    outcomes, interrupted = execute_all(made, limits, jobs)
-    judged = [judge(each, ranges.get(each.name, {}).get(profile, {})) for each in outcomes]
-    run = Run(f"{started:%Y-%m-%d %H:%M}", profile, seed, versions(), judged)
-    _write_results(folder, run)
-    _print_verdict(run)
+    ledger = Ledger(folder, run, list(map(_at_first, made)), ranges)
+    interrupted = execute_all(made, limits, jobs, ledger.add)[1]
+    _print_verdict(ledger.run)
+    if changes := in_words(ledger.history):
+        print(changes)
+    if interrupted:
+        print(f"stopped; to go on, repeat the command with --out {folder} --resume")
     print(f"report: {folder / 'report.html'}")
-    return INTERRUPTED if interrupted else int(not run.ok)
+    return INTERRUPTED if interrupted else int(not ledger.run.ok)
 
 
 def _new_folder(root: Path, stamp: str) -> Path:
@@ -105,19 +117,15 @@ def _lesson_job(root: Path, path: Path, out: Path, parameters: dict[str, Any]) -
     return Job(notebook, out / f"{path.stem}.ipynb", root / path.parents[1], parameters)
 
 
+def _at_first(each: Job | Outcome) -> Outcome:
+    """Return what is known of a lesson before the run."""
+    return Outcome(each.output.stem, "not run") if isinstance(each, Job) else each
+
+
 def _parameters_of(notebook: NotebookNode) -> list[str]:
     """Return the names in the cell that is tagged parameters."""
     cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", ())]
     return [name for cell in cells for name in assigned_names(cell.source)]
-
-
-def _write_results(folder: Path, run: Run) -> None:
-    for each in run.lessons:
-        write_atomically(folder / f"{each.outcome.name}.log", each.outcome.log.encode())
-    metrics = json.dumps(to_metrics(run), indent=1, ensure_ascii=False) + "\n"
-    write_atomically(folder / "metrics.json", metrics.encode())
-    write_atomically(folder / "junit.xml", to_junit(run))
-    write_report(folder / "report.html", run)
 
 
 def _print_verdict(run: Run) -> None:
