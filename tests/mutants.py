@@ -57,9 +57,16 @@ CORE = (
 """cosmic-ray's own operators that make a mistake somebody might make; a shift of a tensor's bits
 raises at once."""
 
+PYTEST_RAN = 100
+"""Added to its exit status, which an error of our own would look like."""
+PASSED_OR_FAILED = (
+    pytest.ExitCode.OK,
+    pytest.ExitCode.TESTS_FAILED,
+    pytest.ExitCode.INTERRUPTED,  # a file could not be imported
+)
 CHILDREN = multiprocessing.get_context("forkserver")
 CHILDREN.set_forkserver_preload(
-    ["torch", "pytest", "gymnasium.vector", "mujoco", "hypothesis", "scipy.stats", "mutants"]
+    ["torch", "pytest", "gymnasium.vector", "mujoco", "scipy.stats", "mutants"]
 )
 cosmic_ray.plugins.OPERATOR_PROVIDERS["field"] = FieldOperators()
 
@@ -184,11 +191,15 @@ def run_pytest(copy: Path, tests: list[str], output: Path) -> None:
     # Without the types, which another test holds to: a mutant is to be noticed by its values.
     status = pytest.main(["-x", "-q", "-o", "addopts=", "-p", "no:cacheprovider", *files])
     sys.stdout.flush()
-    os._exit(int(status))
+    os._exit(PYTEST_RAN + status)
 
 
 def outcome_of(copy: Path, tests: list[str], minutes: float) -> tuple[TestOutcome, str]:
-    """Run test files in a child that finds torch and its like loaded."""
+    """Run test files in a child that finds torch and its like loaded.
+
+    Raises:
+        RuntimeError: pytest could not run them.
+    """
     output = copy / "pytest.log"
     child = CHILDREN.Process(target=run_pytest, args=(copy, tests, output))
     child.start()
@@ -198,7 +209,10 @@ def outcome_of(copy: Path, tests: list[str], minutes: float) -> tuple[TestOutcom
         child.join()
         return TestOutcome.KILLED, "timeout"
     text = output.read_text(encoding="utf-8", errors="replace")
-    return (TestOutcome.KILLED if child.exitcode else TestOutcome.SURVIVED), text
+    if child.exitcode >= 0 and child.exitcode - PYTEST_RAN not in PASSED_OR_FAILED:
+        raise RuntimeError(f"pytest could not run {tests}:\n{text[-3000:]}")
+    passed = child.exitcode == PYTEST_RAN + pytest.ExitCode.OK
+    return (TestOutcome.SURVIVED if passed else TestOutcome.KILLED), text
 
 
 def run_mutant(spec: MutationSpec, copy: Path, module: str, table: Table) -> WorkResult:
