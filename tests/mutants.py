@@ -99,13 +99,20 @@ def read_table() -> Table:
 
 
 def candidates(path: Path, folder: Path) -> list[MutationSpec]:
-    """List the mutations of a file, but for those of the texts of its errors."""
+    """List the mutations of a file, but for those of its errors' texts and of its signatures."""
     with use_db(str(folder / "candidates.sqlite")) as db:
         init([path], db, {})
         found = [item.mutations[0] for item in db.work_items]
-    messages = set(_lines_of(get_ast_from_path(path), "raise_stmt"))
-    chosen = [spec for spec in found if is_chosen(spec.operator_name)]
-    return [spec for spec in chosen if spec.start_pos[0] not in messages]
+    tree = get_ast_from_path(path)
+    messages = set(_lines_of(tree, "raise_stmt"))
+
+    def matters(spec: MutationSpec) -> bool:
+        # The star of keyword-only parameters passes for a product.
+        star = tree.get_leaf_for_position(spec.start_pos).parent.type in ("parameters", "param")
+        is_product = "BinaryOperator_Mul" in spec.operator_name
+        return spec.start_pos[0] not in messages and not (star and is_product)
+
+    return [spec for spec in found if is_chosen(spec.operator_name) and matters(spec)]
 
 
 def is_chosen(operator: str) -> bool:
