@@ -54,6 +54,10 @@ CASES = {
         lambda: with_field(transition=TASK.transition * 0.5),
         r"transition must hold probabilities.*Index \[0, 0\] sums to 0.5",
     ),
+    "rows that sum to 1 in single precision only": (
+        lambda: with_field(start=TASK.start * (1 + 1e-6)),
+        "start must hold probabilities",
+    ),
     "a negative probability": (
         lambda: with_field(start=spoiled(spoiled(TASK.start * 0, (0,), 1.5), (1,), -0.5)),
         "smallest entry -0.5",

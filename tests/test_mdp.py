@@ -123,3 +123,9 @@ def test_a_batch_equals_a_loop():
     batched = vmap(lambda t: mdp.q_values(probs, t, 0.95))(stack(tasks))
     looped = torch.stack([mdp.q_values(probs, t, 0.95) for t in tasks])
     torch.testing.assert_close(batched, looped, rtol=1e-12, atol=1e-12)
+
+
+def test_a_task_in_single_precision_sums_to_1_as_well_as_that_can():
+    single = [field.float() for field in random_task(0)]
+    single[2] = single[2] * (1 + 1e-6)
+    assert mdp.tabular_task(*single).start.dtype == torch.float32

@@ -179,6 +179,34 @@ def test_the_distance_to_a_unique_optimum_is_minus_the_log_of_its_probability():
     assert abs(got - gap.square().sum()) < 1e-10
 
 
+def test_equal_optimal_actions_share_the_smoothed_optimum():
+    task = bandit(torch.tensor([1.0, 1.0, 0.5], dtype=torch.float64))
+    logits = random_logits(4, 1, 3)
+    target = torch.tensor([[0.475, 0.475, 0.05]], dtype=torch.float64)
+    policy, smooth = tabular_softmax(1, 3), {"gamma": 0.0, "smoothing": 0.15}
+    got = distance_to_optimum({"logits": logits}, task, policy=policy, distance=d1, **smooth)
+    probs = logits.softmax(-1)
+    assert abs(got - (probs * (probs / target).log()).sum()) < 1e-12
+    got = distance_to_optimum({"logits": logits}, task, policy=policy, distance=d3, **smooth)
+    gap = logits - logits.mean() - target.log() + target.log().mean()
+    assert abs(got - gap.square().sum()) < 1e-12
+
+
+@pytest.mark.parametrize(("distance", "eps"), [(d1, 0.1), (d2, 0.0), (d3, 0.1)])
+def test_the_distance_to_the_optimum_has_the_derivative_of_its_differences(distance, eps):
+    """Occupancies move with the policy too."""
+    task, logits, step = random_task(1), random_logits(2), 1e-5
+
+    def value(x):
+        settings = {"distance": distance, "smoothing": eps, **DIALS}
+        return distance_to_optimum({"logits": x}, task, **settings)
+
+    direction = random_logits(3)
+    slope = (torch.func.grad(value)(logits) * direction).sum()
+    difference = value(logits + step * direction) - value(logits - step * direction)
+    assert abs(slope - difference / (2 * step)) < 1e-7 * abs(slope)
+
+
 @pytest.mark.parametrize(("distance", "eps"), [(d1, 0.0), (d3, 0.0), (d2, 1.0), (d2, -0.1)])
 def test_a_smoothing_that_leaves_the_distance_infinite_is_refused(distance, eps):
     with pytest.raises(ValueError, match=rf"> 0 for d1 and d3.*got {eps}"):
