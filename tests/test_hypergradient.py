@@ -95,17 +95,18 @@ class Problem:
             lambda x: self.return_of(self.solve(x)[self.name]), self.x
         )
 
-    def implicit(self, **kind):
-        return implicit_vjp(self.objective, self.theta, self.phi, self.cotangent, **kind)
+    def implicit(self, scale=1.0, **kind):
+        cotangent = {name: scale * leaf for name, leaf in self.cotangent.items()}
+        return implicit_vjp(self.objective, self.theta, self.phi, cotangent, **kind)
 
-    def policywise(self, **kind):
+    def policywise(self, scale=1.0, **kind):
         probs = self.policy.log_probs(self.theta).exp()
         cotangent = grad(lambda p: solve_task(p, self.task, GAMMA)[2])(probs)
         return policywise_hypergradient(
             self.data_of,
             self.theta,
             self.phi,
-            cotangent,
+            scale * cotangent,
             policy=self.policy,
             state_distance=STATE_DISTANCES[self.dials["distance"]],
             lam=self.lam,
@@ -296,6 +297,16 @@ def test_each_of_the_three_figures_can_refuse(changed):
         require_solved(missing)
     assert bool(is_solved(good, 1e-8))
     assert not bool(is_solved(good, 1e-10))
+
+
+@pytest.mark.parametrize("way", ["implicit", "policywise"])
+@pytest.mark.parametrize("distance", KL.values(), ids=list(KL))
+def test_whether_to_believe_it_does_not_depend_on_the_unit_of_the_return(way, distance):
+    hypergradient = getattr(Problem("tabular", distance, 1.0), way)
+    one, _ = hypergradient()
+    many, info = hypergradient(scale=1e12)
+    assert info.residual < 1e-8
+    assert relative_error(many["logits"] / 1e12, one["logits"]) < 1e-9
 
 
 def test_unsolved_problems_among_many_are_nan_and_are_counted():

@@ -354,7 +354,7 @@ def test_constrained_vjp_over_a_batch_equals_a_loop(kind, distance, lam):
             torch.testing.assert_close(batched[name][i], leaf, rtol=1e-12, atol=1e-12)
 
 
-def state_by_state(distance, kind, phi, task, delta, data, **dials):
+def state_by_state(distance, kind, phi, task, delta, data, scale=1.0, **dials):
     """Differentiate the trust region in probabilities: (hypergradient, info)."""
     policy = PROBLEMS["tabular"][0]
     batch = full_data(phi, task, policy=policy, gamma=GAMMA)
@@ -367,7 +367,7 @@ def state_by_state(distance, kind, phi, task, delta, data, **dials):
         theta,
         eta,
         phi,
-        cotangent,
+        scale * cotangent,
         policy=policy,
         state_distance=kind,
         delta=delta,
@@ -415,6 +415,9 @@ def test_state_by_state_equals_central_differences(distance, kind):
         return expected_return(theta["logits"].softmax(-1), task, GAMMA)
 
     got, _ = state_by_state(distance, kind, phi, task, 0.1, full_data)
+    scaled, info = state_by_state(distance, kind, phi, task, 0.1, full_data, scale=1e12)
+    assert info.residual < 1e-8
+    assert relative_error(scaled["logits"] / 1e12, got["logits"]) < 1e-9
     expected = central_difference_at_once(after, phi["logits"])
     assert relative_error(got["logits"], expected) < 1e-8
 
