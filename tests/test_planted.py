@@ -24,16 +24,6 @@ def test_every_part_of_the_mathematics_has_some():
     counts = Counter(Path(plant.file).parts[1] for plant in PLANTS)
     rooms = {"adaptation", "physics", "policies", "rollout", "solvers", "tasks", "training"}
     rooms |= {"mdp.py", "theory.py"}
-        "mdp.py",
-        "theory.py",
-        "adaptation",
-        "solvers",
-        "policies",
-        "rollout",
-        "tasks",
-        "physics",
-        "training",
-    ]
     assert all(counts[room] >= 2 for room in rooms), counts
 
 
