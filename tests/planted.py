@@ -11,11 +11,13 @@ was stopped goes on where it was. The exit status is 1 where too few are caught.
 import argparse
 import contextlib
 import hashlib
+import itertools
 import json
 import math
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -71,8 +73,10 @@ class Verdict(NamedTuple):
 
     plant: Plant
     kind: str
-    by: str
-    """The first test or figure that noticed; empty if none did."""
+    watcher: str = ""
+    """The first test file or lesson that noticed; empty if none did."""
+    by: str = ""
+    """Its test or its figure."""
 
 
 def read_plants(*words: str) -> list[Plant]:
@@ -105,11 +109,11 @@ def planted(root: Path, plant: Plant | None) -> Iterator[None]:
         path.write_text(right, encoding="utf-8")
 
 
-def caught_by(root: Path, kind: str, watchers: Iterable[str]) -> str:
-    """Return the first of the watchers' tests or figures that is wrong in the copy; else ""."""
-    command = _pytest(watchers) if kind == "tests" else _lessons(kind, watchers)
+def caught_by(root: Path, kind: str, watcher: str) -> str:
+    """Return the first test or figure of one watcher that is wrong in the copy, or ""."""
+    command = _pytest(watcher) if kind == "tests" else _lesson(kind, watcher)
     paths = os.pathsep.join([str(root), str(root / "tests")])
-    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": paths}
     try:
         child = subprocess.run(
             [sys.executable, *command],
@@ -122,52 +126,56 @@ def caught_by(root: Path, kind: str, watchers: Iterable[str]) -> str:
         )
     except subprocess.TimeoutExpired:
         return "no end"
-    return _read_pytest(child) if kind == "tests" else _read_lessons(child)
+    return _read_pytest(child) if kind == "tests" else _read_lesson(child)
 
 
-def judge_lessons(profile: str, *names: str) -> str:
-    """Run lessons in this process, seed 0; return the first wrong figure or error, else "".
+def judge_lesson(profile: str, name: str) -> str:
+    """Run a lesson in this process, seed 0; return its first wrong figure, its error, or "".
 
     Called in a child, whose package has the mistake.
     """
     from bomrl_lite.course.running import results
     from bomrl_lite.course.running.in_process import run_in_process
 
-    ranges = results.ranges_at(Path.cwd(), 0)
-    for name in names:
-        bounds = ranges[name][profile]
-        try:
-            source = Path("notebooks/src", f"{name}.py")
-            records = run_in_process(source, {"profile": profile, "seed": 0})
-        except Exception as error:  # whatever a mistake leads to
-            return f"{name}: {type(error).__name__} {error}"
-        for record in records:
-            figure = results.judge_one(record, bounds.get(record["name"]))
-            if figure.verdict == "outside":
-                return f"{name}: {results.describe(figure)}"
-        if absent := bounds.keys() - {record["name"] for record in records}:
-            return f"{name}: {min(absent)} was not recorded"
-    return ""
+    bounds = results.ranges_at(Path.cwd(), 0)[name][profile]
+    source = Path("notebooks/src", f"{name}.py")
+    try:
+        records = run_in_process(source, {"profile": profile, "seed": 0})
+    except Exception as error:  # whatever a mistake leads to
+        return f"{type(error).__name__} {error}"
+    for record in records:
+        figure = results.judge_one(record, bounds.get(record["name"]))
+        if figure.verdict == "outside":
+            return results.describe(figure)
+    absent = bounds.keys() - {record["name"] for record in records}
+    return f"{min(absent)} was not recorded" if absent else ""
 
 
 def examine(
     plants: list[Plant], kinds: Iterable[str], skipped: Iterable[str] = ()
 ) -> Iterator[Verdict]:
-    """Yield what becomes of each mistake; first make sure that without one nothing is wrong.
+    """Yield what becomes of each mistake; at the end, see that without one nothing is wrong.
 
     Raises:
-        RuntimeError: a test or a lesson is wrong without any mistake.
+        RuntimeError: a test or a lesson that noticed a mistake is wrong without it too.
     """
     with tempfile.TemporaryDirectory() as folder:
-        root = copy_project(Path(folder))
-        for kind in kinds:
-            watched = [p for p in plants if p.watchers(kind, skipped)]
-            everyone = sorted({name for p in watched for name in p.watchers(kind, skipped)})
-            if wrong := _remembered(root, None, kind, everyone):
-                raise RuntimeError(f"wrong without any mistake: {wrong}")
-            for plant in watched:
-                by = _remembered(root, plant, kind, plant.watchers(kind, skipped))
-                yield Verdict(plant, kind, by)
+        root, noticed = copy_project(Path(folder)), set[tuple[str, str]]()
+        for kind, plant in itertools.product(kinds, plants):
+            if watchers := plant.watchers(kind, skipped):
+                verdict = _first_to_notice(root, plant, kind, watchers)
+                noticed |= {(kind, verdict.watcher)} if verdict.watcher else set()
+                yield verdict
+        for kind, watcher in sorted(noticed):
+            if by := _remembered(root, None, kind, watcher):
+                raise RuntimeError(f"{watcher} is wrong without any mistake: {by}")
+
+
+def _first_to_notice(root: Path, plant: Plant, kind: str, watchers: Iterable[str]) -> Verdict:
+    for watcher in watchers:
+        if by := _remembered(root, plant, kind, watcher):
+            return Verdict(plant, kind, watcher, by)
+    return Verdict(plant, kind)
 
 
 def main() -> int:
@@ -178,11 +186,14 @@ def main() -> int:
         parser.add_argument(f"--{kind}", action="store_true", help=f"bar {bar:.0%}")
     parser.add_argument("--skip", nargs="*", default=[], metavar="LESSON", help="lessons left out")
     options = vars(parser.parse_args())
+    # In the background a shell ignores Ctrl-C, and so would the tests of it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     kinds = [kind for kind in BARS if options[kind]] or ["tests"]
     verdicts = []
     for verdict in examine(read_plants(*options["names"]), kinds, options["skip"]):
         verdicts.append(verdict)
-        print(f"{verdict.kind:6}{verdict.plant.name:64}{verdict.by[:100] or MISSED}", flush=True)
+        found = f"{verdict.watcher}: {verdict.by:.140}" if verdict.by else MISSED
+        print(f"{verdict.kind:6}{verdict.plant.name:64}{found}", flush=True)
     reached = [_reaches_bar(kind, verdicts) for kind in kinds]
     return int(not all(reached))
 
@@ -194,14 +205,14 @@ def _reaches_bar(kind: str, verdicts: list[Verdict]) -> bool:
     return sum(mine) >= math.ceil(BARS[kind] * len(mine))
 
 
-def _pytest(names: Iterable[str]) -> list[str]:
-    files = [f"tests/test_{name}.py" for name in names]
+def _pytest(name: str) -> list[str]:
     quick = "not papermill and not browser"
-    return ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", quick, *files]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-m", quick]
+    return ["-m", "pytest", *options, f"tests/test_{name}.py"]
 
 
-def _lessons(profile: str, names: Iterable[str]) -> list[str]:
-    call = f"planted.judge_lessons({', '.join(map(repr, (profile, *names)))})"
+def _lesson(profile: str, name: str) -> list[str]:
+    call = f"planted.judge_lesson({profile!r}, {name!r})"
     return ["-c", f"import planted; by = {call}; print('{CAUGHT}' + by if by else '{MISSED}')"]
 
 
@@ -209,43 +220,42 @@ def _read_pytest(child: subprocess.CompletedProcess[str]) -> str:
     """Return the test that failed; one that cannot be imported fails too."""
     if child.returncode == 0:
         return ""
-    found = re.search(r"^(?:FAILED|ERROR) (\S+)", child.stdout, re.MULTILINE)
+    found = re.search(r"^(?:FAILED|ERROR) (?:\S+::)?(\S+)", child.stdout, re.MULTILINE)
     if child.returncode not in (1, 2) or not found:
         raise RuntimeError(f"pytest could not run:\n{child.stdout[-2000:]}{child.stderr[-2000:]}")
     return found[1]
 
 
-def _read_lessons(child: subprocess.CompletedProcess[str]) -> str:
-    last = (child.stdout.strip().splitlines() or [""])[-1]
-    if last == MISSED:
+def _read_lesson(child: subprocess.CompletedProcess[str]) -> str:
+    """Return what was wrong, the first line of it; a process that died has said nothing."""
+    if child.stdout.strip().endswith(MISSED):
         return ""
-    # A message of several lines is cut; a process that died has none.
     found = re.search(f"^{CAUGHT}(.*)", child.stdout, re.MULTILINE)
     return found[1] if found else f"died: {child.stderr.strip()[-200:]}"
 
 
-def _remembered(root: Path, plant: Plant | None, kind: str, watchers: Iterable[str]) -> str:
-    """Return a verdict from the file, or find it out and write it there."""
-    watchers = tuple(watchers)
-    path, key = ROOT / VERDICTS, _digest(plant, kind, watchers)
+def _remembered(root: Path, plant: Plant | None, kind: str, watcher: str) -> str:
+    """Return what one watcher noticed: from the file, or found out now and written there."""
+    path, key = ROOT / VERDICTS, _digest(plant, kind, watcher)
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if key not in known:
         with planted(root, plant):
-            by = caught_by(root, kind, watchers)
-        known[key] = {"name": plant.name if plant else "", "kind": kind, "by": by}
+            by = caught_by(root, kind, watcher)
+        known[key] = {"name": plant.name if plant else "", "watcher": f"{kind} {watcher}", "by": by}
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(known, indent=1), encoding="utf-8")
     return known[key]["by"]
 
 
-def _digest(plant: Plant | None, kind: str, watchers: tuple[str, ...]) -> str:
+def _digest(plant: Plant | None, kind: str, watcher: str) -> str:
     """Return what a verdict depends on as one number: mistake, package, and who looks for it."""
-    folder = ("tests/test_{}.py" if kind == "tests" else "notebooks/src/{}.py").format
-    helpers = ["tests/conftest.py", "notebooks/ranges.json", "notebooks/reference.json"]
-    files = [*sorted(ROOT.glob("bomrl_lite/**/*.py")), *map(ROOT.joinpath, helpers)]
-    files += [ROOT / folder(name) for name in watchers]
-    digest = hashlib.sha256(repr((kind, watchers, plant and plant[1:4])).encode())
-    for file in files:
+    if kind == "tests":
+        watching = [f"tests/test_{watcher}.py", "tests/conftest.py"]
+    else:
+        names = (f"src/{watcher}.py", "ranges.json", "reference.json")
+        watching = [f"notebooks/{name}" for name in names]
+    digest = hashlib.sha256(repr((kind, plant and plant[1:4])).encode())
+    for file in (*sorted(ROOT.glob("bomrl_lite/**/*.py")), *map(ROOT.joinpath, watching)):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

@@ -59,17 +59,15 @@ def test_two_are_caught_by_their_tests_and_without_them_all_is_well(tmp_path):
     """In a copy of the project, whose tests must import the package of the copy."""
     root = planted.copy_project(tmp_path)
     plants = [plant for plant in PLANTS if plant.name in QUICKEST]
-    watchers = {name for plant in plants for name in plant.tests}
-    assert planted.caught_by(root, "tests", watchers) == ""
+    for watcher in {plant.tests[0] for plant in plants}:
+        assert planted.caught_by(root, "tests", watcher) == ""
     for plant in plants:
         with planted.planted(root, plant):
-            assert planted.caught_by(root, "tests", plant.tests).startswith("tests/test_")
+            assert planted.caught_by(root, "tests", plant.tests[0]).startswith("test_")
 
 
 def test_the_runner_says_what_was_missed_and_what_is_required(capsys):
-    seen, unseen = (
-        planted.Verdict(PLANTS[0], "smoke", by) for by in ("a lesson: figure outside", "")
-    )
+    seen, unseen = (planted.Verdict(PLANTS[0], "smoke", "a lesson", by) for by in ("a figure", ""))
     assert planted._reaches_bar("smoke", [seen] * 7 + [unseen] * 3)
     assert not planted._reaches_bar("smoke", [seen] * 6 + [unseen] * 4)
     assert "6 of 10 caught, 70% are to be" in capsys.readouterr().out
@@ -79,10 +77,10 @@ def test_the_result_of_a_lesson_is_its_first_wrong_figure():
     def child(text, code=0):
         return subprocess.CompletedProcess([], code, stdout=text, stderr="killed")
 
-    assert planted._read_lessons(child("missed\n")) == ""
-    assert planted._read_lessons(child("caught by 01: x is outside\nmore\n")) == "01: x is outside"
-    assert planted._read_lessons(child("", 9)) == "died: killed"
+    assert planted._read_lesson(child("missed\n")) == ""
+    assert planted._read_lesson(child("caught by x is outside\nmore\n")) == "x is outside"
+    assert planted._read_lesson(child("", 9)) == "died: killed"
     assert planted._read_pytest(child("1 passed")) == ""
-    assert planted._read_pytest(child("FAILED tests/a.py::b - assert", 1)) == "tests/a.py::b"
+    assert planted._read_pytest(child("FAILED tests/a.py::b - assert", 1)) == "b"
     with pytest.raises(RuntimeError, match="could not run"):
         planted._read_pytest(child("no tests ran", 5))
