@@ -92,7 +92,7 @@ def test_the_constrained_form_is_the_slope_of_its_own_alg(kind):
     assert abs(info.return_after - after(LOGITS)) < 1e-12
 
 
-def test_with_shared_weights_the_constrained_form_is_the_slope_of_its_own_alg(kind):
+def test_with_shared_weights_the_constrained_form_is_the_slope_of_its_own_alg():
     """No closed form: the conditions of Karush, Kuhn and Tucker in the parameters."""
     policy, weights = linear_softmax(random_features(0)), random_weights(0)
     dials = {"policy": policy, "gamma": GAMMA, "distance": d1, "delta": 0.1}
