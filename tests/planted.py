@@ -236,15 +236,22 @@ def _read_lesson(child: subprocess.CompletedProcess[str]) -> str:
 
 def _remembered(root: Path, plant: Plant | None, kind: str, watcher: str) -> str:
     """Return what one watcher noticed: from the file, or found out now and written there."""
-    path, key = ROOT / VERDICTS, _digest(plant, kind, watcher)
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if key not in known:
-        with planted(root, plant):
-            by = caught_by(root, kind, watcher)
-        known[key] = {"name": plant.name if plant else "", "watcher": f"{kind} {watcher}", "by": by}
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(known, indent=1), encoding="utf-8")
-    return known[key]["by"]
+    key = _digest(plant, kind, watcher)
+    if entry := _read_verdicts().get(key):
+        return entry["by"]
+    with planted(root, plant):
+        by = caught_by(root, kind, watcher)
+    entry = {"name": plant.name if plant else "", "watcher": f"{kind} {watcher}", "by": by}
+    # Read once more: another runner may have written meanwhile.
+    text = json.dumps({**_read_verdicts(), key: entry}, indent=1)
+    ROOT.joinpath(VERDICTS).parent.mkdir(exist_ok=True)
+    ROOT.joinpath(VERDICTS).write_text(text, encoding="utf-8")
+    return by
+
+
+def _read_verdicts() -> dict[str, dict[str, str]]:
+    path = ROOT / VERDICTS
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def _digest(plant: Plant | None, kind: str, watcher: str) -> str:
