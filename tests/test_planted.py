@@ -12,7 +12,7 @@ import pytest
 
 PLANTS = planted.read_plants()
 LESSONS = {path.stem for path in (planted.ROOT / "notebooks/src").glob("*.py")}
-QUICKEST = ("smooth clip with slope 1/2 at ratio 1", "policy-gradient step without the factor 1/2")
+QUICKEST = ("normal density without the factor 1/2", "Fisher information of log sigma is 1")
 
 
 def test_there_are_many_and_each_has_a_name():
