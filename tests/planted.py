@@ -184,7 +184,9 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="words of the names; none is all")
     for kind, bar in BARS.items():
         parser.add_argument(f"--{kind}", action="store_true", help=f"bar {bar:.0%}")
-    parser.add_argument("--skip", nargs="*", default=[], metavar="LESSON", help="lessons left out")
+    parser.add_argument(
+        "--skip", action="append", default=[], metavar="LESSON", help="left out; may be repeated"
+    )
     options = vars(parser.parse_args())
     # In the background a shell ignores Ctrl-C, and so would the tests of it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
