@@ -92,6 +92,19 @@ def test_the_constrained_form_is_the_slope_of_its_own_alg(kind):
     assert abs(info.return_after - after(LOGITS)) < 1e-12
 
 
+def test_with_shared_weights_the_constrained_form_is_the_slope_of_its_own_alg():
+    """No closed form: the conditions of Karush, Kuhn and Tucker in the parameters."""
+    policy, weights = linear_softmax(random_features(0)), random_weights(0)
+    dials = {"policy": policy, "gamma": GAMMA, "distance": d1, "delta": 0.1}
+    got, _ = bomrl_trust_region({"weights": weights}, TASK, **dials)
+
+    def after(x):
+        theta = adapt_to_task_in_trust_region({"weights": x}, TASK, **dials)
+        return returned(policy.log_probs(theta).exp())
+
+    assert relative_error(got["weights"], central_difference_at_once(after, weights)) < 1e-6
+
+
 def test_an_unsolved_climb_is_refused_unless_it_is_asked_for():
     """A weight on so sharp a feature that the climb ends on a plateau or not at all."""
     policy = linear_softmax(random_features(0))

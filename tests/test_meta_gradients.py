@@ -229,7 +229,8 @@ def test_stationarity_is_the_norm_of_the_mean_not_the_mean_norm():
         return joint(params, task, policy=policy, gamma=0.0, step_size=1.0)
 
     assert stationarity(phi, tasks, gradient) < 1e-15
-    alone = type(tasks)(*(field[:1] for field in tasks))
-    torch.testing.assert_close(
-        stationarity(phi, alone, gradient), torch.tensor(0.25 * 2**0.5, dtype=torch.float64)
-    )
+    # Of three, two want the same: (2 - 1) / 3 of what one alone asks for.
+    for count, share in (1, 1.0), (3, 1 / 3):
+        some = make_tasks("probe/opposite").sample(count, torch.Generator())
+        expected = torch.tensor(share * 0.25 * 2**0.5, dtype=torch.float64)
+        torch.testing.assert_close(stationarity(phi, some, gradient), expected)

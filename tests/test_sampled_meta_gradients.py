@@ -498,6 +498,16 @@ def test_the_truncation_of_the_settings_reaches_the_alg():
     assert relative_error(got, direction(1.0)) > 1e-3
 
 
+def stepped(logits, batch, n):
+    """The gradient step of lvc_maml on task n, from the logits that collected its episodes."""
+
+    def gained(x):
+        log_probs = x.log_softmax(-1)[batch.observations[n], batch.actions[n]]
+        return (batch.weights[n] * batch.advantages[n] * log_probs).sum()
+
+    return logits + 0.3 * grad(gained)(logits)
+
+
 def test_every_collection_is_that_of_the_policy_of_its_step(monkeypatch):
     """Two steps on tables; advantages without a baseline are what an episode still earns."""
     settings = {"num_steps": 2, "baseline": False, "normalise": False, "trace": 0.95}
@@ -517,6 +527,9 @@ def test_every_collection_is_that_of_the_policy_of_its_step(monkeypatch):
     assert torch.equal(third, episodes.thetas["logits"])
     assert not torch.equal(first, second)
     assert not torch.equal(second, third)
+    for old, new, batch in zip((first, second), (second, third), episodes.before, strict=True):
+        for n in range(3):
+            torch.testing.assert_close(new[n], stepped(old[n], batch, n))
     discounts = 0.8 ** torch.arange(5, dtype=torch.float64)
     for got, rollout in (episodes.returns_before, before), (episodes.returns_after, after):
         torch.testing.assert_close(got, (rollout.rewards * discounts).sum(-1).mean(-1))
