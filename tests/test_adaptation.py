@@ -22,6 +22,7 @@ from bomrl_lite.adaptation.closed_forms import (
     policywise_curvature,
     simplex_solve,
     smallest_curvature,
+    weighted_q,
 )
 from bomrl_lite.adaptation.distances import DISTANCES, STATE_DISTANCES, d1, d2, d3
 from bomrl_lite.adaptation.objective import adaptation_objective, surrogate_objective
@@ -64,6 +65,14 @@ def d1_root(value: np.ndarray, prior: np.ndarray, lam: float) -> float:
         else:
             high = middle
     return (low + high) / 2
+
+
+def test_an_action_whose_probability_has_underflowed_weighs_as_any_other():
+    logits = random_logits(0)
+    logits[2, 1] = -1e4
+    data = full_data({"logits": logits}, random_task(0), **EXACT)
+    assert data.action_probs[2, 1] == 0
+    torch.testing.assert_close(weighted_q(data), data.q_values, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("lam", [0.05, 1.0, 30.0])
