@@ -255,11 +255,14 @@ def examine(sessions: dict[str, Path], table: Table, jobs: int) -> Iterator[Muta
                 copies.put(copy)
 
         running = {pool.submit(run_one, *each): each for each in pending}
-        for future in as_completed(running):
-            module, item = running[future]
-            with use_db(str(sessions[module])) as db:
-                db.set_result(item.job_id, future.result())
-            yield described(module, item, future.result())
+        try:
+            for future in as_completed(running):
+                module, item = running[future]
+                with use_db(str(sessions[module])) as db:
+                    db.set_result(item.job_id, future.result())
+                yield described(module, item, future.result())
+        finally:  # Ctrl-C waits for the mutants that run, not for all
+            pool.shutdown(cancel_futures=True)
 
 
 def copy_project(folder: Path) -> Path:
@@ -304,53 +307,70 @@ def explanation(mutant: Mutant, table: Table) -> str:
     return whys[0] if whys else ""
 
 
-def page(mutants: list[Mutant], table: Table) -> str:
-    """Lay out the table of mutants for docs/mutants.md."""
+def page(mutants: list[Mutant], drawn: dict[str, int], table: Table) -> str:
+    """Lay out the table of mutants for docs/mutants.md; ``drawn`` counts those of each module."""
     counts = Counter((mutant.module, mutant.outcome) for mutant in mutants)
     survivors = [mutant for mutant in mutants if mutant.outcome == "survived"]
     lines = [
         "# Mutants",
         "",
-        f"Written by `make mutants`: {len(mutants)} mutants of cosmic-ray, drawn from "
-        f"its own operators and those of `tests/mutation_operators.py`; "
-        f"{len(survivors)} survived ({len(survivors) / max(1, len(mutants)):.1%}). A mutant that "
-        "keeps its tests from ending counts as killed.",
+        "Written by `make mutants`: mutants of cosmic-ray, drawn from its own operators and those "
+        f"of `tests/mutation_operators.py`. Of {sum(drawn.values())} drawn {len(mutants)} have been "
+        f"run; {len(survivors)} survived. One that keeps its tests from ending counts as killed.",
         "",
-        "| module | mutants | killed | survived |",
+        "| module | drawn | killed | survived |",
         "|---|---|---|---|",
     ]
-    for module in table.tests:
+    for module, number in drawn.items():
         killed = counts[module, "killed"] + counts[module, "timeout"]
-        left = counts[module, "survived"]
-        lines.append(f"| `{module}` | {killed + left} | {killed} | {left} |")
+        lines.append(f"| `{module}` | {number} | {killed} | {counts[module, 'survived']} |")
     lines += ["", "What survived, and why no test can tell:", ""]
     for mutant in survivors:
-        why = explanation(mutant, table) or "NOT EXPLAINED"
+        why = explanation(mutant, table) or "not explained yet"
         lines.append(f"- `{mutant.module}`: `{mutant.was}` → `{mutant.now}`: {why}")
     return "\n".join(lines) + "\n"
 
 
 def main() -> int:
-    """Run what has no verdict yet; 1 if too many survive or one is not explained."""
+    """Run what has no verdict yet; 1 if too many survive, or one is not explained or not run."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", default="", metavar="MODULE", help="part of a module's name")
     parser.add_argument("--unchecked", action="store_true", help="do not run unmutated tests first")
+    parser.add_argument("--report", action="store_true", help="run none, count the verdicts")
     options = parser.parse_args()
     table = read_table()
+    found = sessions(table, options.only)
+    if options.report:
+        return report(found, table, whole=not options.only)
     if not options.unchecked:
         check_unmutated(table, options.only)
-    found = sessions(table, options.only)
-    for mutant in examine(found, table, options.jobs):
-        if mutant.outcome != "killed":
-            print(*mutant, sep="  |  ", flush=True)
-    mutants = [mutant for module, file in found.items() for mutant in verdicts(module, file)]
+    try:
+        for mutant in examine(found, table, options.jobs):
+            if mutant.outcome != "killed":
+                print(*mutant, sep="  |  ", flush=True)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on with the mutants that are left")
+    return report(found, table, whole=not options.only)
+
+
+def report(sessions: dict[str, Path], table: Table, *, whole: bool) -> int:
+    """Print what came of the mutants of some modules; of all modules, write the page as well."""
+    mutants = [mutant for module, file in sessions.items() for mutant in verdicts(module, file)]
     survivors = [mutant for mutant in mutants if mutant.outcome == "survived"]
     puzzling = [mutant for mutant in survivors if not explanation(mutant, table)]
-    if not options.only:
-        PAGE.write_text(page(mutants, table), encoding="utf-8")
+    drawn = {module: number_of_mutants(file) for module, file in sessions.items()}
+    if whole:
+        PAGE.write_text(page(mutants, drawn, table), encoding="utf-8")
+    left = sum(drawn.values()) - len(mutants)
     print(f"{len(survivors)} of {len(mutants)} survived, {len(puzzling)} are not explained")
-    return int(len(survivors) > MOST_SURVIVORS * len(mutants) or bool(puzzling))
+    return int(len(survivors) > MOST_SURVIVORS * len(mutants) or bool(puzzling) or left > 0)
+
+
+def number_of_mutants(file: Path) -> int:
+    """Count the mutants of a session."""
+    with use_db(str(file)) as db:
+        return db.num_work_items
 
 
 if __name__ == "__main__":
