@@ -315,8 +315,8 @@ def page(mutants: list[Mutant], drawn: dict[str, int], table: Table) -> str:
         "# Mutants",
         "",
         "Written by `make mutants`: mutants of cosmic-ray, drawn from its own operators and those "
-        f"of `tests/mutation_operators.py`. Of {sum(drawn.values())} drawn {len(mutants)} have been "
-        f"run; {len(survivors)} survived. One that keeps its tests from ending counts as killed.",
+        f"of `tests/mutation_operators.py`. Of {sum(drawn.values())} drawn {len(mutants)} have "
+        f"been run; {len(survivors)} survived. One whose tests do not end counts as killed.",
         "",
         "| module | drawn | killed | survived |",
         "|---|---|---|---|",

@@ -136,6 +136,13 @@ def episodes(seed: int, count: int, horizon: int, gamma: float):
     return [torch.tensor(np.stack(field, 1)) for field in zip(*steps, strict=True)]
 
 
+def test_visit_shares_do_not_depend_on_the_scale_of_the_weights():
+    states, weights = torch.tensor([0, 2, 2]), torch.tensor([0.1, 0.1, 0.2])
+    expected = torch.tensor([0.25, 0.0, 0.75])
+    for scale in (1.0, 1e-3, 1e3):
+        torch.testing.assert_close(visit_shares(states, scale * weights, 3), expected)
+
+
 def test_visit_shares_are_unbiased_for_the_occupancy():
     gamma, horizon = 0.5, 25
     states, _, weights = episodes(0, 4000, horizon, gamma)
