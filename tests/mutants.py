@@ -84,6 +84,7 @@ class Table(NamedTuple):
 class Mutant(NamedTuple):
     """What became of one mutant."""
 
+    job: str
     module: str
     operator: str
     was: str
@@ -231,16 +232,25 @@ def run_mutant(spec: MutationSpec, copy: Path, module: str, table: Table) -> Wor
     return WorkResult(WorkerOutcome.NORMAL, output, outcome, "\n".join(change))
 
 
-def unsettled(file: Path) -> list[WorkItem]:
-    """List the mutants of a session that have no verdict, or survived the tests of last time."""
+def unsettled(module: str, file: Path, table: Table) -> list[WorkItem]:
+    """List the mutants that have no verdict, or survived the tests of last time unexplained."""
+    puzzling = {
+        mutant.job
+        for mutant in verdicts(module, file)
+        if mutant.outcome == "survived" and not explanation(mutant, table)
+    }
     with use_db(str(file)) as db:
-        survived = {job for job, result in db.results if not result.is_killed}
-        return [*db.pending_work_items, *(i for i in db.work_items if i.job_id in survived)]
+        again = [item for item in db.work_items if item.job_id in puzzling]
+        return [*db.pending_work_items, *again]
 
 
 def examine(sessions: dict[str, Path], table: Table, jobs: int) -> Iterator[Mutant]:
     """Run the unsettled mutants, several at a time, each in a copy that is its own."""
-    pending = [(module, item) for module, file in sessions.items() for item in unsettled(file)]
+    pending = [
+        (module, item)
+        for module, file in sessions.items()
+        for item in unsettled(module, file, table)
+    ]
     print(f"{len(pending)} mutants to run", flush=True)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
         copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
@@ -290,7 +300,7 @@ def described(module: str, item: WorkItem, result: WorkResult) -> Mutant:
     lines = [line for line in (result.diff or "").splitlines() if line[:3] not in ("---", "+++")]
     was, now = (" ".join(x[1:].strip() for x in lines if x[:1] == sign) for sign in "-+")
     outcome = "timeout" if result.output == "timeout" else str(result.test_outcome.value)
-    return Mutant(module, spec.operator_name.split("/")[1], was, now, outcome)
+    return Mutant(item.job_id, module, spec.operator_name.split("/")[1], was, now, outcome)
 
 
 def verdicts(module: str, file: Path) -> list[Mutant]:
@@ -348,7 +358,7 @@ def main() -> int:
     try:
         for mutant in examine(found, table, options.jobs):
             if mutant.outcome != "killed":
-                print(*mutant, sep="  |  ", flush=True)
+                print(*mutant[1:], sep="  |  ", flush=True)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on with the mutants that are left")
     return report(found, table, whole=not options.only)
