@@ -1,8 +1,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+from seaborn.algorithms import bootstrap
 
-from bomrl_lite.course.statistics import interquartile_mean, paired_difference
+from bomrl_lite.course.statistics import (
+    RESAMPLES,
+    interquartile_mean,
+    interquartile_mean_interval,
+    mean_interval,
+    paired_difference,
+)
 
 
 def test_the_interquartile_mean_forgets_the_outer_quarters():
@@ -19,6 +26,21 @@ def test_the_interquartile_mean_is_that_of_many_copies():
     values = np.random.default_rng(0).normal(size=7)
     copies = np.sort(np.repeat(values, 4))
     assert interquartile_mean(values) == pytest.approx(copies[7:-7].mean())
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 20])
+@pytest.mark.parametrize(
+    ("interval", "statistic"),
+    [(mean_interval, np.mean), (interquartile_mean_interval, interquartile_mean)],
+)
+def test_an_interval_is_that_of_a_bootstrap_in_a_loop(size, interval, statistic):
+    values = np.random.default_rng(size).normal(size=size)
+    means = bootstrap(values, func=statistic, n_boot=RESAMPLES, seed=0)
+    assert interval(values) == pytest.approx(np.percentile(means, [2.5, 97.5]))
+
+
+def test_the_interval_of_the_mean_leaves_out_what_is_no_number():
+    assert mean_interval([1.0, np.nan, 4.0, 2.0]) == mean_interval([1.0, 4.0, 2.0])
 
 
 def test_a_lead_is_paired_by_seed():

@@ -4,19 +4,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+RESAMPLES = 1000
+"""How often values are drawn anew for an interval."""
+
 
 def interquartile_mean(values: ArrayLike) -> float:
     """Return the mean of the middle half; of fewer than four values the mean of all.
 
     Values at the quartiles' edges count in part, so that half of the weight is always kept.
     """
-    ordered = np.sort(np.asarray(values, dtype=float))
-    size = len(ordered)
-    if size < 4:
-        return float(ordered.mean())
-    edges = np.arange(size + 1)
-    kept = np.clip(np.minimum(edges[1:], 0.75 * size) - np.maximum(edges[:-1], 0.25 * size), 0, 1)
-    return float((kept * ordered).sum() / kept.sum())
+    return float(_interquartile_means(np.asarray(values, dtype=float)))
+
+
+def mean_interval(values: ArrayLike) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the mean, not-a-numbers left out."""
+    given = np.asarray(values, dtype=float)
+    return _interval(_resampled(given[~np.isnan(given)]).mean(-1))
+
+
+def interquartile_mean_interval(values: ArrayLike) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the interquartile mean."""
+    return _interval(_interquartile_means(_resampled(np.asarray(values, dtype=float))))
 
 
 def paired_difference(
@@ -39,3 +47,26 @@ def paired_difference(
         "wins": float((lead > 0).sum()),
         "seeds": float(len(lead)),
     }
+
+
+def _interquartile_means(values: np.ndarray) -> np.ndarray:
+    """Return the interquartile mean of every row."""
+    ordered = np.sort(values, axis=-1)
+    size = ordered.shape[-1]
+    if size < 4:
+        return ordered.mean(-1)
+    edges = np.arange(size + 1)
+    kept = np.clip(np.minimum(edges[1:], 0.75 * size) - np.maximum(edges[:-1], 0.25 * size), 0, 1)
+    return (kept * ordered).sum(-1) / kept.sum()
+
+
+def _resampled(values: np.ndarray) -> np.ndarray:
+    """Draw as many values with replacement, a row for each time, always the same places."""
+    size = len(values)
+    return values[np.random.default_rng(0).integers(0, size, (RESAMPLES, size))]
+
+
+def _interval(statistics: np.ndarray) -> tuple[float, float]:
+    """Return the interval that holds 95 % of a statistic's resamples."""
+    low, high = np.percentile(statistics, (2.5, 97.5))
+    return float(low), float(high)

@@ -245,10 +245,13 @@ history = pd.DataFrame(
     for row in state.history
 )
 OPTIMUM = exact["gamma"] ** 5 / (1 - exact["gamma"])
+first_norm = trained["maml", seed].history[0]["gradient_norm"]
+print(f"norm of MAML's first meta-gradient: {first_norm:.2g}")
+record("first_gradient_norm", first_norm, "return per parameter")
 fig = plots.training_curves(history, optimum=OPTIMUM)
 
 # %% [markdown]
-# *Mean return over the training lakes; bands span all seeds. The meta-policy of MAML earns little itself, often less than nothing (left): it is only judged by what one step makes of it (right). The jointly trained policy ends near a return of 0 on most seeds, that of standing still on safe ice.*
+# *Mean return over the training lakes; bands span all seeds. The meta-policy of MAML earns little itself, often less than nothing (left): it is only judged by what one step makes of it (right). The jointly trained policy ends near a return of 0 on most seeds, that of standing still on safe ice.* The norm above is of the mean over tasks. Adam divides it out of its steps, so the curves would not tell a sum over tasks from their mean: compare the norm itself with your own code's.
 #
 # ### Look at one
 #

@@ -51,11 +51,12 @@ plots.use_style()
 torch.set_num_threads(1)
 sizes = {
     "smoke": {
-        "ascent_steps": 10,
+        "ascent_steps": 5,
         "episodes": (10, 100),
         "budget": 200,
         "iterations": 3,
         "corner_iterations": 2,
+        "batch": {"num_tasks": 5, "num_episodes": 5},
     },
     "class": {
         "ascent_steps": 200,
@@ -63,6 +64,7 @@ sizes = {
         "budget": 2000,
         "iterations": 20,
         "corner_iterations": 40,
+        "batch": {},
     },
     "full": {
         "ascent_steps": 400,
@@ -70,6 +72,7 @@ sizes = {
         "budget": 10000,
         "iterations": 50,
         "corner_iterations": 100,
+        "batch": {},
     },
 }[profile]
 
@@ -287,9 +290,8 @@ pd.DataFrame(
 # %%
 curves = []
 for method in ("lvc_maml", "promp", "e_maml"):
-    config = bl.configure(
-        method, tasks="navigation/circle", seed=seed, iterations=sizes["iterations"]
-    )
+    dials = {"seed": seed, "iterations": sizes["iterations"], **sizes["batch"]}
+    config = bl.configure(method, tasks="navigation/circle", **dials)
     state = bl.meta_train(config)
     for row in state.history:
         after = {"return": row["return_after"], "when": "after 1 adaptation"}
@@ -342,9 +344,8 @@ four = type(corners.sample(1, generator, "train"))(
 )
 walks, gained = {}, {}
 for method in ("lvc_maml", "e_maml", "promp"):
-    config = bl.configure(
-        method, tasks="navigation/corners", seed=seed, iterations=sizes["corner_iterations"]
-    )
+    dials = {"seed": seed, "iterations": sizes["corner_iterations"], **sizes["batch"]}
+    config = bl.configure(method, tasks="navigation/corners", **dials)
     problem_2d = bl.make_problem(config)
     phi_2d = bl.meta_train(config).phi
     draw = torch.Generator().manual_seed(seed + 1)

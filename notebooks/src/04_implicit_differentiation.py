@@ -80,6 +80,8 @@ sizes = {
         "lams": (1.0, 10.0),
         "head_iterations": 3,
         "iterations_b": 2,
+        "batch": {"num_tasks": 4, "num_episodes": 4},
+        "recipes": sampled_bench.SMALL,
     },
     "class": {
         "tasks": 5,
@@ -88,6 +90,8 @@ sizes = {
         "lams": (0.1, 0.3, 1.0, 3.0, 10.0),
         "head_iterations": 20,
         "iterations_b": 12,
+        "batch": {},
+        "recipes": sampled_bench.Effort(),
     },
     "full": {
         "tasks": 20,
@@ -96,6 +100,8 @@ sizes = {
         "lams": (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
         "head_iterations": 50,
         "iterations_b": 50,
+        "batch": {},
+        "recipes": sampled_bench.Effort(),
     },
 }[profile]
 
@@ -1050,7 +1056,7 @@ show_source(natural_adaptation)
 # %%
 recipe_errors = {
     figure.name.split(", ", 1)[1]: figure.figure
-    for figure in sampled_bench.recipe_errors(dear=profile != "smoke")
+    for figure in sampled_bench.recipe_errors(sizes["recipes"])
 }
 record("largest_recipe_error", max(recipe_errors.values()), "relative")
 pd.Series(recipe_errors, name="relative error").map("{:.1e}".format).to_frame()
@@ -1091,7 +1097,8 @@ for method, iterations in (
     ("bomrl_head", sizes["head_iterations"]),
     ("bomrl_natural", sizes["iterations_b"]),
 ):
-    config = bl.configure(method, tasks="navigation/circle", seed=seed, iterations=iterations)
+    dials = {"seed": seed, "iterations": iterations, **sizes["batch"]}
+    config = bl.configure(method, tasks="navigation/circle", **dials)
     state = bl.meta_train(config)
     diagnostics[method] = state.history
     for row in state.history:

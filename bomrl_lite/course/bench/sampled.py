@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,20 +51,32 @@ def iteration_times() -> Iterator[Figure]:
         yield Figure(f"meta-iteration, {name}", seconds, "CPU-s", bar)
 
 
-def recipe_errors(*, dear: bool = True) -> Iterator[Figure]:
-    """Compare each recipe's hypergradient with central differences, on frozen data, in float64.
+class Effort(NamedTuple):
+    """Size of the policy that recipes are tried on, and iterations, which grow with it."""
 
-    Args:
-        dear: also the recipe that takes twice as long as all others together.
-    """
-    phi, before, outer = _frozen_problem()
+    hidden: int = 12
+    newton: int = 30
+    cg: int = 100
+    newton_cg: tuple[int, int] = (12, 120)
+    """Of Newton steps by conjugate gradients: no more are needed from phi, and each is dear."""
+
+
+USUAL = Effort()
+SMALL = Effort(hidden=1, newton=7, cg=12, newton_cg=(7, 12))
+"""Every recipe, on nine parameters."""
+
+
+def recipe_errors(effort: Effort = USUAL) -> Iterator[Figure]:
+    """Compare each recipe's hypergradient with central differences, on frozen data, in float64."""
+    policy = gaussian_mlp(2, 2, hidden=(effort.hidden,), dtype=torch.float64)
+    phi, before, outer = _frozen_problem(policy)
     generator = torch.Generator().manual_seed(1)
     direction = {
         name: torch.randn(leaf.shape, dtype=leaf.dtype, generator=generator)
         for name, leaf in phi.items()
     }
     direction = scale(1 / norm(direction), direction)
-    for name, alg, bar in _recipes(before, dear=dear):
+    for name, alg, bar in _recipes(before, policy, effort):
         theta, pull = alg(phi)
         got = dot(pull(grad(outer)(theta))[0], direction)
 
@@ -144,12 +157,14 @@ def _meta_gradient(objective: EpisodesObjective, before: SampleBatch, after: Sam
     )[0]
 
 
-def _frozen_problem() -> tuple[Params, SampleBatch, Callable[[Params], Tensor]]:
+def _frozen_problem(
+    policy: Policy,
+) -> tuple[Params, SampleBatch, Callable[[Params], Tensor]]:
     """Return phi, one task's episodes, and an outer objective on others; float64."""
     family, generator = make_tasks("navigation/circle"), torch.Generator().manual_seed(0)
     task = family.sample(1, generator, "train")
     task = type(task)(*(field.double() for field in task))
-    policy, simulator = _policy(), family.simulator(task, 10, 15)
+    simulator = family.simulator(task, 10, 15)
     phi = policy.init(generator)
     before, after = (
         sample_batch(collect(simulator, policy, repeat(phi, 1), generator), gamma=0.99, trace=0.95)
@@ -166,15 +181,12 @@ def _frozen_problem() -> tuple[Params, SampleBatch, Callable[[Params], Tensor]]:
     return phi, before, outer
 
 
-def _policy() -> Policy:
-    return gaussian_mlp(2, 2, hidden=(12,), dtype=torch.float64)
-
-
-def _recipes(batch: SampleBatch, *, dear: bool) -> Iterator[tuple[str, SampledAlg, float]]:
-    policy = _policy()
+def _recipes(
+    batch: SampleBatch, policy: Policy, effort: Effort
+) -> Iterator[tuple[str, SampledAlg, float]]:
     seen = policy_at(batch, policy)
     data_of = partial(frozen_samples, batch=batch, policy=policy)
-    exact = {"tolerance": 1e-13, "max_iterations": 100}
+    exact = {"tolerance": 1e-13, "max_iterations": effort.cg}
     quadratic = {"policy": seen, "data_of": data_of, "ridge": 1.0, **exact}
 
     def ridged(base: Distance) -> LocalObjective:
@@ -187,14 +199,13 @@ def _recipes(batch: SampleBatch, *, dear: bool) -> Iterator[tuple[str, SampledAl
     yield "B: all, KL and ridge", partial(natural_adaptation, lam=0.3, **quadratic), 1e-8
     yield "trust region", partial(region_adaptation, delta=0.1, **quadratic), 1e-8
     for key, base in (("D1", d1), ("D2", d2), ("D3", d3)):
-        solver = dense_solver(max_iterations=30)
+        solver = dense_solver(max_iterations=effort.newton)
         alg = partial(solved_adaptation, objective=ridged(base), names=policy.head, solver=solver)
         yield f"C: head, ratio, {key} and ridge", alg, 1e-8
-    if dear:
-        # Newton from phi needs no more than 12 steps.
-        few = matrix_free_solver(max_iterations=12, cg_iterations=120)
-        alg = partial(solved_adaptation, objective=ridged(d1), solver=few)
-        yield "all, ratio, D1 and ridge", alg, 1e-6
+    newton, cg = effort.newton_cg
+    few = matrix_free_solver(max_iterations=newton, cg_iterations=cg)
+    alg = partial(solved_adaptation, objective=ridged(d1), solver=few)
+    yield "all, ratio, D1 and ridge", alg, 1e-6
     yield "MAML (LVC)", partial(
         gradient_adaptation, data_of=data_of, policy=seen, step_size=0.5
     ), 1e-8  # fmt: skip

@@ -15,8 +15,8 @@ from bomrl_lite.course.plots import sampled
 from bomrl_lite.course.plots.estimators import laboratory_figure, q_gradient_figure
 from bomrl_lite.course.plots.robots import ROBOT_FIGURES
 from bomrl_lite.course.plots.style import INK, LABELS, PRIORS, relabel
+from bomrl_lite.course.statistics import mean_interval
 
-INTERVAL = ("ci", 95)
 RUNGS = {"naive": "#949494", "frozen": "#d55e00", "q_gradient": "#de8f05", "full": "#0173b2"}
 """One colour per rung of the ladder."""
 
@@ -50,7 +50,7 @@ def returns_figure(frame: pd.DataFrame, setting: str = "matched", split: str = "
     colours = {line: PRIORS[str(first.loc[line, "prior"])] for line in lines}
     dashes = {line: (2, 1) if first.loc[line, "alg"] == "maml" else "" for line in lines}
     dials = {"hue": "line", "style": "line", "palette": colours, "dashes": dashes}
-    dials |= {"hue_order": lines, "style_order": lines, "errorbar": INTERVAL}
+    dials |= {"hue_order": lines, "style_order": lines, "errorbar": mean_interval}
     for (top, bottom), family in zip(axes.T, families, strict=True):
         part = _where(chosen, family=family)
         sns.lineplot(part, x="step", y="return", ax=top, **dials)
@@ -76,7 +76,7 @@ def bounds_figure(frame: pd.DataFrame) -> Figure:
     colours = dict(zip(shown, ("#949494", "#0173b2", "#de8f05"), strict=True))
     for ax, (family, part) in zip(axes[0], parts, strict=True):
         dials = {"hue": "quantity", "palette": colours, "hue_order": shown}
-        whiskers = {"errorbar": INTERVAL, "err_kws": {"linewidth": 1.2, "color": INK}}
+        whiskers = {"errorbar": mean_interval, "err_kws": {"linewidth": 1.2, "color": INK}}
         sns.barplot(part, x="prior", y="value", ax=ax, **dials, **whiskers)
         ax.set(title=str(family), xlabel="", ylabel="gap to each task's optimum", yscale="log")
         ax.set_xticks(ax.get_xticks(), [LABELS[t.get_text()] for t in ax.get_xticklabels()])
@@ -161,7 +161,7 @@ def sensitivity_figure(frame: pd.DataFrame, split: str = "test") -> Figure:
         for ax, alg in zip(row, algs, strict=True):
             part = _where(chosen, family=family, alg=alg)
             dials = {"hue": "prior", "palette": PRIORS, "marker": "o", "legend": False}
-            sns.lineplot(part, x="dial", y="gap", errorbar=INTERVAL, ax=ax, **dials)
+            sns.lineplot(part, x="dial", y="gap", errorbar=mean_interval, ax=ax, **dials)
             ax.set(xscale="log", yscale="log", ylabel=f"{family}\ngap after one step")
             ax.set_xlabel(r"$\alpha$" if alg == "maml" else r"$\lambda$")
     for ax, alg in zip(axes[0], algs, strict=True):

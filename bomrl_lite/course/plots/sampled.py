@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from bomrl_lite.course.plots.style import INK
-from bomrl_lite.course.statistics import interquartile_mean
+from bomrl_lite.course.statistics import interquartile_mean, interquartile_mean_interval
 
 METHOD_LABELS = {
     "untrained": "untrained",
@@ -48,7 +48,8 @@ METHOD_COLOURS = {
     "bomrl_head": "#de8f05",
 }
 """One colour per method of the longer experiments; of the others, which figures name, grey."""
-RESTARTS = 1000
+IQM: dict[str, Any] = {"estimator": interquartile_mean, "errorbar": interquartile_mean_interval}
+"""How seaborn draws interquartile means and their intervals."""
 
 
 def methods_figure(frame: pd.DataFrame) -> Figure:
@@ -59,8 +60,7 @@ def methods_figure(frame: pd.DataFrame) -> Figure:
         1, 3, figsize=(10.5, 0.26 * len(methods) + 1.4), sharey=True, width_ratios=(2, 2, 1)
     )
     dials: dict[str, Any] = {"order": methods, "y": "method"}
-    spread: dict[str, Any] = {"estimator": interquartile_mean, "errorbar": ("ci", 95), "seed": 0}
-    spread |= {"n_boot": RESTARTS, "linestyle": "none"}
+    spread: dict[str, Any] = {**IQM, "linestyle": "none"}
     sns.stripplot(one, x="return", ax=left, color="#bbbbbb", size=3, jitter=0.15, **dials)
     sns.pointplot(one, x="return", ax=left, color=INK, markersize=5, **dials, **spread)
     best = interquartile_mean(_rows(one, one["method"] == methods[0])["return"].to_numpy())
@@ -135,7 +135,7 @@ def sampled_lakes_figure(frame: pd.DataFrame) -> Figure:
             _rows(shown, shown["family"] == family), x="episodes", y="gap", hue="prior",
             style="prior",
             hue_order=priors, style_order=priors, palette=colours[: len(priors)], markers=True,
-            dashes=False, estimator=interquartile_mean, errorbar=("ci", 95), seed=0, ax=ax,
+            dashes=False, ax=ax, **IQM,
         )  # fmt: skip
         ax.set(
             xscale="log", title=family, xlabel="one-time episodes K", ylabel="gap, held-out lakes"
@@ -275,6 +275,6 @@ def _lines(frame: pd.DataFrame, x: str, ax: Any) -> None:
     sns.lineplot(
         frame, x=x, y="return", hue="method", style="method", hue_order=methods,
         style_order=methods, palette={m: METHOD_COLOURS[m] for m in methods}, markers=True,
-        dashes=False, estimator=interquartile_mean, errorbar=("ci", 95), seed=0, ax=ax,
+        dashes=False, ax=ax, **IQM,
     )  # fmt: skip
     _name_methods(ax)
