@@ -322,7 +322,7 @@ record('stored', 3, source='table')
 
 def test_seed_0_is_judged_by_what_other_processors_give_other_seeds_by_ranges(tmp_path, capsys):
     root = write_course(tmp_path, lesson_00_start=lesson(TOLD), lesson_01_broken=lesson("1 / 0"))
-    wide = {"00_start": {"smoke": {"gap": [0, 9], "told": [0, 99]}}}
+    wide = {"00_start": {"smoke": {"gap": [0, 9], "told": [0, 999]}}}
     (root / "notebooks/ranges.json").write_text(json.dumps(wide))
     assert calibrate_reference(root) == 1
     shown = capsys.readouterr().out
@@ -335,6 +335,18 @@ def test_seed_0_is_judged_by_what_other_processors_give_other_seeds_by_ranges(tm
     assert narrow["told"][1] == pytest.approx(10 * len("COMPATIBLE"), abs=1e-5)
     assert ranges_at(root, 0)["00_start"]["smoke"] == narrow
     assert ranges_at(root, 1) == wide
+
+
+def test_of_two_ranges_at_seed_0_the_narrower_judges(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    for file, figures in (
+        ("ranges", {"chaotic": [1, 2], "exact": [0, 9], "stored": [3, 3]}),
+        ("reference", {"chaotic": [-5, 5], "exact": [4, 4.1], "new": [0, 1]}),
+    ):
+        text = json.dumps({"00_start": {"smoke": figures}})
+        (tmp_path / f"notebooks/{file}.json").write_text(text)
+    narrowest = {"chaotic": [1, 2], "exact": [4, 4.1], "stored": [3, 3], "new": [0, 1]}
+    assert ranges_at(tmp_path, 0) == {"00_start": {"smoke": narrowest}}
 
 
 def test_calibration_refuses_figures_that_depend_on_the_seed(tmp_path, capsys):

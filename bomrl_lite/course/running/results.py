@@ -76,8 +76,14 @@ def ranges_at(root: Path, seed: int) -> Ranges:
     if seed == REFERENCE_SEED:
         for lesson, profiles in read_ranges(root, REFERENCE).items():
             for profile, figures in profiles.items():
-                ranges.setdefault(lesson, {}).setdefault(profile, {}).update(figures)
+                stored = ranges.setdefault(lesson, {}).setdefault(profile, {})
+                for name, bounds in figures.items():
+                    stored[name] = min(bounds, stored.get(name, bounds), key=_width)
     return ranges
+
+
+def _width(bounds: list[float]) -> float:
+    return bounds[1] - bounds[0]
 
 
 def read_ranges(root: Path, file: Path = RANGES) -> Ranges:
