@@ -161,7 +161,8 @@ def sensitivity_figure(frame: pd.DataFrame, split: str = "test") -> Figure:
         for ax, alg in zip(row, algs, strict=True):
             part = _where(chosen, family=family, alg=alg)
             dials = {"hue": "prior", "palette": PRIORS, "marker": "o", "legend": False}
-            sns.lineplot(part, x="dial", y="gap", errorbar=mean_interval, ax=ax, **dials)
+            dials |= {"errorbar": mean_interval}
+            sns.lineplot(part, x="dial", y="gap", ax=ax, **dials)
             ax.set(xscale="log", yscale="log", ylabel=f"{family}\ngap after one step")
             ax.set_xlabel(r"$\alpha$" if alg == "maml" else r"$\lambda$")
     for ax, alg in zip(axes[0], algs, strict=True):
