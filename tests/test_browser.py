@@ -137,7 +137,7 @@ def test_the_price_of_lesson_03_moves_policies_over_the_simplex(lab, browser, tm
     before = page.locator(".widget-image").first.get_attribute("src")
     handle.focus()
     page.keyboard.press("ArrowRight")
-    page.locator(".widget-label", has_text="lam = 0.794;").wait_for(timeout=30_000)
+    page.locator(".widget-label", has_text="lam = 0.178;").wait_for(timeout=30_000)
     page.wait_for_function(
         "before => document.querySelector('.widget-image').src !== before", arg=before
     )
