@@ -42,7 +42,7 @@ TARGETS = {
     "test-fast": ("the same without papermill and a browser", f"{PYTEST} {FAST}"),
     "browser": ("run the tests that drive a real browser", "-m pytest -m browser"),
     "build": ("build notebooks, exercises, solutions from their sources", "-m bomrl_lite build"),
-    "mutants": ("mutate the library; see that its tests notice (an hour)", "tests/mutants.py"),
+    "mutants": ("mutate the library; see that its tests notice (hours)", "tests/mutants.py"),
     "bench": ("measure speed and precision against the bars", "-m bomrl_lite bench"),
     "full": ("run all lessons at full size, report", "-m bomrl_lite run --profile full"),
     "clean": ("remove .venv and caches; runs/ stays", ""),

@@ -18,7 +18,6 @@ import multiprocessing
 import os
 import queue
 import random
-import shutil
 import sys
 import tempfile
 import tomllib
@@ -37,15 +36,13 @@ from cosmic_ray.work_db import use_db
 from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkItem, WorkResult
 from mutation_operators import FieldOperators
 from parso.tree import NodeOrLeaf
+from planted import ROOT, copy_project
 
-ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "tests" / "mutants.toml"
 SESSIONS = ROOT / "runs" / "mutants"
 SEED = 0
 PAGE = ROOT / "docs" / "mutants.md"
 MOST_SURVIVORS = 0.02
-LEFT_OUT = ("runs", "build", "__pycache__", "*.egg-info", "*.ipynb", ".*")
-"""What a copy of the project does without."""
 CORE = (
     *(f"ReplaceBinaryOperator_{pair}" for pair in ("Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul")),
     *(f"ReplaceBinaryOperator_{pair}" for pair in ("Pow_Mul", "Mod_Mul", "FloorDiv_Mul")),
@@ -275,11 +272,6 @@ def examine(sessions: dict[str, Path], table: Table, jobs: int) -> Iterator[Muta
             pool.shutdown(cancel_futures=True)
 
 
-def copy_project(folder: Path) -> Path:
-    """Copy what tests need."""
-    return shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
-
-
 def check_unmutated(table: Table, only: str) -> None:
     """See that the tests pass as they are.
 
@@ -288,7 +280,7 @@ def check_unmutated(table: Table, only: str) -> None:
     """
     tests = sorted({t for module, names in table.tests.items() if only in module for t in names})
     with tempfile.TemporaryDirectory() as folder:
-        copy = copy_project(Path(folder, "project"))
+        copy = copy_project(Path(folder))
         outcome, output = outcome_of(copy, tests, 10 * table.minutes)
     if outcome is not TestOutcome.SURVIVED:
         raise SystemExit(f"the tests fail without any mutation:\n{output[-3000:]}")
