@@ -6,6 +6,18 @@ hypergradients, meta-gradients, configuration, training, evaluation, theory.
 
 import importlib.metadata
 import os
+import signal
+import sys
+import threading
+
+# As a command, seconds of imports come first, and Ctrl-C there is no error that wants a traceback.
+if (
+    "bomrl_lite" in sys.orig_argv
+    and sys.argv[:1] == ["-m"]
+    and threading.current_thread() is threading.main_thread()
+    and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+):
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 # torch asks for large pages of memory where the system offers them: with small ones a quarter of an
 # update of all parameters goes into page faults. Read at torch's first allocation.

@@ -1,5 +1,11 @@
-"""The command line: ``python -m bomrl_lite --help``."""
+"""The command line: ``python -m bomrl_lite --help``.
 
+``--import MODULE`` before or after any command imports a module that registers task families of
+your own.
+"""
+
+import importlib
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +26,7 @@ from bomrl_lite.training.evaluate import evaluate_run, mean_table
 from bomrl_lite.training.files import csv_text, write_atomically
 from bomrl_lite.training.policy_file import save_policy
 from bomrl_lite.training.progress import training_progress
+from bomrl_lite.training.stopping import Terminated, restore_ctrl_c, terminated_like_ctrl_c
 from bomrl_lite.training.stored_config import config_from_file
 from bomrl_lite.training.tables import as_table
 from bomrl_lite.training.trainer import load, meta_train
@@ -87,7 +94,7 @@ def train_command(start: Config) -> Callable[..., int]:
             tensorboard: also write the history to ``out``/tensorboard (pip install tensorboard).
         """
         del outer, config  # they decided what ``start`` is
-        with training_progress() as progress:
+        with terminated_like_ctrl_c(), training_progress() as progress:
             meta_train(settings, out=out, resume=resume, progress=progress, tensorboard=tensorboard)
         print(f"done: {out}/history.csv; next: python -m bomrl_lite evaluate {out}")
         return 0
@@ -154,21 +161,49 @@ def command_line(start: Config) -> tyro.extras.SubcommandApp:
     return app
 
 
+@dataclass
+class Modules:
+    """What is imported before anything else: a module that registers task families of your own."""
+
+    modules: Annotated[
+        tuple[str, ...], tyro.conf.arg(name="import"), tyro.conf.UseAppendAction
+    ] = ()
+
+
+def import_modules(arguments: Sequence[str]) -> list[str]:
+    """Import what ``--import MODULE`` names, and return the other arguments.
+
+    Raises:
+        ModuleNotFoundError: there is no such module.
+    """
+    asked, rest = tyro.cli(Modules, args=arguments, return_unknown_args=True, add_help=False)
+    for name in asked.modules:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"--import {name}: there is no module {error.name}; is its folder the current one, "
+                "or on PYTHONPATH?"
+            ) from error
+    return rest
+
+
 def main() -> int:
     """Run the command line; expected mistakes end in one plain line and exit code 2."""
     try:
-        arguments = sys.argv[1:]
+        restore_ctrl_c()
+        arguments = import_modules(sys.argv[1:])
         start = chosen_config(arguments[1:] if arguments[:1] == ["train"] else [])
         app = command_line(start)
         return app.cli(args=arguments, prog="python -m bomrl_lite", description=__doc__) or 0
     except (ValueError, OSError, ArithmeticError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(
             "\nstopped; what was written stays (train: --resume goes on after its last iteration)"
         )
-        return 130
+        return 128 + (stop.args[0] if isinstance(stop, Terminated) else signal.SIGINT)
 
 
 if __name__ == "__main__":

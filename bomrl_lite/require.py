@@ -7,10 +7,11 @@ comes back is Python's own int or float: numpy's scalars are taken, for they are
 import math
 import operator
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
-MOST_SEED = 2**63 - 1
-"""The largest seed that torch's generators take on every system."""
+MOST_SEED = 2**59 - 1
+"""The largest seed: torch takes 63 bits, and a seed has sixteen streams."""
 
 
 def require_whole(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
@@ -39,7 +40,7 @@ def require_whole(name: str, value: Any, *, least: int = 1, most: int | None = N
 
 
 def require_seed(value: Any, name: str = "seed") -> int:
-    """Return a seed: a whole number in [0, 2^63).
+    """Return a seed: a whole number in [0, 2^59).
 
     Raises:
         ValueError: it is none.
@@ -118,6 +119,17 @@ def require_truth(name: str, value: Any) -> bool:
     if type(value).__name__ not in ("bool", "bool_"):
         raise ValueError(f"{name} must be True or False, got {described(value)}")
     return bool(value)
+
+
+def require_path(name: str, value: Any) -> Path:
+    """Return a path, given as such or as text.
+
+    Raises:
+        ValueError: it is neither, or empty.
+    """
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError(f"{name} must be a path, got {described(value)}")
+    return Path(value)
 
 
 def described(value: Any) -> str:

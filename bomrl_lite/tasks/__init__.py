@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from bomrl_lite.physics import Backend
 from bomrl_lite.physics.robots import Integrator
+from bomrl_lite.require import described
 from bomrl_lite.tasks import frozen_lake, locomotion, navigation, probes
 from bomrl_lite.types import TabularTask, Tasks
 
@@ -17,11 +18,19 @@ def register_tasks(tasks: Tasks[Any]) -> None:
     A process that reads a run of it registers it first.
 
     Raises:
-        ValueError: the name is one of the package's.
+        ValueError: it is no record of a family, or its name is one of the package's.
     """
+    if not isinstance(tasks, Tasks):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"tasks must be a Tasks record, got {described(tasks)}")
     if tasks.name in task_names() and tasks.name not in _REGISTERED:
         raise ValueError(f"{tasks.name!r} is a family of bomrl_lite; give yours another name")
     _REGISTERED[tasks.name] = tasks
+
+
+def module_of(name: str) -> str:
+    """Return the module that a family of your own comes from; "" of one of the package's."""
+    tasks = _REGISTERED.get(name)
+    return getattr(tasks.sample, "__module__", "") if tasks else ""
 
 
 def task_names(*, exact: bool = False) -> list[str]:
@@ -49,6 +58,8 @@ def make_tasks(
     Raises:
         ValueError: unknown name; the message suggests close matches.
     """
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"tasks must be the name of a family, got {described(name)}")
     if name in _REGISTERED:
         return _REGISTERED[name]
     if name in locomotion.FAMILIES:

@@ -2,7 +2,7 @@ r"""ONE configuration: a method with its settings, the tasks, and how large a ru
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
@@ -10,7 +10,17 @@ from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 from bomrl_lite.adaptation.settings import AlgSettings, HeadClosedForm, Rung
 from bomrl_lite.methods import METHODS, Epochs, Estimator, Kind, Network, OuterSettings, Trpo
 from bomrl_lite.methods import Values as ValuesName
-from bomrl_lite.tasks import locomotion, make_tasks, require_exact
+from bomrl_lite.require import (
+    described,
+    require_not_negative,
+    require_number,
+    require_positive,
+    require_seed,
+    require_share,
+    require_truth,
+    require_whole,
+)
+from bomrl_lite.tasks import locomotion, make_tasks, register_tasks, require_exact
 from bomrl_lite.types import Tasks
 
 FORMAT = 2
@@ -91,8 +101,12 @@ class Config:
             ValueError: says which setting, what it must be and what it is.
         """
         for part, name in _settings_of(self):
-            _check_choice(part, name, getattr(part, name))
-        _check_numbers(self.settings())
+            value = getattr(part, name)
+            if type(_checked(part, name, value)) is not type(value):
+                raise ValueError(
+                    f"{name} is {described(value)}, which configure() would make Python's own; "
+                    "use that, or Config.replace"
+                )
         _check_together(self)
 
     def settings(self) -> dict[str, Any]:
@@ -132,7 +146,7 @@ class Config:
 def configure(
     method: str | None = None,
     *,
-    tasks: str | None = None,
+    tasks: str | Tasks[Any] | None = None,
     values: str | None = None,
     outer: str | None = None,
     **settings: Any,
@@ -141,8 +155,8 @@ def configure(
 
     Args:
         method: a key of ``METHODS``; left out, ``maml`` with exact values, else ``bomrl_natural``.
-        tasks: family; left out, the method's natural one: Frozen Lake where it takes exact values,
-            else 2-D navigation.
+        tasks: family, by name, or one of your own, which is registered; left out, the method's
+            natural one: Frozen Lake where it takes exact values, else 2-D navigation.
         values: ``exact`` or ``episodes``; left out, what the tasks have and the method takes.
         outer: ``adam`` or ``trpo``; left out, the method's own.
         settings: any field of :class:`Config` or of its parts, by name.
@@ -151,8 +165,11 @@ def configure(
         ValueError: an unknown method or family, values that the method or the tasks do not have, or
             a setting that the method does not have; the message lists those it has.
     """
+    if isinstance(tasks, Tasks):
+        register_tasks(tasks)
+        tasks = tasks.name
     method = method or _usual_method(tasks, values)
-    if method not in METHODS:
+    if method not in tuple(METHODS):  # a tuple: what is no name need not be hashable
         raise ValueError(f"method must be one of {tuple(METHODS)}, got {method!r}")
     if tasks is None:
         exact = "exact" in METHODS[method].values and values != "episodes"
@@ -233,17 +250,11 @@ def _with_settings(
         raise no_such_setting(Config(**own, **parts), unknown)
     changes: dict[str, dict[str, Any]] = {part: {} for part in parts}
     for name, value in settings.items():
-        if isinstance(value, list):  # as JSON has tuples
-            value = tuple(cast("list[Any]", value))
-        if name not in homes:
-            _check_choice(Config, name, value)
-            own[name] = value
-            continue
-        part = parts[homes[name]]
-        _check_choice(part, name, value)
-        if isinstance(getattr(part, name), float) and type(value) is int:
-            value = float(value)  # lam=1 means 1.0, also in files and comparisons
-        changes[homes[name]][name] = value
+        # What comes back is Python's own: lam=1 means 1.0, also in files and comparisons.
+        if name in homes:
+            changes[homes[name]][name] = _checked(parts[homes[name]], name, value)
+        else:
+            own[name] = _checked(Config, name, value)
     # Each part at once: settings that fit together may not fit what they replace one by one.
     parts |= {part: dataclasses.replace(parts[part], **new) for part, new in changes.items() if new}
     return Config(**own, **parts)
@@ -286,42 +297,67 @@ def _settings_of(config: Config) -> Iterator[tuple[Any, str]]:
         yield config, name
 
 
-def _check_choice(record: Any, name: str, value: Any) -> None:
-    """Refuse a word that is none of those that a setting of a record, or of its class, knows."""
+LARGEST = 1e38
+"""Of a setting; one over it is the smallest: beyond them single precision ends."""
+
+
+def _require_positive(name: str, value: Any) -> float:
+    number = require_positive(name, value)
+    if not 1 / LARGEST <= number <= LARGEST:
+        raise ValueError(f"{name} must be between {1 / LARGEST:g} and {LARGEST:g}, got {value}")
+    return number
+
+
+def _require_not_negative(name: str, value: Any) -> float:
+    number = require_not_negative(name, value)
+    if number > LARGEST:
+        raise ValueError(f"{name} must be at most {LARGEST:g}, got {value}")
+    return number
+
+
+def _require_signed(name: str, value: Any) -> float:
+    return math.copysign(_require_not_negative(name, abs(require_number(name, value))), value)
+
+
+def _require_widths(name: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, tuple | list):
+        raise ValueError(f"{name} must be whole numbers like (32, 32), got {described(value)}")
+    return tuple(require_whole(name, width) for width in cast("Sequence[Any]", value))
+
+
+def _require_count(name: str, value: Any) -> int:
+    return require_whole(name, value, most=2**31)
+
+
+_REQUIRE: dict[str, Callable[[str, Any], Any]] = {
+    **dict.fromkeys(("step_size", "lam", "delta", "learning_rate", "max_kl"), _require_positive),
+    **dict.fromkeys(("ridge", "clip"), _require_not_negative),
+    **dict.fromkeys(("kl_penalty", "kl_target", "kl_guard"), _require_not_negative),
+    **dict.fromkeys(("causal_trace", "trace"), require_share),
+    **dict.fromkeys(("credit", "log_std", "head_scale"), _require_signed),
+    **dict.fromkeys(("baseline", "normalise"), require_truth),
+    "hidden": _require_widths,
+    "seed": lambda name, value: require_seed(value, name),
+}
+"""What a setting must be; one that is not here is a word that its type lists, or a count."""
+
+
+def _checked(record: Any, name: str, value: Any) -> Any:
+    """Return a setting of a record, or of its class, as what its type says.
+
+    Raises:
+        ValueError: says which setting, what it must be and what it is.
+    """
     hint = get_type_hints(record if isinstance(record, type) else record.__class__)[name]
-    kinds = [kind for kind in (hint, *get_args(hint)) if get_origin(kind) is Literal]
-    allowed = [word for kind in kinds for word in get_args(kind)]
-    if allowed and value is not None and value not in allowed:
+    kinds = (hint, *get_args(hint))
+    if value is None and type(None) in kinds:
+        return None
+    allowed = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    if not allowed:
+        return _REQUIRE.get(name, _require_count)(name, value)
+    if value not in allowed:
         raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
-
-
-_AT_LEAST_1 = (
-    "num_tasks",
-    "iterations",
-    "checkpoint_every",
-    "num_episodes",
-    "num_steps",
-    "diagnose_every",
-    "epochs",
-    "cg_iterations",
-    "distance_stride",
-    "inner_iterations",
-)
-_POSITIVE = ("step_size", "lam", "delta", "learning_rate", "max_kl")
-_NOT_NEGATIVE = ("ridge", "clip", "kl_penalty", "kl_target", "kl_guard")
-_SHARES = ("causal_trace", "trace")
-
-
-def _check_numbers(settings: Mapping[str, Any]) -> None:
-    for name, value in settings.items():
-        if name in _AT_LEAST_1 and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-        if name in _POSITIVE and not 0 < value < math.inf:
-            raise ValueError(f"{name} must be positive and finite, got {value}")
-        if name in _NOT_NEGATIVE and not 0 <= value < math.inf:
-            raise ValueError(f"{name} must be 0 or more and finite, got {value}")
-        if name in _SHARES and not 0 <= value <= 1:
-            raise ValueError(f"{name} must be in [0, 1], got {value}")
+    return value
 
 
 def _check_together(config: Config) -> None:

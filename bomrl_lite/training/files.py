@@ -3,19 +3,34 @@
 import csv
 import io
 import os
+import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` beside ``path``, flush it to the disk, then rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".tmp")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
+    """Write ``data`` beside ``path``, flush it to the disk, then rename it into place.
+
+    The draft has a name of its own, so that two writers do not share one; it is removed if writing
+    fails, and stays only after a kill.
+
+    Raises:
+        OSError: names ``path``: no room, no permission, a folder in its place.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise type(error)(error.errno, error.strerror, str(path)) from error
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def csv_text(columns: Iterable[str], rows: Iterable[Mapping[str, object]]) -> str:

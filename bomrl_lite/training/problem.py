@@ -1,6 +1,12 @@
 """From a configuration to its problem: exact values and episodes are two sources of one idea."""
 
-from bomrl_lite.training.config import Config
+import itertools
+import os
+
+import torch
+
+from bomrl_lite.tasks import make_tasks
+from bomrl_lite.training.config import Config, Episodes
 from bomrl_lite.training.episodes import EpisodesProblem, episodes_problem
 from bomrl_lite.training.exact import ExactObjective, ExactProblem, exact_problem
 from bomrl_lite.training.objective import EpisodesObjective, collect_objective
@@ -13,7 +19,12 @@ Objective = ExactObjective | EpisodesObjective
 
 
 def make_problem(config: Config) -> Problem:
-    """Return what a configuration stands for."""
+    """Return what a configuration stands for.
+
+    Raises:
+        ValueError: it would not fit into the memory of this machine.
+    """
+    _require_memory(config)
     return exact_problem(config) if config.values == "exact" else episodes_problem(config)
 
 
@@ -22,3 +33,33 @@ def make_objective(problem: Problem, state: MetaState) -> Objective:
     if isinstance(problem, ExactProblem):
         return ExactObjective(problem, problem.draw(state.generator), state.iteration)
     return collect_objective(problem, state)
+
+
+def bytes_needed(config: Config) -> int:
+    """Return how many bytes the arrays of an iteration take at least.
+
+    Of exact values the tables of all tasks. Of episodes what is collected before and after
+    adaptation, the layers' outputs on it, and each task's own parameters.
+    """
+    family = make_tasks(config.tasks)
+    one = family.sample(1, torch.Generator(), "train")
+    tables = config.num_tasks * sum(field.nbytes for field in one)
+    if not isinstance(config.sampling, Episodes):
+        return tables
+    hidden = config.network.hidden if config.network else ()
+    sizes = (family.observation_size, *hidden, family.action_size)
+    steps = config.sampling.num_episodes * (config.sampling.horizon or family.horizon)
+    weights = sum(a * b for a, b in itertools.pairwise(sizes))
+    collected = steps * (config.sampling.num_steps + 1) * sum(sizes)
+    return tables + config.num_tasks * (collected + weights) * torch.float32.itemsize
+
+
+def _require_memory(config: Config) -> None:
+    if not hasattr(os, "sysconf"):  # Windows does not tell without a package
+        return
+    needed, there = bytes_needed(config), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise ValueError(
+            f"this run needs at least {needed / 1e9:.3g} GB of memory and this machine has "
+            f"{there / 1e9:.3g} GB; ask for smaller num_tasks, num_episodes, horizon or hidden"
+        )

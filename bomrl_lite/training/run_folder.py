@@ -1,19 +1,17 @@
 r"""Run folders: what every trainer shares, whatever it trains.
 
-A run folder holds ``config.json``, ``history.csv`` and ``checkpoint.pt``. The checkpoint alone
-decides where a run continues; it holds only tensors and plain numbers and is read without executing
-code. A trainer keeps its ``history`` as a list with one row per iteration, names its state as a
-dictionary, and hands :func:`run_loop` a function that does one iteration:
+A run folder holds ``config.json``, ``history.csv`` and ``checkpoint.pt``, and what
+:mod:`bomrl_lite.training.folder_guard` keeps there. The checkpoint alone decides where a run
+continues; it holds only tensors and plain numbers and is read without executing code. A trainer
+keeps its ``history`` as a list with one row per iteration, names its state as a dictionary, and
+hands :func:`run_loop` a function that does one iteration:
 :func:`bomrl_lite.training.trainer.meta_train` shows how.
 """
 
 import contextlib
 import importlib
-import io
 import json
 import math
-import pickle
-import zipfile
 from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +19,9 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 
+from bomrl_lite.training.archive import pack, unpack
 from bomrl_lite.training.files import csv_text, write_atomically
+from bomrl_lite.training.stopping import stopping_once
 
 Row = dict[str, float]
 """One line of the history; every row of a run has the same columns."""
@@ -76,9 +76,8 @@ def save(
         whole: columns whose floats are counts and written as such.
     """
     plain = config.stored()
-    buffer = io.BytesIO()
-    torch.save({"config": plain, **state, "history": history}, buffer)
-    write_atomically(out / "checkpoint.pt", buffer.getvalue())
+    content = {"config": plain, **state, "history": history}
+    write_atomically(out / "checkpoint.pt", pack(content))
     write_atomically(out / "config.json", json.dumps(plain, indent=1).encode())
     write_atomically(out / "history.csv", _history_csv(history, columns, whole).encode())
 
@@ -95,26 +94,34 @@ def read_checkpoint(out: Path) -> tuple[dict[str, Any], State, list[Row]]:
     """
     path = out / "checkpoint.pt"
     if not path.exists():
+        what = "is a file, not a run folder" if out.is_file() else "does not exist"
         raise FileNotFoundError(
-            f"{path} does not exist; train first: python -m bomrl_lite train --out {out}"
+            f"{out if out.is_file() else path} {what}; train first: python -m bomrl_lite train "
+            f"--out {out}"
         )
     with reading(out):
-        if not zipfile.is_zipfile(path):  # on other bytes the unpickler fails in many ways
-            raise pickle.UnpicklingError("no archive of torch's")
-        state: Any = torch.load(path, weights_only=True, map_location="cpu")
-        if not isinstance(state, dict):
-            raise TypeError(f"holds a {type(state).__name__}")
-        saved = cast("State", state)
-        return saved.pop("config"), saved, saved.pop("history")
+        state = unpack(path.read_bytes())
+        config, history = state.pop("config"), state.pop("history")
+        if not isinstance(config, dict):
+            raise TypeError(f"its configuration is a {type(config).__name__}")
+        _check_history(history)
+        return cast("dict[str, Any]", config), state, history
 
 
-FOREIGN = (LookupError, TypeError, EOFError, RuntimeError, pickle.UnpicklingError)
-"""What a file that is no checkpoint makes Python and torch raise."""
+def _check_history(history: Any) -> None:
+    """Refuse what is no list of rows with the same columns of numbers."""
+    rows = cast("list[Any]", history if isinstance(history, list) else [history])
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict) or row.keys() != rows[0].keys():
+            raise TypeError(f"row {number} of its history has not the columns of the others")
+        wrong = [name for name, x in cast("Row", row).items() if type(x) not in (int, float)]
+        if wrong:
+            raise TypeError(f"row {number} of its history has no number in {', '.join(wrong)}")
 
 
 @contextlib.contextmanager
 def reading(out: Path) -> Generator[None, None, None]:
-    """Say of what goes wrong inside that the checkpoint is a foreign one.
+    """Say of what goes wrong inside that the checkpoint cannot be gone on from.
 
     For the trainer's part of reading: its configuration from the dictionary, its state from the
     tensors.
@@ -124,27 +131,39 @@ def reading(out: Path) -> Generator[None, None, None]:
     """
     try:
         yield
-    except (ValueError, *FOREIGN) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise ValueError(
             f"{out / 'checkpoint.pt'} is not a checkpoint of this course, or not one that this "
-            f"version reads ({type(error).__name__}: {error}); train anew into another folder"
+            f"version reads ({kind}{error}); train anew into another folder"
         ) from error
 
 
 def is_new(out: Path, *, resume: bool) -> bool:
     """Tell whether a run would begin in ``out`` rather than go on there.
 
+    A run that was stopped before its first update is begun anew.
+
     Raises:
         FileExistsError: ``out`` holds a run already and ``resume`` is off.
+        NotADirectoryError: ``out`` is a file.
+        ValueError: ``out`` is the current folder, and no run.
     """
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"{out} is a file; name a folder for the run, such as {out}-run")
     if not (out / "checkpoint.pt").exists():
+        if out.resolve() == Path.cwd():
+            raise ValueError(
+                f"the run folder is {str(out)!r}, the current one; name one of its own: runs/NAME"
+            )
         return True
-    if not resume:
+    begun = bool(read_checkpoint(out)[2])
+    if begun and not resume:
         raise FileExistsError(
             f"{out} holds a run already; continue it with resume (--resume) or choose another "
             "folder"
         )
-    return False
+    return not begun
 
 
 def check_same(
@@ -217,26 +236,31 @@ def run_loop(
     """
     if tensorboard:
         require_tensorboard(out)  # before the folder is made
-    keep = partial(save, config=config, columns=columns, whole=whole)
+    write = partial(save, config=config, columns=columns, whole=whole)
     done, good = len(history), _copy(state(), "before training: the state's")
-    if out is not None:
+    with contextlib.ExitStack() as open_things:
+        stop = open_things.enter_context(stopping_once())
+
+        def keep(rows: list[Row]) -> None:
+            if out is not None:
+                with stop.held():
+                    write(out, state=good, history=rows)
+
         # Of a new run this is the start. Of an old one a kill may have struck between its files.
-        keep(out, state=good, history=history)
-    board = _tensorboard(out, history) if tensorboard else contextlib.nullcontext(silent)
-    with board as show:
+        keep(history)
+        board = _tensorboard(out, history) if tensorboard else contextlib.nullcontext(silent)
+        show = open_things.enter_context(board)
         try:
             while done < config.iterations:
                 step()
                 now = _copy(state(), f"iteration {len(history) - 1}: the state's")
                 done, good = len(history), now
-                last = done == config.iterations
-                if out is not None and (last or done % config.checkpoint_every == 0):
-                    keep(out, state=good, history=history)
+                if done == config.iterations or done % config.checkpoint_every == 0:
+                    keep(history)
                 show(done, config.iterations, history[-1])
                 progress(done, config.iterations, history[-1])
         except (KeyboardInterrupt, ArithmeticError, RuntimeError):
-            if out is not None:
-                keep(out, state=good, history=history[:done])
+            keep(history[:done])
             raise
 
 

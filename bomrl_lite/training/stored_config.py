@@ -1,5 +1,6 @@
 """Reading configurations back: from a run folder, a policy file, or a file of your own."""
 
+import dataclasses
 import importlib
 import json
 from collections.abc import Mapping
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from bomrl_lite.methods import METHODS, Estimator
-from bomrl_lite.training.config import FORMAT, Config, configure
+from bomrl_lite.training.config import FORMAT, PARTS, Config, all_settings, configure
 
 
 def read_config(stored: Mapping[str, Any]) -> Config:
@@ -28,6 +29,12 @@ def read_config(stored: Mapping[str, Any]) -> Config:
         )
     if "format" not in stored and fields.keys() >= _FORMAT_1:
         fields = _from_format_1(fields)
+    unknown = sorted(fields.keys() - all_settings() - _HEAD)
+    if unknown:
+        raise ValueError(
+            f"the configuration has settings that this version does not know ({', '.join(unknown)})"
+            ": if a newer version of bomrl_lite made it, that one can read it"
+        )
     return configure(**fields)
 
 
@@ -39,8 +46,8 @@ def config_from_file(path: Path) -> Config:
         ValueError: the file holds no settings by name, or some that do not fit.
         ModuleNotFoundError: it is YAML and PyYAML is not installed.
     """
-    text = path.read_text()
     try:
+        text = path.read_text(encoding="utf-8")
         stored = _yaml(text, path) if path.suffix in (".yaml", ".yml") else json.loads(text)
     except ValueError as error:
         raise ValueError(f"{path} cannot be read as settings: {error}") from error
@@ -68,6 +75,7 @@ def _yaml(text: str, path: Path) -> Any:
         raise ValueError(str(error)) from error
 
 
+_HEAD = {field.name for field in dataclasses.fields(Config)} - set(PARTS) | {"outer"}
 _FORMAT_1 = frozenset(("method", "tasks", "iterations", "step_size", "distance", "delta", "seed"))
 """What every stored configuration of format 1 held."""
 _NAMES = {

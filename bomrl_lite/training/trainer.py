@@ -6,20 +6,26 @@ the gradient of what the adapted policies earn. Whether the data are exact value
 problem's business. A run is kept in its folder as :mod:`bomrl_lite.training.run_folder` describes.
 """
 
+import contextlib
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from bomrl_lite.methods import Adam, Epochs, OuterSettings, Trpo
+from bomrl_lite.require import described, require_path
+from bomrl_lite.tasks import task_names
 from bomrl_lite.training import run_folder
 from bomrl_lite.training.config import Config
+from bomrl_lite.training.folder_guard import locked, read_origin, write_origin
 from bomrl_lite.training.objective import EpisodesObjective
 from bomrl_lite.training.outer import OuterInfo, climb, trust_region_step
 from bomrl_lite.training.problem import Objective, Problem, make_objective, make_problem
 from bomrl_lite.training.run_folder import Progress, Row
 from bomrl_lite.training.state import MetaState
 from bomrl_lite.training.stored_config import read_config
+from bomrl_lite.types import Tasks
 
 
 def start_state(problem: Problem) -> MetaState:
@@ -49,6 +55,7 @@ def meta_step(state: MetaState, problem: Problem) -> Row:
 def meta_train(
     config: Config,
     *,
+    tasks: Tasks[Any] | None = None,
     problem: Problem | None = None,
     out: Path | str | None = None,
     resume: bool = False,
@@ -59,6 +66,7 @@ def meta_train(
 
     Args:
         config: from :func:`bomrl_lite.training.config.configure`.
+        tasks: a family of your own to train on with these settings; it is registered.
         problem: what to train on in place of what ``config`` stands for: that of
             :func:`bomrl_lite.training.problem.make_problem`, with a family, an Alg or a
             meta-gradient of your own put in by :func:`dataclasses.replace`.
@@ -70,31 +78,42 @@ def meta_train(
 
     Raises:
         FileExistsError: ``out`` holds a run already and ``resume`` is off.
-        ValueError: the configuration does not fit the checkpoint.
+        NotADirectoryError: ``out`` is a file.
+        BlockingIOError: another process trains in ``out``.
+        ValueError: the configuration does not fit the checkpoint, or the machine's memory.
         ArithmeticError: an inner problem is not solved, or training diverged; the last good state
             is kept.
         ModuleNotFoundError: ``tensorboard`` is on and TensorBoard is not installed.
     """
-    out = None if out is None else Path(out)
+    if not isinstance(config, Config):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"config must come from configure(), got {described(config)}")
+    if tasks is not None:
+        config = config.replace(tasks=tasks)
+    out = None if out is None else require_path("out", out)
     if tensorboard:
         run_folder.require_tensorboard(out)
     own, problem = problem, problem or make_problem(config)
-    if out is None or run_folder.is_new(out, resume=resume):
-        state = start_state(problem)
-    else:
-        there, state = load(out, own)
-        run_folder.check_same(there.stored(), config.stored(), out, done=state.iteration)
-    run_folder.run_loop(
-        lambda: meta_step(state, problem),
-        config=config,
-        state=state.described,
-        history=state.history,
-        out=out,
-        columns=problem.columns,
-        whole=problem.whole,
-        progress=progress,
-        tensorboard=tensorboard,
-    )
+    if out is not None:
+        run_folder.is_new(out, resume=resume)  # refuse before a folder is made
+    with contextlib.nullcontext() if out is None else locked(out):
+        if out is None or run_folder.is_new(out, resume=resume):
+            state = start_state(problem)
+        else:
+            there, state = load(out, own)
+            run_folder.check_same(there.stored(), config.stored(), out, done=state.iteration)
+        if out is not None:
+            write_origin(out, config.tasks)
+        run_folder.run_loop(
+            lambda: meta_step(state, problem),
+            config=config,
+            state=state.described,
+            history=state.history,
+            out=out,
+            columns=problem.columns,
+            whole=problem.whole,
+            progress=progress,
+            tensorboard=tensorboard,
+        )
     return state
 
 
@@ -107,15 +126,28 @@ def load(out: Path | str, problem: Problem | None = None) -> tuple[Config, MetaS
 
     Raises:
         FileNotFoundError: no checkpoint there.
-        ValueError: the file is not a checkpoint of this course.
+        ValueError: the file is not a checkpoint of this course, or its task family is not
+            registered in this process.
     """
-    out = Path(out)
+    out = require_path("out", out)
     stored, saved, history = run_folder.read_checkpoint(out)
+    _require_family(stored, out)
     with run_folder.reading(out):
         config = read_config(stored)
         state = start_state(problem or make_problem(config))
         state.restore(saved, history)
     return config, state
+
+
+def _require_family(stored: dict[str, Any], out: Path) -> None:
+    """Say which module registers the family of a run, where it is somebody's own."""
+    processes = read_origin(out)
+    module = processes[-1].get("import") if processes else None
+    if module and stored.get("tasks") not in task_names():
+        raise ValueError(
+            f"the run in {out} was trained on {stored.get('tasks')!r}, which {module} registers: "
+            f"import it first (on the command line: --import {module})"
+        )
 
 
 def update_phi(state: MetaState, outer: OuterSettings, objective: Objective) -> OuterInfo:
