@@ -168,7 +168,7 @@ def configure(
     if isinstance(tasks, Tasks):
         register_tasks(tasks)
         tasks = tasks.name
-    method = method or _usual_method(tasks, values)
+    method = _usual_method(tasks, values) if method is None else method
     if method not in tuple(METHODS):  # a tuple: what is no name need not be hashable
         raise ValueError(f"method must be one of {tuple(METHODS)}, got {method!r}")
     if tasks is None:
@@ -200,7 +200,8 @@ def _usual_method(tasks: str | None, values: str | None) -> str:
 def _source_of(method: str, tasks: Tasks[Any], values: str | None) -> ValuesName:
     """Return where the data come from: what was asked for, if it can be had."""
     can = METHODS[method].values
-    source = values or ("exact" if tasks.exact else "episodes")
+    usual = "exact" if tasks.exact else "episodes"
+    source = usual if values is None else values
     if source not in get_args(ValuesName):
         raise ValueError(f"values must be one of {get_args(ValuesName)}, got {values!r}")
     if source == "exact":

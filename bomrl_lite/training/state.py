@@ -108,6 +108,6 @@ def _check_optimizer(saved: Any, mine: torch.optim.Adam, phi: Params) -> None:
     if steps and steps.keys() != set(range(len(phi))):
         raise ValueError(f"its optimiser has moments of {len(steps)} parameters, not of {len(phi)}")
     for number, (name, leaf) in enumerate(phi.items() if steps else ()):
-        moments = dict.fromkeys(("exp_avg", "exp_avg_sq"), leaf)
+        moments: dict[str, torch.Tensor] = {"exp_avg": leaf, "exp_avg_sq": leaf}
         own = {key: x for key, x in steps[number].items() if key in moments}
         require_like(f"optimiser's moments of {name}", own, moments)
