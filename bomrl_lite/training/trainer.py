@@ -8,6 +8,7 @@ problem's business. A run is kept in its folder as :mod:`bomrl_lite.training.run
 
 import contextlib
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ import torch
 
 from bomrl_lite.methods import Adam, Epochs, OuterSettings, Trpo
 from bomrl_lite.require import described, require_path
-from bomrl_lite.tasks import task_names
+from bomrl_lite.tasks import module_of, task_names
 from bomrl_lite.training import run_folder
-from bomrl_lite.training.config import Config
+from bomrl_lite.training.config import Config, configure
 from bomrl_lite.training.folder_guard import locked, read_origin, write_origin
 from bomrl_lite.training.objective import EpisodesObjective
 from bomrl_lite.training.outer import OuterInfo, climb, trust_region_step
@@ -89,6 +90,7 @@ def meta_train(
         raise ValueError(f"config must come from configure(), got {described(config)}")
     if tasks is not None:
         config = config.replace(tasks=tasks)
+    _warn_if_untuned(config)
     out = None if out is None else require_path("out", out)
     if tensorboard:
         run_folder.require_tensorboard(out)
@@ -137,6 +139,20 @@ def load(out: Path | str, problem: Problem | None = None) -> tuple[Config, MetaS
         state = start_state(problem or make_problem(config))
         state.restore(saved, history)
     return config, state
+
+
+def _warn_if_untuned(config: Config) -> None:
+    """Say that nobody has tuned a method for a family of the user's own."""
+    if not module_of(config.tasks):
+        return
+    method = config.method
+    usual = configure(method, tasks=config.tasks, values=config.values, outer=config.outer_name)
+    if (config.alg, config.outer) == (usual.alg, usual.outer):
+        warnings.warn(
+            f"the settings of {method} are tuned for other tasks than {config.tasks}; python -m "
+            f"bomrl_lite tune --method {method} --tasks {config.tasks} proposes some",
+            stacklevel=3,
+        )
 
 
 def _require_family(stored: dict[str, Any], out: Path) -> None:
