@@ -38,7 +38,7 @@ ELLIPSE = Tasks(
     action_size=2,
     discrete=False,
 )
-bl.register_tasks(ELLIPSE)  # a process that loads a run or a policy of it does so too
+bl.register_tasks(ELLIPSE)  # a process that loads a run of it does so too: --import own_tasks
 
 if __name__ == "__main__":
     out = Path(sys.argv[1])
