@@ -3,6 +3,8 @@
 import pytest
 import torch
 from conftest import random_logits, random_task
+from errors_calls import CALLS
+from errors_kinds import bad_values
 
 import bomrl_lite as bl
 from bomrl_lite.adaptation.distances import visit_shares
@@ -118,46 +120,49 @@ CASES = {
     ),
     "step size of 0": (
         lambda: bl.gradient_step(PHI, TASK, policy=POLICY, gamma=0.9, step_size=0.0),
-        "step_size must be positive, got 0.0",
+        "step_size must be positive and finite, got 0.0",
     ),
     "negative number of steps": (
         lambda: bl.adapted_returns(
             PHI, batch_of_tasks(), lambda p, t: p, policy=POLICY, gamma=0.9, num_steps=-1
         ),
-        "0 or more, got -1",
+        "num_steps must be at least 0, got -1",
     ),
     "gap of other shapes": (lambda: optimality_gap(torch.ones(3), torch.ones(3)), r"\[N, K\]"),
-    "policy of no actions": (lambda: bl.tabular_softmax(3, 0), "at least 1 state and 1 action"),
+    "policy of no actions": (
+        lambda: bl.tabular_softmax(3, 0),
+        "num_actions must be at least 1, got 0",
+    ),
     "a lam of 0": (
         lambda: bl.adapt_to_task(PHI, TASK, policy=POLICY, gamma=0.9, distance=bl.d2, lam=0.0),
-        "lam must be positive, got 0.0",
+        "lam must be positive and finite, got 0.0",
     ),
     "a lam that is not a number": (
         lambda: bl.adapt_to_task(
             PHI, TASK, policy=POLICY, gamma=0.9, distance=bl.d2, lam=float("nan")
         ),
-        "lam must be positive, got nan",
+        "lam must be positive and finite, got nan",
     ),
     "a region without room": (
         lambda: adapt_to_task_in_trust_region(
             PHI, TASK, policy=POLICY, gamma=0.9, distance=bl.d1, delta=-0.1
         ),
-        "delta must be positive, got -0.1",
+        "delta must be positive and finite, got -0.1",
     ),
     "lam of 0 in a policy-gradient step": (
         lambda: bl.policy_gradient_step(PHI, DATA, policy=POLICY, lam=0.0),
-        "lam must be positive, got 0.0",
+        "lam must be positive and finite, got 0.0",
     ),
     "negative lam in a natural-gradient step": (
         lambda: bl.natural_gradient_step(PHI, DATA, policy=POLICY, distance=bl.d1, lam=-1.0),
-        "lam must be positive, got -1.0",
+        "lam must be positive and finite, got -1.0",
     ),
     "features of two axes": (lambda: bl.linear_softmax(torch.ones(5, 3)), r"\[S, A, d\].*\(5, 3\)"),
     "features that are not finite": (
         lambda: bl.linear_softmax(torch.full((5, 3, 2), torch.nan)),
         "must be finite",
     ),
-    "no features": (lambda: bl.linear_softmax(torch.ones(5, 3, 0)), "none of the three 0"),
+    "no features": (lambda: bl.linear_softmax(torch.ones(5, 3, 0)), "no axis of size 0"),
     "weights of another policy": (
         lambda: bl.linear_softmax(torch.ones(5, 3, 2)).log_probs(PHI),
         r"one tensor 'weights' of shape \(2,\), got {'logits': \(5, 3\)}",
@@ -168,7 +173,7 @@ CASES = {
     ),
     "a series without a step": (
         lambda: neumann_series(lambda v: v, PHI, step_size=0.0),
-        "step_size > 0.*got 0.0",
+        "step_size must be positive and finite, got 0.0",
     ),
     "ice of 0": (lambda: variance_dial(0.0), r"ice must be in \(0, 1\], got 0.0"),
     "unknown distance": (
@@ -237,6 +242,22 @@ def test_bad_input_is_told_what_was_wrong(mistake):
     call, words = CASES[mistake]
     with pytest.raises(ValueError, match=f"(?s){words}"):
         call()
+
+
+@pytest.mark.parametrize("function", CALLS)
+def test_the_calls_that_bad_arguments_are_put_into_work(function):
+    call, good = CALLS[function]
+    call(**good)
+
+
+@pytest.mark.parametrize(
+    ("function", "name"), [(function, name) for function in CALLS for name in CALLS[function][1]]
+)
+def test_a_bad_argument_is_named_in_one_line(function, name):
+    call, good = CALLS[function]
+    for bad in bad_values(function, name, good[name]):
+        with pytest.raises(ValueError, match=rf"\A[^\n]*\b{name}\b[^\n]*\Z"):
+            call(**{**good, name: bad})
 
 
 def test_a_missing_run_says_how_to_make_one(tmp_path):

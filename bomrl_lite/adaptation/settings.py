@@ -25,6 +25,7 @@ from bomrl_lite.adaptation.solve import (
     solved_adaptation,
 )
 from bomrl_lite.policies.at_samples import PolicyAtSamples
+from bomrl_lite.require import checked, require_positive, require_share
 from bomrl_lite.rollout.data import (
     OneTimeData,
     SampleBatch,
@@ -173,6 +174,7 @@ AlgSettings = (
 """What an Alg can be told, by Alg."""
 
 
+@checked(gamma=require_share, tolerance=require_positive)
 def alg_on_samples(
     settings: AlgSettings,
     rung: Rung,
@@ -211,6 +213,7 @@ def alg_on_samples(
     return alg
 
 
+@checked(gamma=require_share)
 def sample_function(
     rung: Rung, policy: Policy, *, gamma: float, causal_trace: float
 ) -> Callable[..., OneTimeData]:

@@ -5,12 +5,14 @@ from typing import Any, cast
 
 from bomrl_lite.physics import Backend
 from bomrl_lite.physics.robots import Integrator
+from bomrl_lite.require import checked
 from bomrl_lite.tasks import frozen_lake, locomotion, navigation, probes
 from bomrl_lite.types import TabularTask, Tasks
 
 _REGISTERED: dict[str, Tasks[Any]] = {}
 
 
+@checked()
 def register_tasks(tasks: Tasks[Any]) -> None:
     """Make a family of your own known by its name, to ``configure`` and all that it leads to.
 
@@ -24,6 +26,7 @@ def register_tasks(tasks: Tasks[Any]) -> None:
     _REGISTERED[tasks.name] = tasks
 
 
+@checked()
 def task_names(*, exact: bool = False) -> list[str]:
     """List the names that :func:`make_tasks` knows.
 
@@ -36,6 +39,7 @@ def task_names(*, exact: bool = False) -> list[str]:
     return tabular if exact else [*tabular, *navigation.FAMILIES, *locomotion.FAMILIES, *sampled]
 
 
+@checked()
 def make_tasks(
     name: str, *, integrator: Integrator = "gym", backend: Backend = "auto"
 ) -> Tasks[Any]:
@@ -67,6 +71,7 @@ def make_tasks(
     )
 
 
+@checked()
 def require_exact(tasks: Tasks[Any]) -> Tasks[TabularTask]:
     """Return the tasks, whose values are then known to be exact.
 

@@ -3,6 +3,7 @@
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from bomrl_lite.require import described, require_whole
 from bomrl_lite.types import Split
 
 HELD_OUT_SHARE = 5
@@ -28,18 +29,8 @@ def check_split(split: str) -> Split:
         ValueError: neither train nor test.
     """
     if split not in ("train", "test"):
-        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+        raise ValueError(f"split must be 'train' or 'test', got {described(split)}")
     return split
-
-
-def check_draw(num_tasks: int, split: str) -> Split:
-    """Return the split that tasks are drawn from.
-
-    Raises:
-        ValueError: fewer than 1 task, or no such split.
-    """
-    check_counts(num_tasks=num_tasks)
-    return check_split(split)
 
 
 def check_counts(**counts: int) -> None:
@@ -52,5 +43,4 @@ def check_counts(**counts: int) -> None:
         ValueError: one is not; the message names it.
     """
     for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}")
+        require_whole(name, count)
