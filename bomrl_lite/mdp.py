@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from bomrl_lite.require import checked, may_look
+from bomrl_lite.require import checked, may_look, require_finite
 from bomrl_lite.types import ControlInfo, TabularTask
 
 
@@ -134,7 +134,7 @@ def tabular_task(transition: Tensor, reward: Tensor, start: Tensor) -> TabularTa
             f"start must be [..., S] = {tuple(reward.shape[:-1])} to fit the reward, "
             f"got {tuple(start.shape)}"
         )
-    _check_finite("reward", reward)
+    require_finite("reward", reward)
     check_probabilities("transition", transition)
     check_probabilities("start", start)
     return task
@@ -206,14 +206,7 @@ def _check_table(policy_probs: Tensor, task: TabularTask) -> None:
         check_probabilities("policy_probs", policy_probs.detach(), slack=1e-3)
         for name, tensor in task._asdict().items():
             if not tensor.detach().sum().isfinite():
-                _check_finite(f"task.{name}", tensor)
-
-
-def _check_finite(name: str, values: Tensor) -> None:
-    finite = torch.isfinite(values)
-    if not finite.all():
-        where = _first_index(~finite)
-        raise ValueError(f"{name} must be finite, got {values[where]} at index {list(where)}")
+                require_finite(f"task.{name}", tensor.detach())
 
 
 def _check_kinds(task: TabularTask) -> None:

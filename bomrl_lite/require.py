@@ -173,7 +173,7 @@ require_count: Rule = partial(require_whole, least=0, most=MOST_COUNT)
 
 
 def require_params(name: str, value: Any) -> dict[str, Tensor]:
-    """Return parameters: floating-point tensors by name.
+    """Return parameters: floating-point tensors [...] by name.
 
     Raises:
         ValueError: they are none.
@@ -214,6 +214,18 @@ def require_dtype(name: str, value: Any) -> torch.dtype:
             f"{name} must be torch.float64 or another floating-point dtype, got {described(value)}"
         )
     return value
+
+
+def require_finite(name: str, values: Tensor) -> None:
+    """Refuse a tensor [...] that holds nan or infinity; it is read, so not under ``vmap``.
+
+    Raises:
+        ValueError: it does; the message says where first.
+    """
+    finite = torch.isfinite(values)
+    if not finite.all():
+        where = tuple(int(i) for i in torch.nonzero(~finite)[0])
+        raise ValueError(f"{name} must be finite, got {values[where]} at index {list(where)}")
 
 
 def hidden_by_vmap(x: Tensor) -> bool:
@@ -420,8 +432,8 @@ def _field_rules(kind: type) -> Sequence[tuple[str, Rule]]:
 def _instance(kind: Any, name: str, value: Any) -> Any:
     """Take a record whose tensors are what it says, or an object of a class."""
     if not isinstance(value, kind):
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        names = " or ".join(k.__name__.removeprefix("_") for k in cast("tuple[type, ...]", kinds))
+        kinds = cast("tuple[type, ...]", kind if isinstance(kind, tuple) else (kind,))
+        names = " or ".join(k.__name__ for k in kinds)
         raise ValueError(f"{name} must be a {names}, got {described(value)}")
     for field, rule in _field_rules(type(value)):
         rule(f"{name}.{field}", getattr(value, field))

@@ -20,7 +20,7 @@ from torch.func import vmap
 from bomrl_lite.adaptation.distances import Distance, d1, d2, d3, kl_divergence
 from bomrl_lite.adaptation.objective import policy_return, surrogate_objective
 from bomrl_lite.mdp import advantages, occupancy, optimal_policy, q_values
-from bomrl_lite.require import checked, described, require_number
+from bomrl_lite.require import checked, described, require_finite, require_number
 from bomrl_lite.rollout.data import full_data
 from bomrl_lite.solvers.maximize import MaximizeInfo, maximize
 from bomrl_lite.types import Params, TabularPolicy, TabularTask
@@ -257,9 +257,7 @@ def fit_convergence(averages: Float[Tensor, " T"]) -> tuple[float, float, float]
     Raises:
         ValueError: an average that is not finite.
     """
-    if not averages.isfinite().all():
-        first = int(averages.isfinite().long().argmin())
-        raise ValueError(f"averages must be finite, got {averages[first]} at index {first}")
+    require_finite("averages", averages)
     steps = torch.arange(1, len(averages) + 1).to(averages)
     columns = torch.stack([1 / steps, steps.rsqrt(), torch.ones_like(steps)], -1)
     best, answer = torch.inf, torch.zeros(3).to(averages)

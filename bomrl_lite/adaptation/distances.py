@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bomrl_lite.policies.distributions import Categorical
-from bomrl_lite.require import checked, described, require_not_negative
+from bomrl_lite.require import checked, require_not_negative
 from bomrl_lite.solvers.linear import add_scaled, dot
 from bomrl_lite.types import Params, StatePolicy
 
@@ -95,8 +95,8 @@ def add_distances(*terms: tuple[float, Distance]) -> Distance:
     Raises:
         ValueError: no term, or a negative weight.
     """
-    if not terms or not all(isinstance(term, tuple) and len(term) == 2 for term in terms):
-        raise ValueError(f"terms must be pairs (weight >= 0, distance), got {described(terms)}")
+    if not terms:
+        raise ValueError("add_distances needs at least one (weight >= 0, distance), got none")
     for weight, _ in terms:
         require_not_negative("the weight of a distance", weight)
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bomrl_lite.policies.distributions import Categorical, Gaussian
-from bomrl_lite.require import checked
+from bomrl_lite.require import checked, require_finite
 from bomrl_lite.types import Params, Policy, TabularPolicy
 
 HEAD = ("head.weight", "head.bias")
@@ -65,9 +65,7 @@ def linear_softmax(features: Float[Tensor, "S A d"]) -> TabularPolicy:
         ValueError: features that are not finite or not [S, A, d]; and later, parameters of other
             names or shapes.
     """
-    if not torch.isfinite(features).all():
-        where = torch.nonzero(~torch.isfinite(features))[0].tolist()
-        raise ValueError(f"features must be finite, got {features[*where]} at index {where}")
+    require_finite("features", features)
     size = features.shape[-1:]
 
     @checked()

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bomrl_lite.require import checked, may_look, require_share
+from bomrl_lite.require import checked, may_look, require_finite, require_share
 from bomrl_lite.solvers.linear import solve_columns
 from bomrl_lite.types import Rollout
 
@@ -159,12 +159,7 @@ def check_episodes(rollout: Rollout) -> None:
         return
     if not ((mask == 0) | (mask == 1)).all() or not mask.any():
         raise ValueError("rollout.mask must be 1 for steps that were taken, 0 else, and 1 once")
-    wrong = (mask > 0) & ~rollout.rewards.isfinite()
-    if wrong.any():
-        where = torch.nonzero(wrong)[0].tolist()
-        raise ValueError(
-            f"rollout.rewards must be finite, got {rollout.rewards[*where]} at index {where}"
-        )
+    require_finite("rollout.rewards", _masked(rollout.rewards, mask))
 
 
 @checked()

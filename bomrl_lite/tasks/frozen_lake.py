@@ -123,10 +123,10 @@ def random_map(size: int, generator: torch.Generator, *, ice: float = 0.8) -> La
     for _ in range(MOST_DRAWS):  # gymnasium's generate_random_map, which may never return
         board = rng.choice(["F", "H"], (size, size), p=[ice, 1 - ice])
         board[0][0], board[-1][-1] = "S", "G"
-        if is_valid(board, size):
+        if is_valid(board.tolist(), size):
             return tuple(
-                "".join("F" if t == "H" and r + c <= 2 else str(t) for c, t in enumerate(row))
-                for r, row in enumerate(board)
+                "".join("F" if t == "H" and r + c <= 2 else t for c, t in enumerate(row))
+                for r, row in enumerate(board.tolist())
             )
     raise ValueError(
         f"none of {MOST_DRAWS} maps of {size} x {size} tiles with a share of {ice:g} ice has a way "

@@ -1,9 +1,9 @@
-"""Which tasks are held out for the test split, and the checks that all families share."""
+"""Which tasks are held out for the test split, and the check that all families share."""
 
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from bomrl_lite.require import described, require_whole
+from bomrl_lite.require import described
 from bomrl_lite.types import Split
 
 HELD_OUT_SHARE = 5
@@ -31,16 +31,3 @@ def check_split(split: str) -> Split:
     if split not in ("train", "test"):
         raise ValueError(f"split must be 'train' or 'test', got {described(split)}")
     return split
-
-
-def check_counts(**counts: int) -> None:
-    """Check that every count is at least 1.
-
-    Args:
-        counts: by the names that the error shall show.
-
-    Raises:
-        ValueError: one is not; the message names it.
-    """
-    for name, count in counts.items():
-        require_whole(name, count)

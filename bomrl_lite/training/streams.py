@@ -49,10 +49,5 @@ def seeded(seed: int, purpose: Purpose | int) -> torch.Generator:
     """
     if purpose in ("episodes", "diagnosis"):
         return torch.Generator().manual_seed(seed)
-    if isinstance(purpose, str) and purpose not in STREAMS:
-        known = ", ".join([*STREAMS, "episodes", "diagnosis"])
-        raise ValueError(f"purpose must be a number or one of {known}, got {purpose!r}")
-    stream = (
-        STREAMS[purpose] if isinstance(purpose, str) else require_whole("purpose", purpose, least=0)
-    )
+    stream = purpose if isinstance(purpose, int) else STREAMS[purpose]
     return torch.Generator().manual_seed((seed * 16 + stream) % 2**64)
