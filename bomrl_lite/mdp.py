@@ -8,6 +8,7 @@ Source of the definitions: Sutton and Barto (2018), chapter 3; occupancy as in K
 (2002), normalised to sum to 1.
 """
 
+import math
 from collections.abc import Callable
 from typing import cast
 
@@ -32,7 +33,7 @@ def state_values(
     """
     _check_table(policy_probs, task)
     reward = (policy_probs * task.reward).sum(-1)
-    return _solve(_bellman_matrix(policy_probs, task, gamma), reward)
+    return _solve(task, _bellman_matrix(policy_probs, task, gamma), reward)
 
 
 @checked()
@@ -64,7 +65,7 @@ def occupancy(
         ValueError: gamma outside [0, 1), or a table that does not fit the task.
     """
     _check_table(policy_probs, task)
-    return _solve(_bellman_matrix(policy_probs, task, gamma).mT, (1 - gamma) * task.start)
+    return _solve(task, _bellman_matrix(policy_probs, task, gamma).mT, (1 - gamma) * task.start)
 
 
 @checked()
@@ -140,20 +141,19 @@ def tabular_task(transition: Tensor, reward: Tensor, start: Tensor) -> TabularTa
     return task
 
 
-def check_probabilities(name: str, probs: Tensor, *, slack: float | None = None) -> None:
+def check_probabilities(name: str, probs: Tensor) -> None:
     """Refuse what is negative or does not sum to 1 over its last axis.
 
     Args:
         name: what the message calls them.
         probs: [..., A].
-        slack: how far a sum may be from 1 and an entry below 0; None is rounding of sums.
 
     Raises:
-        ValueError: an entry is negative or a sum is not 1, up to the slack.
+        ValueError: an entry is negative or a sum is not 1, up to rounding.
     """
-    total, least = probs.sum(-1), 0.0 if slack is None else -slack
-    slack = slack or (1e-8 if probs.dtype == torch.float64 else 1e-5)
-    wrong = ~((total - 1).abs() <= slack) | ~(probs >= least).all(-1)
+    total = probs.sum(-1)
+    slack = 1e-8 if probs.dtype == torch.float64 else 1e-5
+    wrong = ~((total - 1).abs() <= slack) | ~(probs >= 0).all(-1)
     if wrong.any():
         where = _first_index(wrong)
         raise ValueError(
@@ -170,8 +170,16 @@ _solve_columns = cast(
 )
 
 
-def _solve(matrix: Float[Tensor, "S S"], vector: Float[Tensor, " S"]) -> Float[Tensor, " S"]:
-    return _solve_columns(matrix, vector.unsqueeze(-1)).squeeze(-1)
+def _solve(
+    task: TabularTask, matrix: Float[Tensor, "S S"], vector: Float[Tensor, " S"]
+) -> Float[Tensor, " S"]:
+    """Solve, and where the answer can be read and is none, say what of the task is no number."""
+    x = _solve_columns(matrix, vector.unsqueeze(-1)).squeeze(-1)
+    if may_look(x) and not math.isfinite(float(x.detach().sum())):
+        for name, tensor in task._asdict().items():
+            if may_look(tensor):
+                require_finite(f"task.{name}", tensor.detach())
+    return x
 
 
 def _first_index(wrong: Bool[Tensor, "*shape"]) -> tuple[int, ...]:
@@ -201,12 +209,12 @@ def _check_table(policy_probs: Tensor, task: TabularTask) -> None:
                 f"policy_probs is {policy_probs.dtype} on {policy_probs.device} but {name} is "
                 f"{tensor.dtype} on {tensor.device}; convert one of them with .to(...)"
             )
-    if may_look(policy_probs) and may_look(task.reward):
+    if may_look(policy_probs):
+        probs = policy_probs.detach()
+        low, high = map(float, probs.sum(-1).aminmax())
         # Off the simplex J is defined too: the steps of finite differences go through.
-        check_probabilities("policy_probs", policy_probs.detach(), slack=1e-3)
-        for name, tensor in task._asdict().items():
-            if not tensor.detach().sum().isfinite():
-                require_finite(f"task.{name}", tensor.detach())
+        if not (low >= 0.999 and high <= 1.001 and float(probs.min()) >= -1e-3):
+            check_probabilities("policy_probs", probs)
 
 
 def _check_kinds(task: TabularTask) -> None:

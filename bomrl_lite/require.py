@@ -270,14 +270,18 @@ def checked(**rules: Rule) -> Callable[[Function], Function]:
         ranges = {**_BY_NAME, **rules}
         of = {a.name: _rule(ranges.get(a.name), a.annotation) for a in arguments}
         in_order = [(a.name, of[a.name]) for a in arguments if a.kind < a.VAR_POSITIONAL]
+        rest = next((a.name for a in arguments if a.kind == a.VAR_POSITIONAL), "")
 
         @wraps(function)
         def with_checks(*args: Any, **named: Any) -> Any:
             taken = [rule(name, x) for (name, rule), x in zip(in_order, args, strict=False)]
+            more = args[len(taken) :]
+            if rest and more:
+                more = [of[rest](f"{rest}[{i}]", x) for i, x in enumerate(more)]
             for name, value in named.items():
                 if rule := of.get(name):
                     named[name] = rule(name, value)
-            return function(*taken, *args[len(taken) :], **named)
+            return function(*taken, *more, **named)
 
         return cast("Function", with_checks)
 
@@ -334,12 +338,12 @@ def _rule(range_: Rule | None, kind: Any) -> Rule:
     if origin is Callable or "__call__" in vars(kind if isinstance(kind, type) else object):
         return _function
     if origin in (tuple, Sequence):
-        length = 0 if ... in parts or origin is Sequence else len(parts)
-        return partial(_sequence, _rule(range_, parts[0]), length)
+        items = [_rule(range_, part) for part in parts if part is not ...]
+        return partial(_sequence, items, origin is tuple and ... not in parts)
     kind = origin or kind
     if kind is inspect.Parameter.empty or not isinstance(kind, type):
         return _anything
-    return partial(_instance, kind)
+    return _instance_rule(kind)
 
 
 def _rule_of_options(range_: Rule | None, options: tuple[Any, ...]) -> Rule:
@@ -350,7 +354,7 @@ def _rule_of_options(range_: Rule | None, options: tuple[Any, ...]) -> Rule:
     if float in options:
         return _rule(range_, float)
     classes = all(isinstance(o, type) and not hasattr(o, "dim_str") for o in options)
-    return partial(_instance, options) if classes and Tensor not in options else range_ or _anything
+    return _instance_rule(options) if classes and Tensor not in options else range_ or _anything
 
 
 def _anything(name: str, value: Any) -> Any:
@@ -381,14 +385,15 @@ def _function(name: str, value: Any) -> Any:
     return value
 
 
-def _sequence(rule: Rule, length: int, name: str, value: Any) -> tuple[Any, ...]:
-    """Take a tuple, a list or a range; a length of 0 is any."""
+def _sequence(rules: list[Rule], fixed: bool, name: str, value: Any) -> tuple[Any, ...]:
+    """Take a tuple, a list or a range: of fixed length with a rule for each, or all of one rule."""
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise ValueError(f"{name} must be a tuple or a list, got {described(value)}")
     items = tuple(cast("Sequence[Any]", value))
-    if length and len(items) != length:
-        raise ValueError(f"{name} must hold {length} values, got {described(items)}")
-    return tuple(rule(f"{name}[{i}]", item) for i, item in enumerate(items))
+    if fixed and len(items) != len(rules):
+        raise ValueError(f"{name} must hold {len(rules)} values, got {described(items)}")
+    each = enumerate(zip(rules if fixed else rules * len(items), items, strict=True))
+    return tuple(rule(f"{name}[{i}]", item) for i, (rule, item) in each)
 
 
 def _tensor_rule(kind: Any) -> Rule:
@@ -429,12 +434,19 @@ def _field_rules(kind: type) -> Sequence[tuple[str, Rule]]:
     return [(field, _tensor_rule(hint)) for field, hint in tensors.items()]
 
 
-def _instance(kind: Any, name: str, value: Any) -> Any:
-    """Take a record whose tensors are what it says, or an object of a class."""
-    if not isinstance(value, kind):
-        kinds = cast("tuple[type, ...]", kind if isinstance(kind, tuple) else (kind,))
-        names = " or ".join(k.__name__ for k in kinds)
-        raise ValueError(f"{name} must be a {names}, got {described(value)}")
-    for field, rule in _field_rules(type(value)):
-        rule(f"{name}.{field}", getattr(value, field))
-    return value
+def _instance_rule(kind: Any) -> Rule:
+    """Return the rule of a record, whose tensors are what it says, or of an object of a class."""
+    known = set[type]()  # a protocol's isinstance takes longer than many a function
+
+    def rule(name: str, value: Any) -> Any:
+        if type(value) not in known:
+            if not isinstance(value, kind):
+                kinds = cast("tuple[type, ...]", kind if isinstance(kind, tuple) else (kind,))
+                names = " or ".join(k.__name__ for k in kinds)
+                raise ValueError(f"{name} must be a {names}, got {described(value)}")
+            known.add(type(value))
+        for field, of_field in _field_rules(type(value)):
+            of_field(f"{name}.{field}", getattr(value, field))
+        return value
+
+    return rule
