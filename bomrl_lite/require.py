@@ -405,6 +405,7 @@ def _tensor_rule(kind: Any) -> Rule:
     sort = {"float64": "floating-point ", "int64": "integer ", "bool": "truth-value "}
     wanted = next((word for dtype, word in sort.items() if dtype in dtypes), "")
     shape = f"[{', '.join(axes)}]" if axes else "without axes"
+    article = "an" if wanted.startswith("i") else "a"
 
     def fits(x: Tensor) -> bool:
         if wanted and _sort(x.dtype) != wanted:
@@ -415,7 +416,9 @@ def _tensor_rule(kind: Any) -> Rule:
         if isinstance(value, Tensor) and fits(value):
             return value
         empty = ", no axis of size 0" if isinstance(value, Tensor) and 0 in value.shape else ""
-        raise ValueError(f"{name} must be a {wanted}tensor {shape}{empty}, got {described(value)}")
+        raise ValueError(
+            f"{name} must be {article} {wanted}tensor {shape}{empty}, got {described(value)}"
+        )
 
     return rule
 

@@ -1,10 +1,12 @@
 """Bad input: each row is a mistake a user makes and the words that must answer it."""
 
+import numpy as np
 import pytest
 import torch
 from conftest import random_logits, random_task
 from errors_calls import CALLS
 from errors_kinds import bad_values
+from errors_values import VALUES
 
 import bomrl_lite as bl
 from bomrl_lite.adaptation.distances import visit_shares
@@ -13,6 +15,7 @@ from bomrl_lite.solvers.linear import neumann_series
 from bomrl_lite.tasks import frozen_lake as lakes
 from bomrl_lite.tasks.probes import variance_dial
 from bomrl_lite.training.metrics import optimality_gap
+from bomrl_lite.training.streams import seeded
 
 TASK = random_task(0)
 PROBS = random_logits(0).softmax(-1)
@@ -237,6 +240,9 @@ CASES = {
 }
 
 
+CASES |= VALUES
+
+
 @pytest.mark.parametrize("mistake", CASES)
 def test_bad_input_is_told_what_was_wrong(mistake):
     call, words = CASES[mistake]
@@ -258,6 +264,33 @@ def test_a_bad_argument_is_named_in_one_line(function, name):
     for bad in bad_values(function, name, good[name]):
         with pytest.raises(ValueError, match=rf"\A[^\n]*\b{name}\b[^\n]*\Z"):
             call(**{**good, name: bad})
+
+
+def test_exact_numbers_of_numpy_and_scalar_tensors_are_taken():
+    dials = {"policy": POLICY, "gamma": np.float64(0.9), "distance": bl.d2}
+    exact = bl.adapt_to_task(PHI, TASK, **dials, lam=2.0)["logits"]
+    for lam in (np.float32(2), np.int64(2), 2, torch.tensor(2.0, dtype=torch.float64)):
+        assert torch.equal(bl.adapt_to_task(PHI, TASK, **dials, lam=lam)["logits"], exact)
+    assert bl.tabular_softmax(np.int64(5), np.uint8(3)).init(torch.Generator())
+    assert seeded(2**63 - 1, "tasks")
+
+
+def test_scalars_that_vmap_or_grad_hide_are_taken_as_they_are():
+    def total(lam):
+        theta = bl.closed_form_d2(PHI, DATA, lam=lam)
+        return theta["logits"].sum()
+
+    two = torch.tensor([2.0, -2.0], dtype=torch.float64)
+    sums = torch.func.vmap(total)(two)  # what is hidden is not judged
+    assert sums.shape == (2,)
+    slope = torch.func.grad(total)(two[0])
+    torch.testing.assert_close(slope, -DATA.q_values.sum() / 4)
+    with pytest.raises(ValueError, match="lam must be positive and finite, got -2"):
+        torch.func.grad(total)(two[1])
+
+
+def test_a_policy_a_little_off_the_simplex_passes_for_finite_differences():
+    bl.expected_return(PROBS + 1e-6, TASK, 0.9)
 
 
 def test_a_missing_run_says_how_to_make_one(tmp_path):
