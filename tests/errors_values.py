@@ -143,13 +143,13 @@ VALUES = {
     ),
     "counts of states that do not exist": (
         lambda: data.counted_data(COUNTED, LOG_PHI[:1], gamma=0.9),
-        r"rollout.observations must be whole numbers in \[0, 1\)",
+        r"rollout.observations must be in \[0, 1\)",
     ),
     "counts of continuous states": (
         lambda: data.counted_data(
             type(ROLLOUT)(*(field[0] for field in ROLLOUT)), LOG_PHI, gamma=0.9
         ),
-        "rollout.observations must be",
+        r"rollout.observations must be numbered, \[B, T\]",
     ),
     "a clip of 1": (
         lambda: ratio_objective(OF_GAUSS, BATCH, policy=GAUSS, clip=1.0),

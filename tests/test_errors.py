@@ -267,10 +267,10 @@ def test_a_bad_argument_is_named_in_one_line(function, name):
 
 
 def test_exact_numbers_of_numpy_and_scalar_tensors_are_taken():
-    dials = {"policy": POLICY, "gamma": np.float64(0.9), "distance": bl.d2}
-    exact = bl.adapt_to_task(PHI, TASK, **dials, lam=2.0)["logits"]
+    data = bl.full_data(PHI, TASK, policy=POLICY, gamma=np.float64(0.9))
+    exact = bl.closed_form_d2(PHI, data, lam=2.0)["logits"]
     for lam in (np.float32(2), np.int64(2), 2, torch.tensor(2.0, dtype=torch.float64)):
-        assert torch.equal(bl.adapt_to_task(PHI, TASK, **dials, lam=lam)["logits"], exact)
+        assert torch.equal(bl.closed_form_d2(PHI, data, lam=lam)["logits"], exact)
     assert bl.tabular_softmax(np.int64(5), np.uint8(3)).init(torch.Generator())
     assert seeded(2**63 - 1, "tasks")
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from bomrl_lite.mdp import occupancy, q_values
 from bomrl_lite.policies.at_samples import PolicyAtSamples
-from bomrl_lite.require import checked, may_look, require_share
+from bomrl_lite.require import checked, described, may_look, require_share
 from bomrl_lite.rollout.returns import (
     check_episodes,
     discounted_pasts,
@@ -319,11 +319,13 @@ def counted_data(
         ("observations", rollout.observations, num_states),
         ("actions", rollout.actions, num_actions),
     ):
+        if numbers.is_floating_point() or numbers.shape != rollout.mask.shape:
+            raise ValueError(f"rollout.{name} must be numbered, [B, T], got {described(numbers)}")
         numbers = numbers.where(rollout.mask > 0, 0)
-        if numbers.is_floating_point() or not ((numbers >= 0) & (numbers < count)).all():
+        if not ((numbers >= 0) & (numbers < count)).all():
             raise ValueError(
-                f"rollout.{name} must be whole numbers in [0, {count}), as log_probs has, got "
-                f"{numbers.min()} to {numbers.max()} of {numbers.dtype}"
+                f"rollout.{name} must be in [0, {count}), as log_probs has them, got "
+                f"{numbers.min()} to {numbers.max()}"
             )
     steps = torch.arange(rollout.mask.shape[-1], dtype=log_probs.dtype, device=log_probs.device)
     weights = rollout.mask.to(log_probs) * gamma**steps
