@@ -442,13 +442,14 @@ def _instance_rule(kind: Any) -> Rule:
     known = set[type]()  # a protocol's isinstance takes longer than many a function
 
     def rule(name: str, value: Any) -> Any:
-        if type(value) not in known:
+        came: type[Any] = type(value)
+        if came not in known:
             if not isinstance(value, kind):
                 kinds = cast("tuple[type, ...]", kind if isinstance(kind, tuple) else (kind,))
                 names = " or ".join(k.__name__ for k in kinds)
                 raise ValueError(f"{name} must be a {names}, got {described(value)}")
-            known.add(type(value))
-        for field, of_field in _field_rules(type(value)):
+            known.add(came)
+        for field, of_field in _field_rules(came):
             of_field(f"{name}.{field}", getattr(value, field))
         return value
 
