@@ -49,7 +49,6 @@ from bomrl_lite.mdp import (
     state_values,
     tabular_task,
 )
-from bomrl_lite.methods import METHODS
 from bomrl_lite.policies.networks import (
     categorical_mlp,
     gaussian_mlp,
@@ -68,6 +67,7 @@ from bomrl_lite.solvers.linear import conjugate_gradient, null_space_safe_solve
 from bomrl_lite.tasks import make_tasks, register_tasks, require_exact, task_names
 from bomrl_lite.theory import lower_bound, rigorous_lambda, task_variance
 from bomrl_lite.training.config import Config, configure
+from bomrl_lite.training.methods import METHODS
 from bomrl_lite.training.metrics import adapted_returns, optimal_returns, optimality_gap
 from bomrl_lite.training.policy_file import load_policy, save_policy
 from bomrl_lite.training.problem import make_problem

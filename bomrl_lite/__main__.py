@@ -14,8 +14,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from bomrl_lite import methods as table_of_methods
 from bomrl_lite.course import commands
+from bomrl_lite.training import methods as table_of_methods
 from bomrl_lite.training.config import (
     Config,
     all_settings,

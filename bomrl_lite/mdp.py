@@ -8,6 +8,7 @@ Source of the definitions: Sutton and Barto (2018), chapter 3; occupancy as in K
 (2002), normalised to sum to 1.
 """
 
+import math
 from collections.abc import Callable
 from typing import cast
 
@@ -15,23 +16,27 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from bomrl_lite.require import checked, may_look, require_finite
 from bomrl_lite.types import ControlInfo, TabularTask
 
 
+@checked()
 def state_values(
     policy_probs: Float[Tensor, "S A"], task: TabularTask, gamma: float
 ) -> Float[Tensor, " S"]:
     r"""V(s) = E[sum_t gamma^t r_t | s_0 = s], from (I - gamma P_pi) V = r_pi.
 
     Raises:
-        ValueError: gamma outside [0, 1), or a table that does not fit the task; so do all that
-            follow.
+        ValueError: gamma outside [0, 1), a table that does not fit the task, or numbers that are
+            no probabilities or not finite (under ``vmap``, which hides them, the result is wrong or
+            nan instead); so do all that follow.
     """
-    _check_table(policy_probs, task, gamma)
+    _check_table(policy_probs, task)
     reward = (policy_probs * task.reward).sum(-1)
-    return _solve(_bellman_matrix(policy_probs, task, gamma), reward)
+    return _solve(task, _bellman_matrix(policy_probs, task, gamma), reward)
 
 
+@checked()
 def q_values(
     policy_probs: Float[Tensor, "S A"], task: TabularTask, gamma: float
 ) -> Float[Tensor, "S A"]:
@@ -39,6 +44,7 @@ def q_values(
     return task.reward + gamma * task.transition @ state_values(policy_probs, task, gamma)
 
 
+@checked()
 def advantages(
     policy_probs: Float[Tensor, "S A"], task: TabularTask, gamma: float
 ) -> Float[Tensor, "S A"]:
@@ -47,6 +53,7 @@ def advantages(
     return q - (policy_probs * q).sum(-1, keepdim=True)
 
 
+@checked()
 def occupancy(
     policy_probs: Float[Tensor, "S A"], task: TabularTask, gamma: float
 ) -> Float[Tensor, " S"]:
@@ -57,10 +64,11 @@ def occupancy(
     Raises:
         ValueError: gamma outside [0, 1), or a table that does not fit the task.
     """
-    _check_table(policy_probs, task, gamma)
-    return _solve(_bellman_matrix(policy_probs, task, gamma).mT, (1 - gamma) * task.start)
+    _check_table(policy_probs, task)
+    return _solve(task, _bellman_matrix(policy_probs, task, gamma).mT, (1 - gamma) * task.start)
 
 
+@checked()
 def expected_return(
     policy_probs: Float[Tensor, "S A"], task: TabularTask, gamma: float
 ) -> Float[Tensor, ""]:
@@ -68,6 +76,7 @@ def expected_return(
     return task.start @ state_values(policy_probs, task, gamma)
 
 
+@checked()
 def optimal_policy(
     task: TabularTask, gamma: float, *, iterations: int = 50
 ) -> tuple[Float[Tensor, "S A"], ControlInfo]:
@@ -87,9 +96,6 @@ def optimal_policy(
     Raises:
         ValueError: gamma outside [0, 1), or no iteration.
     """
-    _check_gamma(gamma)
-    if iterations < 1:
-        raise ValueError(f"iterations must be at least 1, got {iterations}")
     probs = torch.full_like(task.reward, 1.0 / task.reward.shape[-1])
     for _ in range(iterations):
         q = q_values(probs, task, gamma)
@@ -104,6 +110,7 @@ def optimal_policy(
     return probs, ControlInfo(residual)
 
 
+@checked()
 def tabular_task(transition: Tensor, reward: Tensor, start: Tensor) -> TabularTask:
     """Make a task after checking that it is one.
 
@@ -128,9 +135,7 @@ def tabular_task(transition: Tensor, reward: Tensor, start: Tensor) -> TabularTa
             f"start must be [..., S] = {tuple(reward.shape[:-1])} to fit the reward, "
             f"got {tuple(start.shape)}"
         )
-    if not torch.isfinite(reward).all():
-        where = _first_index(~torch.isfinite(reward))
-        raise ValueError(f"rewards must be finite, got {reward[where]} at index {list(where)}")
+    require_finite("reward", reward)
     check_probabilities("transition", transition)
     check_probabilities("start", start)
     return task
@@ -165,8 +170,16 @@ _solve_columns = cast(
 )
 
 
-def _solve(matrix: Float[Tensor, "S S"], vector: Float[Tensor, " S"]) -> Float[Tensor, " S"]:
-    return _solve_columns(matrix, vector.unsqueeze(-1)).squeeze(-1)
+def _solve(
+    task: TabularTask, matrix: Float[Tensor, "S S"], vector: Float[Tensor, " S"]
+) -> Float[Tensor, " S"]:
+    """Solve, and where the answer can be read and is none, say what of the task is no number."""
+    x = _solve_columns(matrix, vector.unsqueeze(-1)).squeeze(-1)
+    if may_look(x) and not math.isfinite(float(x.detach().sum())):
+        for name, tensor in task._asdict().items():
+            if may_look(tensor):
+                require_finite(f"task.{name}", tensor.detach())
+    return x
 
 
 def _first_index(wrong: Bool[Tensor, "*shape"]) -> tuple[int, ...]:
@@ -182,9 +195,8 @@ def _bellman_matrix(
     return torch.eye(moves.shape[-1], dtype=moves.dtype, device=moves.device) - gamma * moves
 
 
-def _check_table(policy_probs: Tensor, task: TabularTask, gamma: float) -> None:
-    """Check kinds and shapes; ``vmap`` hides values, so pass probabilities, never logits."""
-    _check_gamma(gamma)
+def _check_table(policy_probs: Tensor, task: TabularTask) -> None:
+    """Check that a table fits a task, and where ``vmap`` hides no values that both hold numbers."""
     if policy_probs.shape != task.reward.shape or policy_probs.ndim != 2:
         raise ValueError(
             f"policy_probs must be [S, A] like the reward of ONE task, got "
@@ -197,6 +209,12 @@ def _check_table(policy_probs: Tensor, task: TabularTask, gamma: float) -> None:
                 f"policy_probs is {policy_probs.dtype} on {policy_probs.device} but {name} is "
                 f"{tensor.dtype} on {tensor.device}; convert one of them with .to(...)"
             )
+    if may_look(policy_probs):
+        probs = policy_probs.detach()
+        low, high = map(float, probs.sum(-1).aminmax())
+        # Off the simplex J is defined too: the steps of finite differences go through.
+        if not (low >= 0.999 and high <= 1.001 and float(probs.min()) >= -1e-3):
+            check_probabilities("policy_probs", probs)
 
 
 def _check_kinds(task: TabularTask) -> None:
@@ -210,10 +228,3 @@ def _check_kinds(task: TabularTask) -> None:
                 f"{name} is {tensor.dtype} on {tensor.device} but reward is {task.reward.dtype} "
                 f"on {task.reward.device}; convert one of them with .to(...)"
             )
-
-
-def _check_gamma(gamma: float) -> None:
-    if not 0 <= gamma < 1:
-        raise ValueError(
-            f"gamma must be in [0, 1), got {gamma}: at 1 or above the discounted sums are infinite"
-        )

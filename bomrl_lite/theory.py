@@ -18,13 +18,15 @@ from torch import Tensor
 from torch.func import vmap
 
 from bomrl_lite.adaptation.distances import Distance, d1, d2, d3, kl_divergence
-from bomrl_lite.adaptation.objective import check_positive, policy_return, surrogate_objective
+from bomrl_lite.adaptation.objective import policy_return, surrogate_objective
 from bomrl_lite.mdp import advantages, occupancy, optimal_policy, q_values
+from bomrl_lite.require import checked, described, require_finite, require_number
 from bomrl_lite.rollout.data import full_data
 from bomrl_lite.solvers.maximize import MaximizeInfo, maximize
 from bomrl_lite.types import Params, TabularPolicy, TabularTask
 
 
+@checked()
 def theorem_lambda(a_max: float, smoothness: float, gamma: float) -> float:
     r"""Return lam = A_max L / (1 - gamma)^2, the weight for which the theorem is stated.
 
@@ -34,10 +36,14 @@ def theorem_lambda(a_max: float, smoothness: float, gamma: float) -> float:
         a_max: largest |A(s, a)|, in units of return.
         smoothness: L > 0, without unit.
         gamma: discount in [0, 1).
+
+    Raises:
+        ValueError: an argument out of its range; a_max is 0 or more.
     """
     return a_max * smoothness / (1 - gamma) ** 2
 
 
+@checked()
 def rigorous_lambda(
     phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float
 ) -> Float[Tensor, ""]:
@@ -66,6 +72,7 @@ def rigorous_lambda(
     return 2 * gamma * a_max / ((1 - gamma) * nu_min.sqrt())
 
 
+@checked(lam=require_number)
 def lower_bound(
     theta: Params,
     phi: Params,
@@ -88,7 +95,7 @@ def lower_bound(
         policy: how parameters become a policy.
         gamma: discount in [0, 1).
         distance: D^2, d1 or d2.
-        lam: its weight, > 0, in units of return.
+        lam: its weight, > 0, in units of return; with -lam it is a bound from above.
 
     Raises:
         ValueError: gamma outside [0, 1).
@@ -102,6 +109,7 @@ def lower_bound(
     return before + (gained - lam * divergence) / (1 - gamma)
 
 
+@checked()
 def optimal_actions(task: TabularTask, gamma: float) -> Bool[Tensor, "S A"]:
     """Tell which actions are optimal in every state, up to rounding."""
     probs, _ = optimal_policy(task, gamma)
@@ -110,6 +118,7 @@ def optimal_actions(task: TabularTask, gamma: float) -> Bool[Tensor, "S A"]:
     return q >= best - 1e-9 * (1 + best.abs())
 
 
+@checked()
 def distance_to_optimum(
     params: Params,
     task: TabularTask,
@@ -137,11 +146,12 @@ def distance_to_optimum(
     Raises:
         ValueError: ``smoothing`` or gamma out of range.
     """
-    _check_smoothing(smoothing, distance)
+    _check_distance(distance, policy, smoothing)
     best = optimal_actions(task, gamma)
     return _distance_to(best, params, task, policy, gamma, distance, smoothing)
 
 
+@checked()
 def task_variance(
     tasks: TabularTask,
     *,
@@ -162,7 +172,7 @@ def task_variance(
     Raises:
         ValueError: ``smoothing`` or gamma out of range.
     """
-    _check_smoothing(smoothing, distance)
+    _check_distance(distance, policy, smoothing)
     best = vmap(partial(optimal_actions, gamma=gamma))(tasks)
 
     def negative_mean(params: Params) -> Tensor:
@@ -176,6 +186,7 @@ def task_variance(
     return -negative_mean(middle), middle, info
 
 
+@checked()
 def rigorous_gap_bound(
     phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float, lam: float | Tensor
 ) -> Float[Tensor, ""]:
@@ -202,6 +213,7 @@ def rigorous_gap_bound(
     )
 
 
+@checked()
 def illustrative_gap_bound(
     to_optimum: Float[Tensor, "*N"], *, lam: float, gamma: float
 ) -> Float[Tensor, "*N"]:
@@ -217,10 +229,10 @@ def illustrative_gap_bound(
     Raises:
         ValueError: lam is not positive.
     """
-    check_positive("lam", lam)
     return lam * (1 + gamma) / (1 - gamma) * to_optimum
 
 
+@checked()
 def running_mean(values: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
     """Return (1/T) sum_{t <= T} values_t for every T: the left side of the theorem.
 
@@ -230,6 +242,7 @@ def running_mean(values: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
     return values.cumsum(0) / torch.arange(1, len(values) + 1).to(values)
 
 
+@checked()
 def fit_convergence(averages: Float[Tensor, " T"]) -> tuple[float, float, float]:
     r"""Fit averages_T = K / T + M / sqrt(T) + floor by least squares with K, M, floor >= 0.
 
@@ -240,7 +253,11 @@ def fit_convergence(averages: Float[Tensor, " T"]) -> tuple[float, float, float]
 
     Returns:
         K, M and the floor.
+
+    Raises:
+        ValueError: an average that is not finite.
     """
+    require_finite("averages", averages)
     steps = torch.arange(1, len(averages) + 1).to(averages)
     columns = torch.stack([1 / steps, steps.rsqrt(), torch.ones_like(steps)], -1)
     best, answer = torch.inf, torch.zeros(3).to(averages)
@@ -285,7 +302,12 @@ def _distance_to(
     return -nu @ torch.where(best, log_probs, -torch.inf).logsumexp(-1)
 
 
-def _check_smoothing(smoothing: float, distance: Distance) -> None:
+def _check_distance(distance: Distance, policy: TabularPolicy, smoothing: float) -> None:
+    if distance not in (d1, d2, d3) or (distance is d3 and not policy.free_logits):
+        raise ValueError(
+            "distance must be d1, d2 or, for a policy with free logits, d3, got "
+            f"{described(distance)}"
+        )
     if not 0 <= smoothing < 1 or (smoothing == 0 and distance is not d2):
         raise ValueError(
             "smoothing must be in [0, 1), and > 0 for d1 and d3, whose distance to a deterministic "

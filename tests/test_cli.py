@@ -10,8 +10,8 @@ import pytest
 
 from bomrl_lite import __main__ as cli
 from bomrl_lite.course import commands, plots
-from bomrl_lite.methods import METHODS
 from bomrl_lite.training.config import configure
+from bomrl_lite.training.methods import METHODS
 from bomrl_lite.training.policy_file import load_policy
 
 

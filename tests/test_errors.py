@@ -1,8 +1,12 @@
 """Bad input: each row is a mistake a user makes and the words that must answer it."""
 
+import numpy as np
 import pytest
 import torch
 from conftest import random_logits, random_task
+from errors_calls import CALLS
+from errors_kinds import bad_values
+from errors_values import VALUES
 
 import bomrl_lite as bl
 from bomrl_lite.adaptation.distances import visit_shares
@@ -11,6 +15,7 @@ from bomrl_lite.solvers.linear import neumann_series
 from bomrl_lite.tasks import frozen_lake as lakes
 from bomrl_lite.tasks.probes import variance_dial
 from bomrl_lite.training.metrics import optimality_gap
+from bomrl_lite.training.streams import seeded
 
 TASK = random_task(0)
 PROBS = random_logits(0).softmax(-1)
@@ -118,46 +123,49 @@ CASES = {
     ),
     "step size of 0": (
         lambda: bl.gradient_step(PHI, TASK, policy=POLICY, gamma=0.9, step_size=0.0),
-        "step_size must be positive, got 0.0",
+        "step_size must be positive and finite, got 0.0",
     ),
     "negative number of steps": (
         lambda: bl.adapted_returns(
             PHI, batch_of_tasks(), lambda p, t: p, policy=POLICY, gamma=0.9, num_steps=-1
         ),
-        "0 or more, got -1",
+        "num_steps must be at least 0, got -1",
     ),
     "gap of other shapes": (lambda: optimality_gap(torch.ones(3), torch.ones(3)), r"\[N, K\]"),
-    "policy of no actions": (lambda: bl.tabular_softmax(3, 0), "at least 1 state and 1 action"),
+    "policy of no actions": (
+        lambda: bl.tabular_softmax(3, 0),
+        "num_actions must be at least 1, got 0",
+    ),
     "a lam of 0": (
         lambda: bl.adapt_to_task(PHI, TASK, policy=POLICY, gamma=0.9, distance=bl.d2, lam=0.0),
-        "lam must be positive, got 0.0",
+        "lam must be positive and finite, got 0.0",
     ),
     "a lam that is not a number": (
         lambda: bl.adapt_to_task(
             PHI, TASK, policy=POLICY, gamma=0.9, distance=bl.d2, lam=float("nan")
         ),
-        "lam must be positive, got nan",
+        "lam must be positive and finite, got nan",
     ),
     "a region without room": (
         lambda: adapt_to_task_in_trust_region(
             PHI, TASK, policy=POLICY, gamma=0.9, distance=bl.d1, delta=-0.1
         ),
-        "delta must be positive, got -0.1",
+        "delta must be positive and finite, got -0.1",
     ),
     "lam of 0 in a policy-gradient step": (
         lambda: bl.policy_gradient_step(PHI, DATA, policy=POLICY, lam=0.0),
-        "lam must be positive, got 0.0",
+        "lam must be positive and finite, got 0.0",
     ),
     "negative lam in a natural-gradient step": (
         lambda: bl.natural_gradient_step(PHI, DATA, policy=POLICY, distance=bl.d1, lam=-1.0),
-        "lam must be positive, got -1.0",
+        "lam must be positive and finite, got -1.0",
     ),
     "features of two axes": (lambda: bl.linear_softmax(torch.ones(5, 3)), r"\[S, A, d\].*\(5, 3\)"),
     "features that are not finite": (
         lambda: bl.linear_softmax(torch.full((5, 3, 2), torch.nan)),
         "must be finite",
     ),
-    "no features": (lambda: bl.linear_softmax(torch.ones(5, 3, 0)), "none of the three 0"),
+    "no features": (lambda: bl.linear_softmax(torch.ones(5, 3, 0)), "no axis of size 0"),
     "weights of another policy": (
         lambda: bl.linear_softmax(torch.ones(5, 3, 2)).log_probs(PHI),
         r"one tensor 'weights' of shape \(2,\), got {'logits': \(5, 3\)}",
@@ -168,7 +176,7 @@ CASES = {
     ),
     "a series without a step": (
         lambda: neumann_series(lambda v: v, PHI, step_size=0.0),
-        "step_size > 0.*got 0.0",
+        "step_size must be positive and finite, got 0.0",
     ),
     "ice of 0": (lambda: variance_dial(0.0), r"ice must be in \(0, 1\], got 0.0"),
     "unknown distance": (
@@ -232,11 +240,57 @@ CASES = {
 }
 
 
+CASES |= VALUES
+
+
 @pytest.mark.parametrize("mistake", CASES)
 def test_bad_input_is_told_what_was_wrong(mistake):
     call, words = CASES[mistake]
     with pytest.raises(ValueError, match=f"(?s){words}"):
         call()
+
+
+@pytest.mark.parametrize("function", CALLS)
+def test_the_calls_that_bad_arguments_are_put_into_work(function):
+    call, good = CALLS[function]
+    call(**good)
+
+
+@pytest.mark.parametrize(
+    ("function", "name"), [(function, name) for function in CALLS for name in CALLS[function][1]]
+)
+def test_a_bad_argument_is_named_in_one_line(function, name):
+    call, good = CALLS[function]
+    for bad in bad_values(function, name, good[name]):
+        with pytest.raises(ValueError, match=rf"\A[^\n]*\b{name}\b[^\n]*\Z"):
+            call(**{**good, name: bad})
+
+
+def test_exact_numbers_of_numpy_and_scalar_tensors_are_taken():
+    data = bl.full_data(PHI, TASK, policy=POLICY, gamma=np.float64(0.9))
+    exact = bl.closed_form_d2(PHI, data, lam=2.0)["logits"]
+    for lam in (np.float32(2), np.int64(2), 2, torch.tensor(2.0, dtype=torch.float64)):
+        assert torch.equal(bl.closed_form_d2(PHI, data, lam=lam)["logits"], exact)
+    assert bl.tabular_softmax(np.int64(5), np.uint8(3)).init(torch.Generator())
+    assert seeded(2**63 - 1, "tasks")
+
+
+def test_scalars_that_vmap_or_grad_hide_are_taken_as_they_are():
+    def total(lam):
+        theta = bl.closed_form_d2(PHI, DATA, lam=lam)
+        return theta["logits"].sum()
+
+    two = torch.tensor([2.0, -2.0], dtype=torch.float64)
+    sums = torch.func.vmap(total)(two)  # what is hidden is not judged
+    assert sums.shape == (2,)
+    slope = torch.func.grad(total)(two[0])
+    torch.testing.assert_close(slope, -DATA.q_values.sum() / 4)
+    with pytest.raises(ValueError, match="lam must be positive and finite, got -2"):
+        torch.func.grad(total)(two[1])
+
+
+def test_a_policy_a_little_off_the_simplex_passes_for_finite_differences():
+    bl.expected_return(PROBS + 1e-6, TASK, 0.9)
 
 
 def test_a_missing_run_says_how_to_make_one(tmp_path):

@@ -16,10 +16,10 @@ from bomrl_lite.course.experiments import EXPERIMENTS, locomotion, run, sampled
 from bomrl_lite.course.experiments.navigation import GRIDS, TUNING_SEEDS
 from bomrl_lite.course.experiments.setting import Scale
 from bomrl_lite.course.plots.experiments import FIGURES, draw
-from bomrl_lite.methods import METHODS
 from bomrl_lite.rollout.observations import no_moments
 from bomrl_lite.training.config import configure
 from bomrl_lite.training.episodes import adapted_returns, collect_all
+from bomrl_lite.training.methods import METHODS
 from bomrl_lite.training.policy_file import load_policy
 from bomrl_lite.training.problem import make_problem
 from bomrl_lite.training.trainer import meta_train, start_state

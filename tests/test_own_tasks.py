@@ -50,9 +50,7 @@ def test_a_run_of_a_family_unknown_here_says_what_to_import(ellipse, tmp_path):
     state = bl.meta_train(config, out=tmp_path / "run")
     bl.save_policy(config, state, tmp_path / "policy.pt")
     bl.tasks._REGISTERED.pop("mine/here")
-    with pytest.raises(
-        ValueError, match=r"own_tasks registers: .*--import own_tasks"
-    ):
+    with pytest.raises(ValueError, match=r"own_tasks registers: .*--import own_tasks"):
         bl.load(tmp_path / "run")
     policy = bl.load_policy(tmp_path / "policy.pt")  # needs no family
     assert policy.config is None

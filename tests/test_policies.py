@@ -146,13 +146,13 @@ def test_a_start_is_reproducible_bounded_and_fills_its_bounds(kind):
 @pytest.mark.parametrize("sizes", [(0, 2, (4,)), (3, 0, (4,)), (3, 2, (4, 0))])
 def test_a_layer_without_units_is_refused(kind, sizes):
     observations, actions, hidden = sizes
-    with pytest.raises(ValueError, match="at least 1 unit, got widths"):
+    with pytest.raises(ValueError, match=r"(size|actions|hidden\[1\]) must be at least 1, got 0"):
         MAKERS[kind](observations, actions, hidden=hidden)
 
 
 @pytest.mark.parametrize("log_std", [-3.1, 1.1, float("nan")])
 def test_a_log_std_outside_its_range_is_refused(log_std):
-    with pytest.raises(ValueError, match="log_std must lie in log_std_range"):
+    with pytest.raises(ValueError, match=r"log_std must (lie in log_std_range|be finite), got"):
         gaussian_mlp(O, K, log_std=log_std)
 
 

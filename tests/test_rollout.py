@@ -436,7 +436,10 @@ MISTAKES = {
         lambda: collect(simulate_tables(), TABLE, {"logits": torch.zeros(5, 3)}, seeded()),
         r"'logits' must have a leading N of 1 tasks, got \(5, 3\); .* repeat\(params, 1\)",
     ),
-    "no copies": (lambda: repeat({}, 0), "num_tasks must be at least 1, got 0"),
+    "no copies": (
+        lambda: repeat({"logits": torch.ones(2)}, 0),
+        "num_tasks must be at least 1, got 0",
+    ),
 }
 
 

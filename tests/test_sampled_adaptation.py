@@ -275,7 +275,7 @@ def test_dials_and_policies_that_cannot_work_are_refused():
         partial(bound.region, delta=0.0, ridge=1.0),
         partial(bound.solved, lam=float("nan"), **nonlinear),
     ):
-        with pytest.raises(ValueError, match=r"(step_size|lam|delta) must be positive, got"):
+        with pytest.raises(ValueError, match=r"(step_size|lam|delta) must be positive and finite"):
             run(phi)
     unknown = ("head.weight", "tail")
     for run in (

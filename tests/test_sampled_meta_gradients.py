@@ -27,11 +27,11 @@ from bomrl_lite.adaptation.settings import (
     SampledArgmax,
     alg_on_samples,
 )
-from bomrl_lite.methods import METHODS
 from bomrl_lite.policies.networks import categorical_mlp, gaussian_mlp
 from bomrl_lite.training import episodes as collecting
 from bomrl_lite.training.config import configure
 from bomrl_lite.training.episodes import collect_all
+from bomrl_lite.training.methods import METHODS
 from bomrl_lite.training.objective import EpisodesObjective, _shuffled
 from bomrl_lite.training.outer import OuterInfo
 from bomrl_lite.training.problem import make_problem

@@ -122,9 +122,7 @@ def test_maximize_over_a_batch_equals_a_loop():
     "dials", [{"tolerance": 0.0}, {"max_iterations": 0}, {"halvings": -1}, {"max_change": 0.0}]
 )
 def test_maximize_refuses_dials_that_cannot_work(dials):
-    with pytest.raises(
-        ValueError, match="tolerance > 0, max_iterations >= 1, halvings >= 0 and max_ch"
-    ):
+    with pytest.raises(ValueError, match=f"{next(iter(dials))} must be"):
         maximize(hill, point(0.0, 0.0), **dials)
 
 
@@ -252,7 +250,7 @@ def test_matrix_free_over_a_batch_equals_a_loop():
 
 @pytest.mark.parametrize("dials", [{"tolerance": 0.0}, {"max_iterations": 0}, {"halvings": -1}])
 def test_matrix_free_refuses_dials_that_cannot_work(dials):
-    with pytest.raises(ValueError, match="tolerance > 0, max_iterations >= 1 and halvings >= 0"):
+    with pytest.raises(ValueError, match=f"{next(iter(dials))} must be"):
         maximize_matrix_free(hill, point(0.0, 0.0), **dials)
-    with pytest.raises(ValueError, match="max_iterations >= 1"):
+    with pytest.raises(ValueError, match="cg_iterations must be at least 1, got 0"):
         maximize_matrix_free(hill, point(0.0, 0.0), cg_iterations=0)

@@ -317,7 +317,7 @@ def test_the_illustrative_bound_is_what_figures_draw_and_no_more():
     apart = torch.tensor([0.2475, 0.0], dtype=torch.float64)
     got = illustrative_gap_bound(apart, lam=0.1, gamma=0.8)
     torch.testing.assert_close(got, 9 * 0.1 * apart)
-    with pytest.raises(ValueError, match="lam must be positive, got 0"):
+    with pytest.raises(ValueError, match="lam must be positive and finite, got 0"):
         illustrative_gap_bound(apart, lam=0.0, gamma=0.8)
 
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import torch
 
+from bomrl_lite.require import checked
 from bomrl_lite.rollout.data import OneTimeData
 from bomrl_lite.types import Params, SolvedInfo
 
@@ -40,6 +41,7 @@ class Adapted(NamedTuple):
     """From a cotangent at theta to phi."""
 
 
+@checked()
 def select(params: Params, names: tuple[str, ...]) -> Params:
     """Return the named parameters; no name means all.
 
@@ -56,6 +58,7 @@ def select(params: Params, names: tuple[str, ...]) -> Params:
     return {name: params[name] for name in names} if names else dict(params)
 
 
+@checked()
 def explicit_info(phi: Params) -> SolvedInfo:
     """Return the info of an explicit step, which leaves nothing to be solved."""
     zero = torch.zeros_like(next(iter(phi.values())).sum())

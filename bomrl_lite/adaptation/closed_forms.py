@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.func import grad, hessian, vmap
 
 from bomrl_lite.adaptation.distances import Distance, StateDistance, d1, d2
+from bomrl_lite.require import checked, require_positive
 from bomrl_lite.rollout.data import OneTimeData
 from bomrl_lite.solvers.implicit import (
     TOLERANCE,
@@ -24,6 +25,7 @@ from bomrl_lite.solvers.maximize import MaximizeInfo, bisect, maximize
 from bomrl_lite.types import Params, SolvedInfo, TabularPolicy
 
 
+@checked()
 def policywise_hypergradient(
     data_of: Callable[[Params], OneTimeData],
     theta: Params,
@@ -94,10 +96,11 @@ def policywise_hypergradient(
     return refuse_unsolved(pulled, info, tolerance), info
 
 
+@checked()
 def policywise_constrained_vjp(
     data_of: Callable[[Params], OneTimeData],
     theta: Params,
-    multiplier: Tensor,
+    multiplier: Float[Tensor, ""],
     phi: Params,
     cotangent: Tensor,
     *,
@@ -145,6 +148,7 @@ def policywise_constrained_vjp(
     return refuse_unsolved(pulled, info, tolerance), info
 
 
+@checked()
 def closed_form_d1(phi: Params, data: OneTimeData, *, lam: float | Tensor) -> Params:
     r"""Solve Alg with D1: pi'(a) = lam pi_phi(a) / (mu - Q(a)) in every state.
 
@@ -171,6 +175,7 @@ def closed_form_d1(phi: Params, data: OneTimeData, *, lam: float | Tensor) -> Pa
     return {"logits": log_probs - (mu - value).log()}
 
 
+@checked()
 def closed_form_d2(phi: Params, data: OneTimeData, *, lam: float | Tensor) -> Params:
     r"""Solve Alg with D2: pi'(a) proportional to pi_phi(a) exp(Q(a) / lam) in every state.
 
@@ -179,6 +184,7 @@ def closed_form_d2(phi: Params, data: OneTimeData, *, lam: float | Tensor) -> Pa
     return {"logits": phi["logits"] + weighted_q(data) / lam}
 
 
+@checked(tolerance=require_positive)
 def climb_d3(
     phi: Params,
     data: OneTimeData,
@@ -225,6 +231,7 @@ CLOSED_FORMS: dict[Distance, ClosedForm] = {d1: closed_form_d1, d2: closed_form_
 """For the distances that have one."""
 
 
+@checked()
 def weighted_q(data: OneTimeData) -> Float[Tensor, "S A"]:
     """Return Q times (share of samples) / pi_phi: the slope of L in pi_theta(a | s), over nu(s).
 
@@ -237,6 +244,7 @@ def weighted_q(data: OneTimeData) -> Float[Tensor, "S A"]:
     return torch.where(taken, factor, 1.0) * data.q_values
 
 
+@checked()
 def policywise_slope(
     log_phi: Float[Tensor, "S A"],
     log_theta: Float[Tensor, "S A"],
@@ -255,6 +263,7 @@ def policywise_slope(
     return slope - (log_theta.exp() * slope).sum(-1, keepdim=True)
 
 
+@checked()
 def policywise_curvature(
     log_phi: Float[Tensor, "S A"], log_theta: Float[Tensor, "S A"], *, state_distance: StateDistance
 ) -> Float[Tensor, "S A A"]:
@@ -272,6 +281,7 @@ def policywise_curvature(
     return vmap(of_one_state)(log_phi, log_theta.exp())
 
 
+@checked()
 def condition_numbers(matrices: Float[Tensor, "*N A A"]) -> Float[Tensor, "*N"]:
     """Return the condition number of each symmetric matrix: largest over smallest |eigenvalue|.
 
@@ -283,12 +293,14 @@ def condition_numbers(matrices: Float[Tensor, "*N A A"]) -> Float[Tensor, "*N"]:
     return torch.where(finite, size.max(-1).values / size.min(-1).values, torch.inf)
 
 
+@checked()
 def smallest_curvature(matrices: Float[Tensor, "S A A"]) -> Float[Tensor, ""]:
     """Return the smallest eigenvalue of all matrices; 0 if an entry is not finite."""
     finite, matrices = _finite_or_identity(matrices)
     return torch.where(finite, eigenvalues(matrices).min(-1).values, 0.0).min()
 
 
+@checked()
 def simplex_solve(
     matrices: Float[Tensor, "S A A"], cotangent: Float[Tensor, "S A"]
 ) -> Float[Tensor, "S A"]:
@@ -304,6 +316,7 @@ def simplex_solve(
     return raw - uniform * (raw.sum(-1, keepdim=True) / uniform.sum(-1, keepdim=True))
 
 
+@checked()
 def state_slope(
     state_distance: StateDistance, log_phi: Float[Tensor, "S A"], log_theta: Float[Tensor, "S A"]
 ) -> Float[Tensor, "S A"]:

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bomrl_lite.policies.distributions import Categorical
+from bomrl_lite.require import checked, require_not_negative
 from bomrl_lite.solvers.linear import add_scaled, dot
 from bomrl_lite.types import Params, StatePolicy
 
@@ -38,6 +39,7 @@ class Distance(Protocol):
         ...
 
 
+@checked()
 def kl_divergence(
     log_p: Float[Tensor, "*S A"], log_q: Float[Tensor, "*S A"]
 ) -> Float[Tensor, "*S"]:
@@ -49,6 +51,7 @@ def kl_divergence(
     return Categorical(log_p).kl(Categorical(log_q))
 
 
+@checked()
 def reverse_kl_divergence(
     log_p: Float[Tensor, "*S A"], log_q: Float[Tensor, "*S A"]
 ) -> Float[Tensor, "*S"]:
@@ -56,6 +59,7 @@ def reverse_kl_divergence(
     return kl_divergence(log_q, log_p)
 
 
+@checked()
 def d1(
     phi: Params, theta: Params, *, policy: StatePolicy, state_weights: Float[Tensor, " S"]
 ) -> Float[Tensor, ""]:
@@ -63,6 +67,7 @@ def d1(
     return state_weights @ policy.divergence(phi, theta)
 
 
+@checked()
 def d2(
     phi: Params, theta: Params, *, policy: StatePolicy, state_weights: Float[Tensor, " S"]
 ) -> Float[Tensor, ""]:
@@ -70,6 +75,7 @@ def d2(
     return state_weights @ policy.divergence(theta, phi)
 
 
+@checked()
 def d3(
     phi: Params, theta: Params, *, policy: StatePolicy, state_weights: Float[Tensor, " S"]
 ) -> Float[Tensor, ""]:
@@ -79,6 +85,7 @@ def d3(
     return dot(difference, difference)
 
 
+@checked()
 def add_distances(*terms: tuple[float, Distance]) -> Distance:
     """Return the weighted sum of distances, such as D1^2 + (rho / 2) D3^2: a KL with a ridge.
 
@@ -88,11 +95,10 @@ def add_distances(*terms: tuple[float, Distance]) -> Distance:
     Raises:
         ValueError: no term, or a negative weight.
     """
-    if not terms or any(weight < 0 for weight, _ in terms):
-        raise ValueError(
-            f"add_distances needs at least one (weight >= 0, distance), got weights "
-            f"{[weight for weight, _ in terms]}"
-        )
+    if not terms:
+        raise ValueError("add_distances needs at least one (weight >= 0, distance), got none")
+    for weight, _ in terms:
+        require_not_negative("the weight of a distance", weight)
 
     def total(phi: Params, theta: Params, *, policy: StatePolicy, state_weights: Tensor) -> Tensor:
         parts = [
@@ -104,6 +110,7 @@ def add_distances(*terms: tuple[float, Distance]) -> Distance:
     return total
 
 
+@checked()
 def over_every(stride: int, distance: Distance, part: StatePolicy) -> Distance:
     """Return a distance that averages over every stride-th sample only.
 
@@ -123,6 +130,7 @@ def over_every(stride: int, distance: Distance, part: StatePolicy) -> Distance:
     return thinned
 
 
+@checked()
 def every_weight(weights: Float[Tensor, " M"], stride: int) -> Float[Tensor, " M_part"]:
     """Return the weights of samples 0, stride, 2 stride and so on, summing to 1 again."""
     if stride == 1:
@@ -138,6 +146,7 @@ STATE_DISTANCES: dict[Distance, StateDistance] = {d1: kl_divergence, d2: reverse
 """d^2 of one state, for the distances that are averages of one."""
 
 
+@checked()
 def visit_shares(
     states: Int[Tensor, " M"], weights: Float[Tensor, " M"], num_states: int
 ) -> Float[Tensor, " S"]:
@@ -152,17 +161,24 @@ def visit_shares(
         num_states: S.
 
     Raises:
-        ValueError: weights that do not fit the states, or are all 0.
+        ValueError: weights that do not fit the states, are negative or all 0, or states that do
+            not exist.
     """
     if states.shape != weights.shape or not (weights.sum() > 0):
         raise ValueError(
             f"visit_shares needs one weight per visited state, >= 0 and not all 0, got states "
             f"{tuple(states.shape)} and weights {tuple(weights.shape)} with sum {weights.sum():.3g}"
         )
+    if (weights < 0).any() or not ((states >= 0) & (states < num_states)).all():
+        raise ValueError(
+            f"states must be in [0, num_states = {num_states}) and weights >= 0, got states "
+            f"{int(states.min())} to {int(states.max())} and a weight {weights.min():.3g}"
+        )
     counts = torch.zeros(num_states, dtype=weights.dtype, device=weights.device)
     return counts.index_add(0, states, weights) / weights.sum()
 
 
+@checked()
 def d1_from_samples(
     log_prob_phi: Float[Tensor, " M"],
     log_prob_theta: Float[Tensor, " M"],

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.func import grad
 
 from bomrl_lite.adaptation.adapted import Adapted, Pull
+from bomrl_lite.require import checked
 from bomrl_lite.rollout.data import SampleBatch, policy_at
 from bomrl_lite.solvers.linear import add_scaled
 from bomrl_lite.types import Params, Policy, SolvedInfo
@@ -20,6 +21,7 @@ OuterObjective = Callable[[Params, SampleBatch], Tensor]
 """(theta, episodes of theta) -> what the meta-update climbs."""
 
 
+@checked()
 def sampled_meta_gradient(
     phi: Params,
     before: tuple[SampleBatch, ...],
@@ -64,6 +66,7 @@ def sampled_meta_gradient(
     return add_scaled(cotangent, score, credit), theta, worst(infos)
 
 
+@checked()
 def adapted(phi: Params, before: tuple[SampleBatch, ...], *, alg: Alg) -> Params:
     """Return the parameters that the adaptation steps of one task lead to."""
     for batch in before:
@@ -71,6 +74,7 @@ def adapted(phi: Params, before: tuple[SampleBatch, ...], *, alg: Alg) -> Params
     return phi
 
 
+@checked()
 def ratio_objective(
     theta: Params, batch: SampleBatch, *, policy: Policy, clip: float | None = None
 ) -> Tensor:
@@ -85,7 +89,12 @@ def ratio_objective(
         batch: episodes of the task.
         policy: how parameters become a policy.
         clip: eps in (0, 1), or None.
+
+    Raises:
+        ValueError: another clip.
     """
+    if clip is not None and not 0 < clip < 1:
+        raise ValueError(f"clip must be in (0, 1), got {clip}")
     log_probs = policy_at(batch, policy).log_probs(theta).reshape(batch.log_probs.shape)
     ratio = (log_probs - batch.log_probs).exp()
     gained = ratio * batch.advantages
@@ -94,6 +103,7 @@ def ratio_objective(
     return (batch.weights * gained).sum()
 
 
+@checked()
 def mean_divergence(
     old: Params, new: Params, batch: SampleBatch, *, policy: Policy
 ) -> Float[Tensor, ""]:
@@ -105,6 +115,7 @@ def _mean_log_prob(phi: Params, batch: SampleBatch, policy: Policy) -> Tensor:
     return batch.weights.flatten() @ policy_at(batch, policy).log_probs(phi).squeeze(-1)
 
 
+@checked()
 def worst(infos: list[SolvedInfo]) -> SolvedInfo:
     """Return the worst figure of each kind, task by task."""
     stationarity, curvature, residual = (torch.stack(x) for x in zip(*infos, strict=True))

@@ -3,11 +3,13 @@ r"""Alg as one gradient step: that of MAML on exact values, and on the data of a
 from torch.func import vjp
 
 from bomrl_lite.adaptation.adapted import Adapted, DataOf, explicit_info, select
-from bomrl_lite.adaptation.objective import check_positive, policy_gradient, surrogate_slope
+from bomrl_lite.adaptation.objective import policy_gradient, surrogate_slope
+from bomrl_lite.require import checked
 from bomrl_lite.solvers.linear import add_scaled
 from bomrl_lite.types import Params, SolvedInfo, StatePolicy, TabularPolicy, TabularTask
 
 
+@checked()
 def gradient_step(
     phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float, step_size: float
 ) -> Params:
@@ -25,13 +27,10 @@ def gradient_step(
     Raises:
         ValueError: a step size that is not positive.
     """
-    if not step_size > 0:
-        raise ValueError(
-            f"step_size must be positive, got {step_size}: the step goes up the gradient of J"
-        )
     return add_scaled(phi, step_size, policy_gradient(phi, task, policy=policy, gamma=gamma))
 
 
+@checked()
 def gradient_adaptation(
     phi: Params,
     data_of: DataOf,
@@ -56,7 +55,6 @@ def gradient_adaptation(
     Raises:
         ValueError: a step size that is not positive, or a name that is not there.
     """
-    check_positive("step_size", step_size)
 
     def step(p: Params) -> Params:
         slope = surrogate_slope(p, data_of(p), policy=policy, names=names)

@@ -5,13 +5,14 @@ from torch import Tensor
 from torch.func import vjp
 
 from bomrl_lite.adaptation.adapted import Adapted, DataOf, explicit_info
-from bomrl_lite.adaptation.objective import check_positive
 from bomrl_lite.policies.at_samples import PolicyAtSamples
 from bomrl_lite.policies.distributions import Gaussian
+from bomrl_lite.require import checked
 from bomrl_lite.solvers.linear import solve_columns
 from bomrl_lite.types import ActionDistribution, Params, SolvedInfo
 
 
+@checked()
 def head_adaptation(
     phi: Params, data_of: DataOf, *, policy: PolicyAtSamples, lam: float, ridge: float
 ) -> Adapted:
@@ -34,7 +35,6 @@ def head_adaptation(
         ValueError: lam is not positive, or the policy has no linear head.
         TypeError: its actions are not Gaussian.
     """
-    check_positive("lam", lam)
     network, actions = policy.policy, policy.actions
     if network.features is None or network.of_features is None:
         raise ValueError("head_adaptation needs a policy with a linear head: gaussian_mlp")

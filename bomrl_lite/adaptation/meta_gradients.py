@@ -22,12 +22,14 @@ from bomrl_lite.adaptation.objective import (
 from bomrl_lite.adaptation.solve import adapt, has_closed_form
 from bomrl_lite.adaptation.trust_region import adapt_in_trust_region
 from bomrl_lite.mdp import expected_return
+from bomrl_lite.require import checked
 from bomrl_lite.rollout.data import DataFunction, full_data
 from bomrl_lite.solvers.implicit import TOLERANCE, constrained_vjp, implicit_vjp
 from bomrl_lite.solvers.linear import add_scaled, hessian_vector_product
 from bomrl_lite.types import AdaptInfo, Params, SolvedInfo, TabularPolicy, TabularTask
 
 
+@checked()
 def maml(
     phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float, step_size: float
 ) -> tuple[Params, AdaptInfo]:
@@ -53,6 +55,7 @@ def maml(
     return add_scaled(outer, step_size, hessian_vector_product(objective, phi)(outer)), info
 
 
+@checked()
 def first_order_maml(
     phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float, step_size: float
 ) -> tuple[Params, AdaptInfo]:
@@ -64,6 +67,7 @@ def first_order_maml(
     return policy_gradient(theta, task, policy=policy, gamma=gamma), info
 
 
+@checked()
 def joint(
     phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float, step_size: float
 ) -> tuple[Params, AdaptInfo]:
@@ -76,6 +80,7 @@ def joint(
     return policy_gradient(phi, task, policy=policy, gamma=gamma), info
 
 
+@checked()
 def bomrl(
     phi: Params,
     task: TabularTask,
@@ -132,6 +137,7 @@ def bomrl(
     return outer, _returns_around(phi, theta, task, policy, gamma, inner)
 
 
+@checked()
 def bomrl_trust_region(
     phi: Params,
     task: TabularTask,
@@ -180,6 +186,7 @@ def bomrl_trust_region(
     return outer, _returns_around(phi, theta, task, policy, gamma, inner)
 
 
+@checked()
 def first_order_bomrl(
     phi: Params,
     task: TabularTask,

@@ -15,12 +15,14 @@ from torch.func import grad, jvp, vjp
 
 from bomrl_lite.adaptation.adapted import Adapted, DataOf, select
 from bomrl_lite.adaptation.distances import every_weight
-from bomrl_lite.adaptation.objective import check_positive, surrogate_objective, surrogate_slope
+from bomrl_lite.adaptation.objective import surrogate_objective, surrogate_slope
 from bomrl_lite.policies.at_samples import PolicyAtSamples
+from bomrl_lite.require import checked, require_positive
 from bomrl_lite.solvers.linear import Matvec, add_scaled, conjugate_gradient, dot, scale
 from bomrl_lite.types import ActionDistribution, Params, SolvedInfo, SolveInfo
 
 
+@checked(tolerance=require_positive)
 def natural_adaptation(
     phi: Params,
     data_of: DataOf,
@@ -57,7 +59,6 @@ def natural_adaptation(
     Raises:
         ValueError: lam is not positive, or a name is not there.
     """
-    check_positive("lam", lam)
     model = _LocalModel(data_of, policy, names, distance_stride)
     slope, matvec = model.at(phi, ridge)
     solve = partial(conjugate_gradient, matvec, tolerance=tolerance, max_iterations=max_iterations)
@@ -75,6 +76,7 @@ def natural_adaptation(
     return Adapted({**phi, **add_scaled(select(phi, names), 1.0, step)}, pull)
 
 
+@checked(tolerance=require_positive)
 def region_adaptation(
     phi: Params,
     data_of: DataOf,
@@ -100,7 +102,6 @@ def region_adaptation(
     where only \nabla L and F vary. Arguments and errors as for :func:`natural_adaptation`, with
     ``delta`` > 0 in nats in place of ``lam``.
     """
-    check_positive("delta", delta)
     model = _LocalModel(data_of, policy, names, distance_stride)
     slope, matvec = model.at(phi, ridge)
     solve = partial(conjugate_gradient, matvec, tolerance=tolerance, max_iterations=max_iterations)
@@ -124,6 +125,7 @@ def region_adaptation(
     return Adapted({**phi, **add_scaled(select(phi, names), length, u)}, pull)
 
 
+@checked()
 def fisher_product(
     outputs: Callable[[Params], ActionDistribution],
     x: Params,

@@ -13,10 +13,12 @@ from torch.func import grad
 from bomrl_lite.adaptation.adapted import select
 from bomrl_lite.adaptation.distances import Distance
 from bomrl_lite.mdp import expected_return
+from bomrl_lite.require import checked, require_not_negative
 from bomrl_lite.rollout.data import OneTimeData
 from bomrl_lite.types import Params, StatePolicy, TabularPolicy, TabularTask
 
 
+@checked()
 def policy_return(
     params: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float
 ) -> Float[Tensor, ""]:
@@ -24,6 +26,7 @@ def policy_return(
     return expected_return(policy.log_probs(params).exp(), task, gamma)
 
 
+@checked()
 def policy_gradient(
     params: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float
 ) -> Params:
@@ -36,6 +39,7 @@ def policy_gradient(
     return grad(partial(policy_return, task=task, policy=policy, gamma=gamma))(params)
 
 
+@checked()
 def surrogate_objective(
     theta: Params, data: OneTimeData, *, policy: StatePolicy
 ) -> Float[Tensor, ""]:
@@ -59,6 +63,7 @@ class Surrogate(Protocol):
         ...
 
 
+@checked()
 def surrogate_slope(
     phi: Params,
     data: OneTimeData,
@@ -86,6 +91,7 @@ def surrogate_slope(
     return grad(value)(select(phi, names))
 
 
+@checked(lam=require_not_negative)
 def adaptation_objective(
     theta: Params,
     phi: Params,
@@ -106,18 +112,11 @@ def adaptation_objective(
         data: one-time data of pi_phi.
         policy: how parameters become a policy.
         distance: D^2.
-        lam: its weight, in units of L.
+        lam: its weight, >= 0, in units of L.
         surrogate: L.
+
+    Raises:
+        ValueError: lam is negative.
     """
     divergence = distance(phi, theta, policy=policy, state_weights=data.state_weights)
     return surrogate(theta, data, policy=policy) - lam * divergence
-
-
-def check_positive(name: str, value: float | Tensor) -> None:
-    """Refuse a setting that is not positive; a scalar tensor is for whoever computed it.
-
-    Raises:
-        ValueError: a number that is not > 0.
-    """
-    if not isinstance(value, Tensor) and not value > 0:
-        raise ValueError(f"{name} must be positive, got {value}")

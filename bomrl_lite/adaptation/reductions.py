@@ -10,12 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bomrl_lite.adaptation.distances import Distance
-from bomrl_lite.adaptation.objective import check_positive, surrogate_slope
+from bomrl_lite.adaptation.objective import surrogate_slope
+from bomrl_lite.require import checked
 from bomrl_lite.rollout.data import OneTimeData
 from bomrl_lite.solvers.linear import add_scaled, hessian_vector_product, null_space_safe_solve
 from bomrl_lite.types import Params, SolveInfo, StatePolicy
 
 
+@checked()
 def policy_gradient_step(
     phi: Params, data: OneTimeData, *, policy: StatePolicy, lam: float
 ) -> Params:
@@ -35,11 +37,11 @@ def policy_gradient_step(
     Raises:
         ValueError: lam is not positive.
     """
-    check_positive("lam", lam)
     slope = surrogate_slope(phi, data, policy=policy)
     return add_scaled(phi, 0.5 / lam, slope)
 
 
+@checked()
 def natural_gradient_step(
     phi: Params, data: OneTimeData, *, policy: StatePolicy, distance: Distance, lam: float
 ) -> tuple[Params, SolveInfo]:
@@ -55,7 +57,6 @@ def natural_gradient_step(
     Returns:
         theta, and the info of the linear solve.
     """
-    check_positive("lam", lam)
 
     def divergence(theta: Params) -> Tensor:
         return distance(phi, theta, policy=policy, state_weights=data.state_weights)
@@ -65,6 +66,7 @@ def natural_gradient_step(
     return add_scaled(phi, 1.0 / lam, direction), info
 
 
+@checked()
 def smooth_clip(ratio: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     r"""Return g(rho) = 2 sigmoid(2 (rho - 1)): PPO's clipping, smooth.
 
@@ -74,6 +76,7 @@ def smooth_clip(ratio: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return 2 * torch.sigmoid(2 * (ratio - 1))
 
 
+@checked()
 def smooth_clip_objective(
     theta: Params, data: OneTimeData, *, policy: StatePolicy
 ) -> Float[Tensor, ""]:
@@ -85,6 +88,7 @@ def smooth_clip_objective(
     return smooth_clip_surrogate(theta, data._replace(q_values=_advantages(data)), policy=policy)
 
 
+@checked()
 def smooth_clip_surrogate(
     theta: Params, data: OneTimeData, *, policy: StatePolicy
 ) -> Float[Tensor, ""]:

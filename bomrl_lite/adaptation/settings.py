@@ -1,6 +1,6 @@
 r"""The settings of every Alg, and the Alg that settings stand for.
 
-A method (:mod:`bomrl_lite.methods`) is an Alg, a rung of the ladder and an outer update. What its
+A method (:mod:`bomrl_lite.training.methods`) is an Alg, a rung of the ladder and an outer update. What its
 Alg can be told is one small dataclass of this file, so that a setting which an Alg does not have
 cannot be given to it.
 """
@@ -25,6 +25,7 @@ from bomrl_lite.adaptation.solve import (
     solved_adaptation,
 )
 from bomrl_lite.policies.at_samples import PolicyAtSamples
+from bomrl_lite.require import checked, require_positive, require_share
 from bomrl_lite.rollout.data import (
     OneTimeData,
     SampleBatch,
@@ -173,6 +174,7 @@ AlgSettings = (
 """What an Alg can be told, by Alg."""
 
 
+@checked(gamma=require_share, tolerance=require_positive)
 def alg_on_samples(
     settings: AlgSettings,
     rung: Rung,
@@ -211,6 +213,7 @@ def alg_on_samples(
     return alg
 
 
+@checked(gamma=require_share)
 def sample_function(
     rung: Rung, policy: Policy, *, gamma: float, causal_trace: float
 ) -> Callable[..., OneTimeData]:

@@ -18,10 +18,10 @@ from bomrl_lite.adaptation.distances import STATE_DISTANCES, Distance, d3
 from bomrl_lite.adaptation.objective import (
     Surrogate,
     adaptation_objective,
-    check_positive,
     surrogate_objective,
     surrogate_slope,
 )
+from bomrl_lite.require import checked, require_positive
 from bomrl_lite.rollout.data import OneTimeData, full_data
 from bomrl_lite.solvers.implicit import implicit_vjp
 from bomrl_lite.solvers.inner import InnerSolver, dense_solver
@@ -30,6 +30,7 @@ from bomrl_lite.solvers.maximize import MaximizeInfo, maximize
 from bomrl_lite.types import InnerInfo, Params, SolvedInfo, StatePolicy, TabularPolicy, TabularTask
 
 
+@checked(tolerance=require_positive)
 def adapt(
     phi: Params,
     data: OneTimeData,
@@ -67,8 +68,6 @@ def adapt(
     Raises:
         ValueError: lam is not positive.
     """
-    check_positive("lam", lam)
-
     objective = partial(
         adaptation_objective,
         phi=phi,
@@ -95,6 +94,7 @@ def adapt(
     return theta, InnerInfo(*solved, distance=divergence)
 
 
+@checked()
 def adapt_to_task(
     phi: Params,
     task: TabularTask,
@@ -113,6 +113,7 @@ def adapt_to_task(
     return adapt(phi, data, policy=policy, distance=distance, lam=lam)[0]
 
 
+@checked()
 def has_closed_form(policy: TabularPolicy, distance: Distance) -> bool:
     """Tell whether Alg is solved state by state, in closed form."""
     return policy.free_logits and distance in CLOSED_FORMS
@@ -144,6 +145,7 @@ LocalObjective = Callable[[Params], Callable[[Params], Tensor]]
 What depends on phi alone is computed once, where phi is given."""
 
 
+@checked()
 def penalised_objective(
     data_of: DataOf,
     *,
@@ -164,7 +166,6 @@ def penalised_objective(
     Raises:
         ValueError: lam is not positive.
     """
-    check_positive("lam", lam)
 
     def at(phi: Params) -> Callable[[Params], Tensor]:
         objective = partial(
@@ -181,6 +182,7 @@ def penalised_objective(
     return at
 
 
+@checked()
 def linearised_objective(
     data_of: DataOf,
     *,
@@ -195,7 +197,6 @@ def linearised_objective(
     Arguments and errors as for :func:`penalised_objective`; ``names`` are the parameters to adapt,
     none means all.
     """
-    check_positive("lam", lam)
 
     def at(phi: Params) -> Callable[[Params], Tensor]:
         data = data_of(phi)
@@ -213,6 +214,7 @@ def linearised_objective(
     return at
 
 
+@checked()
 def solved_adaptation(
     phi: Params,
     objective: LocalObjective,

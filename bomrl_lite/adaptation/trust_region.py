@@ -9,18 +9,16 @@ from torch.func import grad
 
 from bomrl_lite.adaptation.closed_forms import CLOSED_FORMS, weighted_q
 from bomrl_lite.adaptation.distances import Distance
-from bomrl_lite.adaptation.objective import (
-    adaptation_objective,
-    check_positive,
-    surrogate_objective,
-)
+from bomrl_lite.adaptation.objective import surrogate_objective
 from bomrl_lite.adaptation.solve import adapt, has_closed_form
+from bomrl_lite.require import checked
 from bomrl_lite.rollout.data import OneTimeData, full_data
 from bomrl_lite.solvers.linear import add_scaled, bordered_solve, hessian_vector_product, norm
 from bomrl_lite.solvers.maximize import bisect, curvature, maximize
 from bomrl_lite.types import InnerInfo, Params, TabularPolicy, TabularTask
 
 
+@checked()
 def adapt_in_trust_region(
     phi: Params, data: OneTimeData, *, policy: TabularPolicy, distance: Distance, delta: float
 ) -> tuple[Params, Tensor, InnerInfo]:
@@ -48,7 +46,6 @@ def adapt_in_trust_region(
     Raises:
         ValueError: delta is not positive.
     """
-    check_positive("delta", delta)
     closed = has_closed_form(policy, distance)
     solve_at = partial(adapt, phi, data, policy=policy, distance=distance)
     spread = weighted_q(data).max() - weighted_q(data).min()
@@ -74,6 +71,7 @@ def adapt_in_trust_region(
     return theta, torch.where(binds, eta, 0.0), info
 
 
+@checked()
 def adapt_to_task_in_trust_region(
     phi: Params,
     task: TabularTask,
@@ -114,7 +112,8 @@ def _polish(
         return distance(phi, x, policy=policy, state_weights=data.state_weights)
 
     def lagrangian(x: Params, multiplier: Tensor) -> Tensor:
-        return adaptation_objective(x, phi, data, policy=policy, distance=distance, lam=multiplier)
+        apart = divergence(x)  # no adaptation_objective: on its way to eta, Newton may be below 0
+        return surrogate_objective(x, data, policy=policy) - multiplier * apart
 
     # vmap knows no branch: both answers are computed, and each task takes its own.
     boundary = theta

@@ -25,13 +25,15 @@ def show_source(*functions: Callable[..., Any]) -> None:
 
 
 def source_without_docstring(function: Callable[..., Any]) -> str:
-    """Return the source of a function with its docstring left out."""
+    """Return the source of a function, its decorators and its docstring left out."""
     text = textwrap.dedent(inspect.getsource(function))
     body = ast.parse(text).body[0]
     if not isinstance(body, ast.FunctionDef) or ast.get_docstring(body) is None:
-        return text.rstrip()
+        return "\n".join(text.splitlines()[getattr(body, "lineno", 1) - 1 :]).rstrip()
     lines, docstring = text.splitlines(), body.body[0]
-    return "\n".join(lines[: docstring.lineno - 1] + lines[docstring.end_lineno :]).rstrip()
+    return "\n".join(
+        lines[body.lineno - 1 : docstring.lineno - 1] + lines[docstring.end_lineno :]
+    ).rstrip()
 
 
 def stored_table(name: str) -> pd.DataFrame:

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from bomrl_lite.require import described
+
 RESAMPLES = 1000
 """How often values are drawn anew for an interval."""
 
@@ -13,18 +15,18 @@ def interquartile_mean(values: ArrayLike) -> float:
 
     Values at the quartiles' edges count in part, so that half of the weight is always kept.
     """
-    return float(_interquartile_means(np.asarray(values, dtype=float)))
+    return float(_interquartile_means(_numbers(values)))
 
 
 def mean_interval(values: ArrayLike) -> tuple[float, float]:
     """Return the 95 % bootstrap interval of the mean, not-a-numbers left out."""
-    given = np.asarray(values, dtype=float)
+    given = _numbers(values, missing=True)
     return _interval(_resampled(given[~np.isnan(given)]).mean(-1))
 
 
 def interquartile_mean_interval(values: ArrayLike) -> tuple[float, float]:
     """Return the 95 % bootstrap interval of the interquartile mean."""
-    return _interval(_interquartile_means(_resampled(np.asarray(values, dtype=float))))
+    return _interval(_interquartile_means(_resampled(_numbers(values))))
 
 
 def paired_difference(
@@ -37,7 +39,16 @@ def paired_difference(
         method: whose lead is asked for.
         baseline: over whom.
         value: the column that is compared.
+
+    Raises:
+        ValueError: a method without rows.
     """
+    missing = {method, baseline} - set(frame["method"])
+    if missing:
+        raise ValueError(
+            f"frame has no rows of {sorted(missing)}; its methods are "
+            f"{sorted(set(frame['method']))}"
+        )
     wide = frame.pivot_table(index="seed", columns="method", values=value)
     lead = wide[method].to_numpy() - wide[baseline].to_numpy()
     lead = lead[np.isfinite(lead)]
@@ -47,6 +58,20 @@ def paired_difference(
         "wins": float((lead > 0).sum()),
         "seeds": float(len(lead)),
     }
+
+
+def _numbers(values: ArrayLike, *, missing: bool = False) -> np.ndarray:
+    """Return values of one axis, at least one of them and all, unless one may be missing, numbers.
+
+    Raises:
+        ValueError: they are not.
+    """
+    given = np.asarray(values)
+    if given.ndim != 1 or given.dtype.kind not in "iufb" or np.isnan(given).all():
+        raise ValueError(f"values must be one row of numbers, at least 1, got {described(values)}")
+    if not missing and np.isnan(given).any():
+        raise ValueError(f"values must be numbers, got nan at index {np.isnan(given).argmax()}")
+    return given.astype(float)
 
 
 def _interquartile_means(values: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
+from bomrl_lite.require import checked
 from bomrl_lite.types import ActionDistribution, Params, Policy
 
 
@@ -36,6 +37,7 @@ class PolicyAtSamples(NamedTuple):
         other = self.distribution(second)
         return self.distribution(first).kl(other)
 
+    @checked()
     def every(self, stride: int) -> "PolicyAtSamples":
         """Return the policy at samples 0, stride, 2 stride and so on."""
         return self._replace(

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from bomrl_lite.require import checked
+
 
 class Gaussian(NamedTuple):
     """Independent normal distributions of K action dimensions."""
@@ -18,12 +20,14 @@ class Gaussian(NamedTuple):
     mean: Float[Tensor, "*M K"]
     log_std: Float[Tensor, "*M K"]
 
+    @checked()
     def sample(self, generator: torch.Generator) -> Tensor:
         """Draw one action per observation, [...] or [..., K]; records no gradient."""
         mean, log_std = self.mean.detach(), self.log_std.detach()
         noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
         return mean + log_std.exp() * noise
 
+    @checked()
     def log_prob(self, actions: Float[Tensor, "*M K"]) -> Float[Tensor, "*M"]:
         r"""Sum -((a - mu) / sigma)^2 / 2 - log sigma - log(2 pi) / 2 over action dimensions."""
         standard = (actions - self.mean) * (-self.log_std).exp()
@@ -47,6 +51,7 @@ class Categorical(NamedTuple):
     log_probs: Float[Tensor, "*M A"]
     """log pi(a | s), normalised."""
 
+    @checked()
     def sample(self, generator: torch.Generator) -> Tensor:
         """Draw one action per observation, [...] or [..., K]; records no gradient."""
         probs = self.log_probs.detach().exp()
@@ -55,6 +60,7 @@ class Categorical(NamedTuple):
         )
         return draws.reshape(probs.shape[:-1])
 
+    @checked()
     def log_prob(self, actions: Int[Tensor, "*M"]) -> Float[Tensor, "*M"]:
         """Pick log pi(a | s) of the given actions."""
         return self.log_probs.gather(-1, actions.unsqueeze(-1)).squeeze(-1)

@@ -5,15 +5,18 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from bomrl_lite.policies.distributions import Categorical, Gaussian
+from bomrl_lite.require import checked, require_finite
 from bomrl_lite.types import Params, Policy, TabularPolicy
 
 HEAD = ("head.weight", "head.bias")
 """Names of the parameters of the linear head of a network."""
 
 
+@checked()
 def tabular_softmax(
     num_states: int, num_actions: int, *, dtype: torch.dtype = torch.float64
 ) -> TabularPolicy:
@@ -29,13 +32,13 @@ def tabular_softmax(
     Raises:
         ValueError: no state or no action; and later, parameters of other names or shapes.
     """
-    if num_states < 1 or num_actions < 1:
-        raise ValueError(f"need at least 1 state and 1 action, got {num_states} and {num_actions}")
 
+    @checked()
     def init(generator: torch.Generator) -> Params:
         shape = (num_states, num_actions)
         return {"logits": torch.zeros(shape, dtype=dtype, device=generator.device)}
 
+    @checked()
     def log_probs(params: Params) -> Tensor:
         shapes = {name: tuple(leaf.shape) for name, leaf in params.items()}
         if shapes != {"logits": (num_states, num_actions)}:
@@ -48,7 +51,8 @@ def tabular_softmax(
     return _over_a_table(init, log_probs, free_logits=True)
 
 
-def linear_softmax(features: Tensor) -> TabularPolicy:
+@checked()
+def linear_softmax(features: Float[Tensor, "S A d"]) -> TabularPolicy:
     """Return pi(a | s) proportional to exp(<features[s, a], w>): softmax with shared weights.
 
     States share the d weights, so what is learnt in one changes the others: function approximation.
@@ -61,16 +65,14 @@ def linear_softmax(features: Tensor) -> TabularPolicy:
         ValueError: features that are not finite or not [S, A, d]; and later, parameters of other
             names or shapes.
     """
-    if features.ndim != 3 or 0 in features.shape or not torch.isfinite(features).all():
-        raise ValueError(
-            f"features must be finite numbers [S, A, d], none of the three 0, got "
-            f"{tuple(features.shape)}"
-        )
+    require_finite("features", features)
     size = features.shape[-1:]
 
+    @checked()
     def init(generator: torch.Generator) -> Params:
         return {"weights": torch.zeros(size, dtype=features.dtype, device=generator.device)}
 
+    @checked()
     def log_probs(params: Params) -> Tensor:
         shapes = {name: tuple(leaf.shape) for name, leaf in params.items()}
         if shapes != {"weights": tuple(size)}:
@@ -83,6 +85,7 @@ def linear_softmax(features: Tensor) -> TabularPolicy:
     return _over_a_table(init, log_probs)
 
 
+@checked()
 def gaussian_mlp(
     observation_size: int,
     action_size: int,
@@ -116,6 +119,7 @@ def gaussian_mlp(
         raise ValueError(f"log_std must lie in log_std_range, got {log_std} and {log_std_range}")
     network = _mlp(observation_size, action_size, hidden, dtype)
 
+    @checked()
     def init(generator: torch.Generator) -> Params:
         params = network.init(generator)
         params["head.weight"] *= head_scale
@@ -125,7 +129,8 @@ def gaussian_mlp(
     def with_mean(mean: Tensor, params: Params) -> Gaussian:
         return Gaussian(mean, params["log_std"].clamp(low, high).expand_as(mean))
 
-    def distribution(params: Params, observations: Tensor) -> Gaussian:
+    @checked()
+    def distribution(params: Params, observations: Float[Tensor, "*M O"]) -> Gaussian:
         return with_mean(network.output(params, observations), params)
 
     def of_features(params: Params, features: Tensor) -> Gaussian:
@@ -134,6 +139,7 @@ def gaussian_mlp(
     return Policy(init, distribution, HEAD, network.features, of_features)
 
 
+@checked()
 def categorical_mlp(
     observation_size: int,
     num_actions: int,
@@ -156,7 +162,8 @@ def categorical_mlp(
     """
     network = _mlp(observation_size, num_actions, hidden, dtype)
 
-    def distribution(params: Params, observations: Tensor) -> Categorical:
+    @checked()
+    def distribution(params: Params, observations: Float[Tensor, "*M O"]) -> Categorical:
         return Categorical(torch.log_softmax(network.output(params, observations), dim=-1))
 
     def of_features(params: Params, features: Tensor) -> Categorical:
@@ -165,10 +172,12 @@ def categorical_mlp(
     return Policy(network.init, distribution, HEAD, network.features, of_features)
 
 
+@checked()
 def over_states(policy: TabularPolicy) -> Policy:
     """Return a tabular policy as one that reads state numbers, so that it can collect samples."""
 
-    def distribution(params: Params, states: Tensor) -> Categorical:
+    @checked()
+    def distribution(params: Params, states: Int[Tensor, "*M"]) -> Categorical:
         return Categorical(policy.log_probs(params)[states])
 
     return Policy(policy.init, distribution)
@@ -198,10 +207,9 @@ class _Network(NamedTuple):
 def _mlp(num_inputs: int, num_outputs: int, hidden: Sequence[int], dtype: torch.dtype) -> _Network:
     """Return a tanh network with a linear head, initialised as by Glorot and Bengio (2010)."""
     sizes = (num_inputs, *hidden, num_outputs)
-    if min(sizes) < 1:
-        raise ValueError(f"every layer needs at least 1 unit, got widths {sizes}")
     names = [f"body.{i}" for i in range(len(hidden))] + ["head"]
 
+    @checked()
     def init(generator: torch.Generator) -> Params:
         params: Params = {}
         device = generator.device
@@ -236,9 +244,16 @@ def _layer(params: Params, name: str, x: Tensor) -> Tensor:
     """Return W x + b of one layer, [..., fan_out].
 
     Raises:
-        ValueError: x is of another dtype than the parameters.
+        ValueError: parameters of other names, or x is of another dtype or size than they are.
     """
+    if f"{name}.weight" not in params or f"{name}.bias" not in params:
+        raise ValueError(f"params must hold {name}.weight and {name}.bias, got {list(params)}")
     weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
+    if x.shape[-1] != weight.shape[-1]:
+        raise ValueError(
+            f"the input of layer {name} must have {weight.shape[-1]} numbers in its last axis, got "
+            f"{tuple(x.shape)}"
+        )
     if x.dtype != weight.dtype:
         raise ValueError(
             f"the network's parameters are {weight.dtype} but its input is {x.dtype}: make the "

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bomrl_lite.render.camera import Array, Floor
+from bomrl_lite.require import checked
 
 ASKED = np.array([0.85, 0.11, 0.38])
 """Colour of what the task asks for: no robot and no floor has it."""
@@ -37,6 +38,7 @@ class Speed(NamedTuple):
 Goal = Direction | Speed
 
 
+@checked()
 def arrow_cover(goal: Direction, floor: Floor) -> Array:
     """Return the share of each floor pixel [rows, W] that an arrow before the robot covers.
 
@@ -63,6 +65,7 @@ def arrow_cover(goal: Direction, floor: Floor) -> Array:
     return _share(inside, floor.x, floor.y[:, None], floor.x_size[:, None], floor.y_size[:, None])
 
 
+@checked()
 def draw_gauge(picture: Array, asked: float, actual: float) -> None:
     """Draw a gauge at the foot of a picture [H, W, 3] of bytes, in place.
 
@@ -100,6 +103,7 @@ def draw_gauge(picture: Array, asked: float, actual: float) -> None:
         picture[top:] = picture[top:] * (1 - cover) + 255 * colour * cover + 0.5
 
 
+@checked()
 def gauge_place(speed: float) -> float:
     """Return where a speed stands on the gauge, as a share of the picture's width."""
     share = (min(max(speed, GAUGE[0]), GAUGE[1]) - GAUGE[0]) / (GAUGE[1] - GAUGE[0])

@@ -18,11 +18,13 @@ import torch
 from bomrl_lite.physics.mujoco_types import Model, import_mujoco
 from bomrl_lite.render.camera import FOV, Array, View, floor_of, view_of
 from bomrl_lite.render.goal_marks import ASKED, Direction, Goal, Speed, arrow_cover, draw_gauge
+from bomrl_lite.require import checked
 
 RENDERERS = ("auto", "rays", "egl")
 """Backends; ``auto`` is one of the others."""
 
 
+@checked()
 def frames(
     model: Model,
     qpos: Array | torch.Tensor,
@@ -71,6 +73,7 @@ def frames(
     return result
 
 
+@checked()
 def webp_clip(pictures: Array, fps: float) -> bytes:
     """Encode pictures [T, H, W, 3] as an animated WebP file that repeats for ever.
 
@@ -95,6 +98,7 @@ def webp_clip(pictures: Array, fps: float) -> bytes:
     return buffer.getvalue()
 
 
+@checked()
 def png(picture: Array) -> bytes:
     """Encode one picture [H, W, 3] of bytes as a PNG file.
 
@@ -106,6 +110,7 @@ def png(picture: Array) -> bytes:
     return buffer.getvalue()
 
 
+@checked()
 def equal_steps(total: int, count: int) -> list[int]:
     """Return ``count`` of the indices below ``total``, from the first to the last.
 

@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from bomrl_lite.tasks.splits import check_counts
+from bomrl_lite.require import checked
 from bomrl_lite.types import Params, Policy, Rollout, Simulator
 
 ADVICE = {
@@ -24,6 +24,7 @@ ADVICE = {
 """What to do about a number that is not finite, by what it is."""
 
 
+@checked()
 def repeat(params: Params, num_tasks: int) -> Params:
     """Give every leaf a leading N of ``num_tasks`` views: parameters that all tasks share.
 
@@ -36,10 +37,10 @@ def repeat(params: Params, num_tasks: int) -> Params:
     Raises:
         ValueError: no task.
     """
-    check_counts(num_tasks=num_tasks)
     return {name: leaf.expand(num_tasks, *leaf.shape) for name, leaf in params.items()}
 
 
+@checked()
 @torch.no_grad()
 def collect(
     simulator: Simulator, policy: Policy, params: Params, generator: torch.Generator

@@ -22,7 +22,9 @@ from torch import Tensor
 
 from bomrl_lite.mdp import occupancy, q_values
 from bomrl_lite.policies.at_samples import PolicyAtSamples
+from bomrl_lite.require import checked, described, may_look, require_share
 from bomrl_lite.rollout.returns import (
+    check_episodes,
     discounted_pasts,
     discounted_returns,
     discounted_sums,
@@ -61,6 +63,7 @@ class DataFunction(Protocol):
         ...
 
 
+@checked()
 def full_data(
     phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float
 ) -> OneTimeData:
@@ -79,6 +82,7 @@ def full_data(
     )
 
 
+@checked()
 def data_with_q_gradient(
     phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float
 ) -> OneTimeData:
@@ -96,6 +100,7 @@ def data_with_q_gradient(
     )
 
 
+@checked()
 def frozen_data(
     phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float
 ) -> OneTimeData:
@@ -108,6 +113,7 @@ def frozen_data(
     return OneTimeData(*(field.detach() for field in data))
 
 
+@checked()
 def naive_data(
     phi: Params, task: TabularTask, *, policy: TabularPolicy, gamma: float
 ) -> OneTimeData:
@@ -147,6 +153,7 @@ class SampleBatch(NamedTuple):
     """Share of each sample in an average; sums to 1 over B and T."""
 
 
+@checked(gamma=require_share)
 def sample_batch(
     rollout: Rollout,
     *,
@@ -166,7 +173,14 @@ def sample_batch(
             in units of that deviation, not of return.
         discounted: weigh step t with gamma^t, as the occupancy does; else all steps alike.
         baseline: subtract a linear baseline; without it the advantages are returns.
+
+    Raises:
+        ValueError: an argument out of its range, a task without a step, or episodes that
+            :func:`bomrl_lite.rollout.returns.check_episodes` refuses.
     """
+    check_episodes(rollout)
+    if may_look(rollout.mask) and not rollout.mask.any(-1).any(-1).all():
+        raise ValueError("rollout.mask must hold a step of every task, got a task without one")
     mask = rollout.mask
     if baseline:
         values, final_values = linear_baseline(rollout, gamma)
@@ -196,11 +210,13 @@ def sample_batch(
     )
 
 
+@checked()
 def policy_at(batch: SampleBatch, policy: Policy) -> PolicyAtSamples:
     """Return a policy as the samples [M] of one task see it."""
     return PolicyAtSamples(policy, batch.observations.flatten(0, 1), batch.actions.flatten(0, 1))
 
 
+@checked()
 def frozen_samples(phi: Params, batch: SampleBatch, *, policy: Policy) -> OneTimeData:
     """Take samples as given: the denominator is the number that was stored (LVC, 1810.06784).
 
@@ -216,6 +232,7 @@ def frozen_samples(phi: Params, batch: SampleBatch, *, policy: Policy) -> OneTim
     return _as_data(batch, batch.log_probs, batch.advantages, batch.weights)
 
 
+@checked()
 def naive_samples(phi: Params, batch: SampleBatch, *, policy: Policy) -> OneTimeData:
     """Differentiate the denominator pi_phi along with the numerator: H2 alone is left.
 
@@ -224,6 +241,7 @@ def naive_samples(phi: Params, batch: SampleBatch, *, policy: Policy) -> OneTime
     return _as_data(batch, _log_probs(phi, batch, policy), batch.advantages, batch.weights)
 
 
+@checked(gamma=require_share)
 def samples_with_q_gradient(
     phi: Params, batch: SampleBatch, *, policy: Policy, gamma: float, causal_trace: float = 1.0
 ) -> OneTimeData:
@@ -248,6 +266,7 @@ def samples_with_q_gradient(
     return _as_data(batch, batch.log_probs, batch.advantages + later, batch.weights)
 
 
+@checked(gamma=require_share)
 def full_samples(
     phi: Params, batch: SampleBatch, *, policy: Policy, gamma: float, causal_trace: float = 1.0
 ) -> OneTimeData:
@@ -276,6 +295,7 @@ SAMPLE_FUNCTIONS = {
 """The rungs of sampled data by name; the keys are those of :data:`DATA_FUNCTIONS`."""
 
 
+@checked()
 def counted_data(
     rollout: Rollout, log_probs: Float[Tensor, "S A"], *, gamma: float, known_policy: bool = True
 ) -> OneTimeData:
@@ -290,8 +310,23 @@ def counted_data(
         gamma: discount in [0, 1).
         known_policy: weigh actions with pi_phi, which is known; False weighs them with how often
             they were taken, which is the importance-weighted average over samples itself.
+
+    Raises:
+        ValueError: states or actions that ``log_probs`` does not have, or no episodes of one task.
     """
-    num_actions = log_probs.shape[-1]
+    num_states, num_actions = log_probs.shape
+    for name, numbers, count in (
+        ("observations", rollout.observations, num_states),
+        ("actions", rollout.actions, num_actions),
+    ):
+        if numbers.is_floating_point() or numbers.shape != rollout.mask.shape:
+            raise ValueError(f"rollout.{name} must be numbered, [B, T], got {described(numbers)}")
+        numbers = numbers.where(rollout.mask > 0, 0)
+        if not ((numbers >= 0) & (numbers < count)).all():
+            raise ValueError(
+                f"rollout.{name} must be in [0, {count}), as log_probs has them, got "
+                f"{numbers.min()} to {numbers.max()}"
+            )
     steps = torch.arange(rollout.mask.shape[-1], dtype=log_probs.dtype, device=log_probs.device)
     weights = rollout.mask.to(log_probs) * gamma**steps
     returns = discounted_returns(rollout, gamma).to(log_probs)

@@ -9,10 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bomrl_lite.require import checked, may_look, require_finite, require_share
 from bomrl_lite.solvers.linear import solve_columns
 from bomrl_lite.types import Rollout
 
 
+@checked()
 def discounted_sums(
     values: Float[Tensor, "*B T"], discount: float, *, start: int = 0
 ) -> Float[Tensor, "*B T"]:
@@ -29,6 +31,7 @@ def discounted_sums(
     return values @ _discounts(values, discount, start)
 
 
+@checked()
 def discounted_pasts(
     values: Float[Tensor, "*B T"], discount: float, *, start: int = 0
 ) -> Float[Tensor, "*B T"]:
@@ -36,8 +39,9 @@ def discounted_pasts(
     return values @ _discounts(values, discount, start).mT
 
 
+@checked(gamma=require_share)
 def discounted_returns(
-    rollout: Rollout, gamma: float, *, final_values: Tensor | None = None
+    rollout: Rollout, gamma: float, *, final_values: Float[Tensor, "*B"] | None = None
 ) -> Float[Tensor, "*B T"]:
     r"""Return G_t = sum_{u >= t} gamma^{u - t} r_u of every step; 0 at padding.
 
@@ -47,13 +51,18 @@ def discounted_returns(
         final_values: V of the observation after the last step, [..., B]: an episode that was cut
             off goes on with it, one that terminated does not. None counts nothing after the last
             step.
+
+    Raises:
+        ValueError: gamma outside [0, 1], or episodes that :func:`check_episodes` refuses.
     """
+    check_episodes(rollout)
     rewards = _masked(rollout.rewards, rollout.mask)
     if final_values is not None:
         rewards = rewards + gamma * _last_step(rollout) * _bootstrap(rollout, final_values)
     return discounted_sums(rewards, gamma) * rollout.mask
 
 
+@checked(gamma=require_share)
 def generalised_advantages(
     rollout: Rollout,
     values: Float[Tensor, "*B T"],
@@ -73,7 +82,11 @@ def generalised_advantages(
             cut off and not where it terminated.
         gamma: discount in [0, 1].
         trace: lambda of the estimate in [0, 1]: 1 has no bias from V, 0 the least variance.
+
+    Raises:
+        ValueError: as for :func:`discounted_returns`, or a trace outside [0, 1].
     """
+    check_episodes(rollout)
     values = _masked(values, rollout.mask)
     following = torch.cat([values[..., 1:], torch.zeros_like(values[..., :1])], dim=-1)
     following = following + _last_step(rollout) * _bootstrap(rollout, final_values)
@@ -81,6 +94,7 @@ def generalised_advantages(
     return discounted_sums(errors * rollout.mask, gamma * trace) * rollout.mask
 
 
+@checked(gamma=require_share)
 def linear_baseline(
     rollout: Rollout, gamma: float, *, ridge: float = 1e-5
 ) -> tuple[Float[Tensor, "*B T"], Float[Tensor, "*B"]]:
@@ -101,6 +115,7 @@ def linear_baseline(
     Returns:
         V(s_t), and V of the observations after the last steps: 0 where an episode terminated.
     """
+    check_episodes(rollout)
     mask, timed = rollout.mask, bool(rollout.terminated.all())
     steps = torch.arange(mask.shape[-1], dtype=mask.dtype, device=mask.device)
     seen, last = _as_vectors(rollout)
@@ -123,7 +138,32 @@ def linear_baseline(
     return (features @ weights.unsqueeze(-3)).squeeze(-1), (final @ weights).squeeze(-1)
 
 
-def magic_box(log_probs: Tensor) -> Tensor:
+def check_episodes(rollout: Rollout) -> None:
+    """Refuse episodes whose tensors do not fit each other, whose mask is none, or without rewards.
+
+    Args:
+        rollout: episodes; on a GPU, and where ``vmap`` hides them, its numbers are not read.
+
+    Raises:
+        ValueError: what is wrong, and where.
+    """
+    mask, steps = rollout.mask, rollout.mask.shape
+    for name, tensor in rollout._asdict().items():
+        axes = steps[:-1] if name in ("final_observations", "terminated") else steps
+        if tensor.shape[: len(axes)] != axes:
+            raise ValueError(
+                f"rollout.{name} must begin with the axes {tuple(axes)} of rollout.mask, got "
+                f"{tuple(tensor.shape)}"
+            )
+    if not may_look(mask):
+        return
+    if not ((mask == 0) | (mask == 1)).all() or not mask.any():
+        raise ValueError("rollout.mask must be 1 for steps that were taken, 0 else, and 1 once")
+    require_finite("rollout.rewards", _masked(rollout.rewards, mask))
+
+
+@checked()
+def magic_box(log_probs: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     r"""Return exp(x - stop(x)), [...]: 1, with the derivative of x (DiCE, 1802.05098).
 
     The stop-gradient makes the factor a number for the value while every derivative multiplies by
@@ -132,6 +172,7 @@ def magic_box(log_probs: Tensor) -> Tensor:
     return (log_probs - log_probs.detach()).exp()
 
 
+@checked(gamma=require_share)
 def dice_objective(
     log_probs: Float[Tensor, "B T"],
     rewards: Float[Tensor, "B T"],
@@ -154,6 +195,7 @@ def dice_objective(
     return (causes * rewards * _powers(rewards, gamma)).sum(-1).mean()
 
 
+@checked(gamma=require_share)
 def loaded_dice_objective(
     log_probs: Float[Tensor, "B T"],
     advantages: Float[Tensor, "B T"],
@@ -174,8 +216,6 @@ def loaded_dice_objective(
 
 def _discounts(like: Tensor, discount: float, start: int) -> Tensor:
     """Return the matrix [T, T] with discount^{u - t} at (u, t) where u >= t + start, else 0."""
-    if not 0 <= discount <= 1:
-        raise ValueError(f"a discount must be in [0, 1], got {discount}")
     # One product with a triangular matrix in place of T calls, each of them a record of autograd.
     steps = torch.arange(like.shape[-1], dtype=like.dtype, device=like.device)
     ahead = steps[:, None] - steps

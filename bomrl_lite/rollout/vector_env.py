@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bomrl_lite.tasks.splits import check_counts
+from bomrl_lite.require import require_whole
 
 
 @runtime_checkable
@@ -57,7 +57,8 @@ class VectorEnvSimulator:
 
     def __init__(self, env: VectorEnv, num_tasks: int = 1, horizon: int | None = None) -> None:
         self.horizon = _horizon_of(env) if horizon is None else horizon
-        check_counts(num_tasks=num_tasks, horizon=self.horizon)
+        require_whole("num_tasks", num_tasks)
+        require_whole("horizon", self.horizon)
         if env.num_envs % num_tasks:
             raise ValueError(
                 f"{env.num_envs} environments cannot be shared out to {num_tasks} tasks; "

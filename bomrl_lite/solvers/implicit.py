@@ -14,10 +14,11 @@ that does not solve the inner problem it is refused.
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.func import debug_unwrap, grad
+from torch.func import grad
 
+from bomrl_lite.require import checked, hidden_by_vmap
 from bomrl_lite.solvers.linear import (
     Matvec,
     bordered_solve,
@@ -48,6 +49,7 @@ class UnsolvedInnerProblem(ArithmeticError):  # noqa: N818 - names the state, as
     """A hypergradient was asked for at a theta that does not solve the inner problem."""
 
 
+@checked()
 def implicit_vjp(
     objective: InnerObjective,
     theta: Params,
@@ -95,11 +97,12 @@ def implicit_vjp(
     return refuse_unsolved(grad(slope_along_x)(phi), info, tolerance), info
 
 
+@checked()
 def constrained_vjp(
     objective: InnerObjective,
     constraint: InnerObjective,
     theta: Params,
-    multiplier: Tensor,
+    multiplier: Float[Tensor, ""],
     phi: Params,
     cotangent: Params,
     *,
@@ -158,6 +161,7 @@ def constrained_vjp(
     return refuse_unsolved(pulled, info, tolerance), info
 
 
+@checked()
 def unrolled_hypergradient(
     objective: InnerObjective,
     outer: Callable[[Params], Tensor],
@@ -189,6 +193,7 @@ def unrolled_hypergradient(
     return grad(value)(phi)
 
 
+@checked()
 def is_solved(info: SolvedInfo, tolerance: float = TOLERANCE) -> Bool[Tensor, "*N"]:
     """Tell, task by task, whether a hypergradient is that of the argmax.
 
@@ -199,6 +204,7 @@ def is_solved(info: SolvedInfo, tolerance: float = TOLERANCE) -> Bool[Tensor, "*
     return (info.stationarity <= tolerance) & (info.residual <= tolerance) & (info.curvature > 0)
 
 
+@checked()
 def require_solved(info: SolvedInfo, tolerance: float = TOLERANCE) -> None:
     """Raise :class:`UnsolvedInnerProblem` unless every task of ``info`` is solved.
 
@@ -234,6 +240,7 @@ def require_solved(info: SolvedInfo, tolerance: float = TOLERANCE) -> None:
     )
 
 
+@checked()
 def refuse_unsolved(pulled: Params, info: SolvedInfo, tolerance: float) -> Params:
     """Raise on an unsolved problem, or under ``vmap`` turn its hypergradient into nan.
 
@@ -252,14 +259,6 @@ def refuse_unsolved(pulled: Params, info: SolvedInfo, tolerance: float) -> Param
         return {name: torch.where(solved, leaf, torch.nan) for name, leaf in pulled.items()}
     require_solved(info, tolerance)
     return pulled
-
-
-def hidden_by_vmap(x: Tensor) -> bool:
-    """Tell whether a tensor [...] is a batch that ``vmap`` hides, so that no value can be read.
-
-    What vmap hides is an axis: the tensor underneath has more of them.
-    """
-    return debug_unwrap(x).ndim > x.ndim
 
 
 def _tangent_curvature(matvec: Matvec, normal: Tensor, like: Params) -> Tensor:

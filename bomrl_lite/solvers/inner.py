@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from bomrl_lite.require import checked, require_positive
 from bomrl_lite.solvers.implicit import LinearSolver
 from bomrl_lite.solvers.linear import conjugate_gradient, null_space_safe_solve
 from bomrl_lite.solvers.maximize import MaximizeInfo, maximize, maximize_matrix_free
@@ -21,6 +22,7 @@ class InnerSolver(NamedTuple):
     """(v -> A v, b) -> (x, info)."""
 
 
+@checked(tolerance=require_positive)
 def dense_solver(*, tolerance: float = 1e-10, max_iterations: int = 20) -> InnerSolver:
     """Write Hessians out: exact, for up to some hundred parameters.
 
@@ -32,6 +34,7 @@ def dense_solver(*, tolerance: float = 1e-10, max_iterations: int = 20) -> Inner
     return InnerSolver(climb, null_space_safe_solve)
 
 
+@checked(tolerance=require_positive)
 def matrix_free_solver(
     *, tolerance: float = 1e-10, max_iterations: int = 20, cg_iterations: int = 40
 ) -> InnerSolver:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import grad, vjp, vmap
 
+from bomrl_lite.require import checked, require_positive
 from bomrl_lite.types import Params, SolveInfo
 
 Matvec = Callable[[Params], Params]
@@ -62,6 +63,7 @@ def scale(factor: float | Tensor, x: Params) -> Params:
     return {name: factor * leaf for name, leaf in x.items()}
 
 
+@checked()
 def hessian_vector_product(function: Callable[[Params], Tensor], x: Params) -> Matvec:
     r"""Return ``v -> \nabla^2 f(x) v`` for a scalar function f.
 
@@ -72,6 +74,7 @@ def hessian_vector_product(function: Callable[[Params], Tensor], x: Params) -> M
     return lambda v: pull_back(v)[0]
 
 
+@checked(tolerance=require_positive)
 def conjugate_gradient(
     matvec: Matvec, b: Params, *, tolerance: float = 1e-10, max_iterations: int = 100
 ) -> tuple[Params, SolveInfo]:
@@ -91,11 +94,6 @@ def conjugate_gradient(
     Raises:
         ValueError: a tolerance or a number of iterations out of its range.
     """
-    if tolerance <= 0 or max_iterations < 1:
-        raise ValueError(
-            f"conjugate_gradient needs tolerance > 0 and max_iterations >= 1, "
-            f"got {tolerance} and {max_iterations}"
-        )
     x, residual, direction = add_scaled(b, -1.0, b), b, b
     squared = dot(b, b)
     goal = tolerance**2 * squared
@@ -122,6 +120,7 @@ def conjugate_gradient(
     return x, SolveInfo(_relative_residual(matvec, x, b), iterations, curvature)
 
 
+@checked(tolerance=require_positive)
 def neumann_series(
     matvec: Matvec,
     b: Params,
@@ -148,11 +147,6 @@ def neumann_series(
     Raises:
         ValueError: a step size, a tolerance or a number of iterations out of its range.
     """
-    if not (step_size > 0 and tolerance > 0 and max_iterations >= 1):
-        raise ValueError(
-            "neumann_series needs step_size > 0, tolerance > 0 and max_iterations >= 1, got "
-            f"{step_size}, {tolerance} and {max_iterations}"
-        )
     x, residual = add_scaled(b, -1.0, b), b
     squared = dot(b, b)
     goal = tolerance**2 * squared
@@ -170,6 +164,7 @@ def neumann_series(
     return x, SolveInfo(_relative_residual(matvec, x, b), iterations, curvature)
 
 
+@checked()
 def dense_solve(matvec: Matvec, b: Params) -> tuple[Params, SolveInfo]:
     """Solve A x = b by writing A out and factorising it: for small systems and for tests.
 
@@ -183,6 +178,7 @@ def dense_solve(matvec: Matvec, b: Params) -> tuple[Params, SolveInfo]:
     return x, _direct_info(matvec, x, b, curvature)
 
 
+@checked()
 def null_space_safe_solve(
     matvec: Matvec, b: Params, *, rtol: float = 1e-10
 ) -> tuple[Params, SolveInfo]:
@@ -201,8 +197,14 @@ def null_space_safe_solve(
     return x, _direct_info(matvec, x, b, curvature)
 
 
+@checked()
 def bordered_solve(
-    matvec: Matvec, normal: Params, b: Params, last: Tensor, *, binds: bool | Tensor = True
+    matvec: Matvec,
+    normal: Params,
+    b: Params,
+    last: Float[Tensor, ""],
+    *,
+    binds: bool | Tensor = True,
 ) -> tuple[Params, Tensor, SolveInfo]:
     """Solve the symmetric system of a constrained problem; null space left alone.
 
@@ -234,6 +236,7 @@ def bordered_solve(
     return {name: z[name] for name in b}, z[BORDER], info
 
 
+@checked()
 def dense_matrix(matvec: Matvec, like: Params) -> Float[Tensor, "P P"]:
     """Return A as a [P, P] matrix, leaves in the order of ``like``."""
     flat = flatten(like)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import grad, vmap
 
+from bomrl_lite.require import checked, require_count, require_positive
 from bomrl_lite.solvers.linear import (
     add_scaled,
     conjugate_gradient,
@@ -43,6 +44,7 @@ class MaximizeInfo(NamedTuple):
     """Smallest eigenvalue of minus the Hessian, null space left out; a maximum has > 0."""
 
 
+@checked(tolerance=require_positive)
 def maximize(
     objective: Callable[[Params], Tensor],
     start: Params,
@@ -75,11 +77,6 @@ def maximize(
     Raises:
         ValueError: an argument out of its range.
     """
-    if tolerance <= 0 or max_iterations < 1 or halvings < 0 or max_change <= 0:
-        raise ValueError(
-            "maximize needs tolerance > 0, max_iterations >= 1, halvings >= 0 and max_change > 0, "
-            f"got {tolerance}, {max_iterations}, {halvings} and {max_change}"
-        )
     x, lengths = start, _halved(halvings, start)
     iterations = torch.zeros((), dtype=torch.int64, device=lengths.device)
     for _ in range(max_iterations):
@@ -94,6 +91,7 @@ def maximize(
     return x, MaximizeInfo(norm(grad(objective)(x)), iterations, curvature(objective, x))
 
 
+@checked(tolerance=require_positive)
 def maximize_matrix_free(
     objective: Callable[[Params], Tensor],
     start: Params,
@@ -123,11 +121,6 @@ def maximize_matrix_free(
     Raises:
         ValueError: an argument out of its range.
     """
-    if tolerance <= 0 or max_iterations < 1 or halvings < 0:
-        raise ValueError(
-            "maximize_matrix_free needs tolerance > 0, max_iterations >= 1 and halvings >= 0, got "
-            f"{tolerance}, {max_iterations} and {halvings}"
-        )
     x, lengths = start, _halved(halvings, start)
     iterations = torch.zeros((), dtype=torch.int64, device=lengths.device)
     least = torch.full_like(lengths[0], torch.inf)
@@ -144,6 +137,7 @@ def maximize_matrix_free(
     return x, MaximizeInfo(norm(grad(objective)(x)), iterations, least)
 
 
+@checked()
 def ascend(
     objective: Callable[[Params], Tensor],
     start: Params,
@@ -167,8 +161,13 @@ def ascend(
     return x
 
 
+@checked(iterations=require_count)
 def bisect(
-    function: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, *, iterations: int = 60
+    function: Callable[[Tensor], Tensor],
+    low: Float[Tensor, "*shape"],
+    high: Float[Tensor, "*shape"],
+    *,
+    iterations: int = 60,
 ) -> Tensor:
     """Find where a decreasing function crosses 0 from ``low`` to ``high`` [...], entry by entry.
 
@@ -187,11 +186,13 @@ def bisect(
     return (low + high) / 2
 
 
+@checked()
 def negative_hessian(objective: Callable[[Params], Tensor], x: Params) -> Float[Tensor, "P P"]:
     """Return minus the Hessian of a scalar function of parameters, written out."""
     return -dense_matrix(hessian_vector_product(objective, x), x)
 
 
+@checked()
 def curvature(objective: Callable[[Params], Tensor], x: Params) -> Float[Tensor, ""]:
     """Return the smallest eigenvalue of minus the Hessian, its null space left out."""
     values = eigenvalues(negative_hessian(objective, x))

@@ -5,13 +5,14 @@ from typing import Any, cast
 
 from bomrl_lite.physics import Backend
 from bomrl_lite.physics.robots import Integrator
-from bomrl_lite.require import described
+from bomrl_lite.require import checked, described
 from bomrl_lite.tasks import frozen_lake, locomotion, navigation, probes
 from bomrl_lite.types import TabularTask, Tasks
 
 _REGISTERED: dict[str, Tasks[Any]] = {}
 
 
+@checked()
 def register_tasks(tasks: Tasks[Any]) -> None:
     """Make a family of your own known by its name, to ``configure`` and all that it leads to.
 
@@ -20,8 +21,6 @@ def register_tasks(tasks: Tasks[Any]) -> None:
     Raises:
         ValueError: it is no record of a family, or its name is one of the package's.
     """
-    if not isinstance(tasks, Tasks):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(f"tasks must be a Tasks record, got {described(tasks)}")
     if tasks.name in task_names() and tasks.name not in _REGISTERED:
         raise ValueError(f"{tasks.name!r} is a family of bomrl_lite; give yours another name")
     _REGISTERED[tasks.name] = tasks
@@ -33,6 +32,7 @@ def module_of(name: str) -> str:
     return getattr(tasks.sample, "__module__", "") if tasks else ""
 
 
+@checked()
 def task_names(*, exact: bool = False) -> list[str]:
     """List the names that :func:`make_tasks` knows.
 
@@ -45,6 +45,13 @@ def task_names(*, exact: bool = False) -> list[str]:
     return tabular if exact else [*tabular, *navigation.FAMILIES, *locomotion.FAMILIES, *sampled]
 
 
+def _require_name(_: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"tasks must be the name of a family, got {described(value)}")
+    return value
+
+
+@checked(name=_require_name)
 def make_tasks(
     name: str, *, integrator: Integrator = "gym", backend: Backend = "auto"
 ) -> Tasks[Any]:
@@ -58,8 +65,6 @@ def make_tasks(
     Raises:
         ValueError: unknown name; the message suggests close matches.
     """
-    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(f"tasks must be the name of a family, got {described(name)}")
     if name in _REGISTERED:
         return _REGISTERED[name]
     if name in locomotion.FAMILIES:
@@ -78,6 +83,7 @@ def make_tasks(
     )
 
 
+@checked()
 def require_exact(tasks: Tasks[Any]) -> Tasks[TabularTask]:
     """Return the tasks, whose values are then known to be exact.
 

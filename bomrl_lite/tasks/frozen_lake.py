@@ -11,11 +11,15 @@ from typing import NamedTuple
 import torch
 
 from bomrl_lite.mdp import tabular_task
-from bomrl_lite.tasks.splits import check_counts, check_split, in_split
+from bomrl_lite.require import checked, described, require_number, require_share, require_whole
+from bomrl_lite.tasks.splits import check_split, in_split
 from bomrl_lite.tasks.tabular import tabular_tasks
 from bomrl_lite.types import Split, TabularTask, Tasks
 
 LakeMap = tuple[str, ...]
+
+MOST_DRAWS = 10_000
+"""How often a map is drawn anew before its like counts as impossible."""
 
 MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))
 """(rows, columns) of left, down, right, up."""
@@ -42,6 +46,7 @@ COSTS = LakeRules(1.0, -0.5, absorbing="G", pays_forever=True, success_rate=1.0)
 """Low-variance lakes of Xu and Zhu (2410.09728): a hole is walkable and costs 0.5 when entered."""
 
 
+@checked()
 def lake_task(
     lake_map: Sequence[str], rules: LakeRules, *, dtype: torch.dtype = torch.float64
 ) -> TabularTask:
@@ -52,8 +57,9 @@ def lake_task(
             success rate that is no probability.
     """
     check_map(lake_map, rules)
-    if not 0 <= rules.success_rate <= 1:
-        raise ValueError(f"success_rate must be in [0, 1], got {rules.success_rate}")
+    require_share("success_rate", rules.success_rate)
+    require_number("goal_reward", rules.goal_reward)
+    require_number("hole_reward", rules.hole_reward)
     letters = "".join(lake_map)
     size = len(letters)
     transition = torch.zeros(size, 4, size, dtype=dtype)
@@ -72,16 +78,28 @@ def lake_task(
     return tabular_task(transition, reward, starts / starts.sum())
 
 
+@checked()
 def stack_tasks(tasks: Sequence[TabularTask]) -> TabularTask:
-    """Stack single tasks of one size to a batch with a leading N."""
+    """Stack single tasks of one size to a batch with a leading N.
+
+    Raises:
+        ValueError: no task, or tasks of several sizes.
+    """
+    if len({tuple(task.reward.shape) for task in tasks}) != 1:
+        raise ValueError(
+            "tasks must be at least 1 and of one size, got rewards of shapes "
+            f"{[tuple(task.reward.shape) for task in tasks]}"
+        )
     return TabularTask(*(torch.stack(field) for field in zip(*tasks, strict=True)))
 
 
+@checked()
 def lake_tasks(maps: Sequence[LakeMap], rules: LakeRules) -> TabularTask:
     """Return the batch of tasks of several maps of one size."""
     return stack_tasks([lake_task(lake_map, rules) for lake_map in maps])
 
 
+@checked()
 def random_map(size: int, generator: torch.Generator, *, ice: float = 0.8) -> LakeMap:
     """Draw a solvable map through gymnasium's generator, with solid ice around the start.
 
@@ -91,55 +109,94 @@ def random_map(size: int, generator: torch.Generator, *, ice: float = 0.8) -> La
         size: tiles per side, >= 3.
         generator: where the randomness comes from.
         ice: chance that a tile is ice, in (0, 1].
-    """
-    from gymnasium.envs.toy_text.frozen_lake import generate_random_map  # slow to import
 
+    Raises:
+        ValueError: an argument out of its range, or so little ice that no draw was solvable.
+    """
+    from gymnasium.envs.toy_text.frozen_lake import is_valid  # slow to import
+    from gymnasium.utils.seeding import np_random
+
+    require_whole("size", size, least=3)
+    require_ice(ice)
     # gymnasium draws from numpy; the seed of each map comes from our generator.
-    seed = int(torch.randint(2**31 - 1, (), generator=generator))
-    rows = generate_random_map(size=size, p=ice, seed=seed)
-    return tuple(
-        "".join("F" if t == "H" and r + c <= 2 else t for c, t in enumerate(row))
-        for r, row in enumerate(rows)
+    rng = np_random(int(torch.randint(2**31 - 1, (), generator=generator)))[0]
+    for _ in range(MOST_DRAWS):  # gymnasium's generate_random_map, which may never return
+        board = rng.choice(["F", "H"], (size, size), p=[ice, 1 - ice])
+        board[0][0], board[-1][-1] = "S", "G"
+        if is_valid(board.tolist(), size):
+            return tuple(
+                "".join("F" if t == "H" and r + c <= 2 else t for c, t in enumerate(row))
+                for r, row in enumerate(board.tolist())
+            )
+    raise ValueError(
+        f"none of {MOST_DRAWS} maps of {size} x {size} tiles with a share of {ice:g} ice has a way "
+        "to the goal; raise ice or lower size"
     )
 
 
+def require_ice(ice: float) -> None:
+    """Refuse a chance of ice that is not in (0, 1].
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not 0 < ice <= 1:
+        raise ValueError(f"ice must be in (0, 1], got {ice}")
+
+
+@checked()
 def goal_map(size: int, generator: torch.Generator) -> LakeMap:
-    """Draw an open lake, start in the corner, whose goal is on any other tile."""
+    """Draw an open lake, start in the corner, whose goal is on any other tile.
+
+    Raises:
+        ValueError: fewer than 2 tiles per side.
+    """
+    require_whole("size", size, least=2)
     goal = int(torch.randint(1, size * size, (), generator=generator))
     letters = ["S"] + ["F"] * (size * size - 1)
     letters[goal] = "G"
     return tuple("".join(letters[r * size : (r + 1) * size]) for r in range(size))
 
 
+@checked()
 def split_of(lake_map: LakeMap) -> Split:
     """Tell which split a map belongs to: a fixed hash of its letters, so the two never meet."""
     number = torch.tensor(zlib.crc32("/".join(lake_map).encode()))
     return "test" if in_split(number, "test") else "train"
 
 
+@checked()
 def sample_maps(
     family: str, num_maps: int, generator: torch.Generator, split: str = "train"
 ) -> list[LakeMap]:
     """Draw maps of a family (a key of :data:`FAMILIES`) that belong to ``split``.
 
     Raises:
-        ValueError: fewer than 1 map, or no such split.
+        ValueError: fewer than 1 map, no such family or split, or no map of that split in many.
     """
-    check_counts(num_maps=num_maps)
+    _known(family)
     check_split(split)
     # By rejection: whether a map is held out is known only once it is drawn.
     maps: list[LakeMap] = []
-    while len(maps) < num_maps:
+    for _ in range(MOST_DRAWS * num_maps):
         lake_map = FAMILIES[family].draw(generator)
         if split_of(lake_map) == split:
             maps.append(lake_map)
-    return maps
+        if len(maps) == num_maps:
+            return maps
+    raise ValueError(f"{family} draws too few maps of the split {split!r}: use another family")
 
 
+@checked()
 def lake_family(family: str) -> Tasks[TabularTask]:
-    """Return the task distribution of a family, by its name in :data:`FAMILIES`."""
-    lake = FAMILIES[family]
+    """Return the task distribution of a family, by its name in :data:`FAMILIES`.
 
+    Raises:
+        ValueError: no such family.
+    """
+    lake = _known(family)
+
+    @checked()
     def sample(num_tasks: int, generator: torch.Generator, split: str = "train") -> TabularTask:
         return lake_tasks(sample_maps(family, num_tasks, generator, split), lake.rules)
 
@@ -151,6 +208,12 @@ def lake_family(family: str) -> Tasks[TabularTask]:
         gamma=lake.gamma,
         horizon=lake.horizon,
     )
+
+
+def _known(family: str) -> "LakeFamily":
+    if family not in FAMILIES:
+        raise ValueError(f"family must be one of {', '.join(FAMILIES)}, got {described(family)}")
+    return FAMILIES[family]
 
 
 class LakeFamily(NamedTuple):
@@ -197,6 +260,7 @@ FAMILIES: dict[str, LakeFamily] = {**_families(4, 0.8, 49), **_families(8, 0.9, 
 """Families by name. The 4x4 ``holes`` and ``costs`` follow Xu and Zhu: gamma 0.8, 49 steps."""
 
 
+@checked()
 def check_map(lake_map: Sequence[str], rules: LakeRules) -> None:
     """Check that the map is a rectangle with a start from which a goal can be reached.
 

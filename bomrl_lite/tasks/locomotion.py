@@ -33,8 +33,8 @@ from torch import Tensor
 from bomrl_lite.physics import Physics, make_physics, resolve_backend
 from bomrl_lite.physics.pool import PhysicsPool
 from bomrl_lite.physics.robots import ROBOTS, Robot, load_model
+from bomrl_lite.require import checked
 from bomrl_lite.tasks import robot_goals as goals
-from bomrl_lite.tasks.splits import check_counts
 from bomrl_lite.types import Split, TaskBatch, Tasks
 
 
@@ -89,6 +89,7 @@ class LocomotionSimulator:
         ValueError: fewer than 1 episode or step, or no such integrator or backend.
     """
 
+    @checked()
     def __init__(
         self,
         family: Family[Any],
@@ -101,7 +102,6 @@ class LocomotionSimulator:
         pool: PhysicsPool | None = None,
     ) -> None:
         self.horizon = family.runner.horizon if horizon is None else horizon
-        check_counts(num_episodes=num_episodes, horizon=self.horizon)
         self._family, self._robot = family, ROBOTS[family.runner.robot]
         self._shape = (len(tasks[0]), num_episodes)
         self.model = load_model(family.runner.robot, integrator)
@@ -120,6 +120,7 @@ class LocomotionSimulator:
         self.step_seconds = self._robot.frame_skip * self.physics.timestep
         self._taken = 0
 
+    @checked()
     def reset(self, generator: torch.Generator) -> Tensor:
         """Start all robots from the model's pose with gymnasium's noise; [N, B, O]."""
         qpos, qvel = start_states(
@@ -131,6 +132,7 @@ class LocomotionSimulator:
         self._taken = 0
         return self._observations()
 
+    @checked()
     def step(
         self, actions: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -173,6 +175,7 @@ def observe(runner: Runner, physics: Physics) -> Float[Tensor, "M O"]:
     return torch.cat([physics.qpos[:, runner.hidden_positions :], velocities], dim=-1).float()
 
 
+@checked()
 def start_states(
     num: int, start: Tensor, num_velocities: int, robot: Robot, generator: torch.Generator
 ) -> tuple[Float[Tensor, "M nq"], Float[Tensor, "M nv"]]:
@@ -336,6 +339,7 @@ FAMILIES: dict[str, Family[Any]] = {
 """Families by name."""
 
 
+@checked()
 def robot_tasks(
     family: Family[TaskBatch], *, integrator: str = "gym", backend: str = "auto"
 ) -> Tasks[TaskBatch]:

@@ -18,7 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bomrl_lite.tasks.splits import check_counts, check_draw, in_split
+from bomrl_lite.require import checked
+from bomrl_lite.tasks.splits import check_split, in_split
 from bomrl_lite.types import Split, Tasks
 
 STEP = 0.1
@@ -52,6 +53,7 @@ class PointSimulator:
         ValueError: goals without a leading N, or fewer than 1 episode or step.
     """
 
+    @checked()
     def __init__(
         self,
         tasks: Goals,
@@ -60,7 +62,6 @@ class PointSimulator:
         reward: Callable[[Tensor], Tensor],
     ) -> None:
         self.horizon = HORIZON if horizon is None else horizon
-        check_counts(num_episodes=num_episodes, horizon=self.horizon)
         if tasks.goal.ndim != 2:
             raise ValueError(
                 f"tasks must have a leading N, goals [N, K], got {tuple(tasks.goal.shape)}; "
@@ -71,12 +72,14 @@ class PointSimulator:
         self._positions = torch.zeros_like(self._goals)
         self._taken = 0
 
+    @checked()
     def reset(self, generator: torch.Generator) -> Tensor:
         """Put all points at the origin, [N, B, K]; nothing is random."""
         self._positions = torch.zeros_like(self._goals)
         self._taken = 0
         return self._positions
 
+    @checked()
     def step(
         self, actions: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -98,6 +101,7 @@ class PointSimulator:
         return self._positions, rewards, ended, torch.zeros_like(ended)
 
 
+@checked()
 def circle_goals(
     num_tasks: int, generator: torch.Generator, split: str = "train", *, width: float = 360.0
 ) -> Goals:
@@ -114,7 +118,7 @@ def circle_goals(
     Raises:
         ValueError: fewer than 1 task, no such split, or another width.
     """
-    split = check_draw(num_tasks, split)
+    split = check_split(split)
     if not 0 < width <= 360:
         raise ValueError(f"width must be in (0, 360] degrees, got {width}")
     sectors = torch.arange(SECTORS)
@@ -124,6 +128,7 @@ def circle_goals(
     return Goals(torch.stack([angle.cos(), angle.sin()], -1).float())
 
 
+@checked()
 def square_goals(num_tasks: int, generator: torch.Generator, split: str = "train") -> Goals:
     """Draw goals in [-.5, .5]^2, uniformly over the cells of ``split``.
 
@@ -133,7 +138,7 @@ def square_goals(num_tasks: int, generator: torch.Generator, split: str = "train
     Raises:
         ValueError: fewer than 1 task, or no such split.
     """
-    split = check_draw(num_tasks, split)
+    split = check_split(split)
     cells = torch.cartesian_prod(torch.arange(SIDE), torch.arange(SIDE))
     # Along a knight's move, so that a held-out cell has only training cells around it.
     cells = cells[in_split(cells[:, 0] + 2 * cells[:, 1], split)]
@@ -142,6 +147,7 @@ def square_goals(num_tasks: int, generator: torch.Generator, split: str = "train
     return Goals(((corner + offset) / SIDE - 0.5).float())
 
 
+@checked()
 def listed_goals(
     goals: tuple[tuple[float, ...], ...],
     num_tasks: int,
@@ -153,15 +159,17 @@ def listed_goals(
     Raises:
         ValueError: fewer than 1 task, or no such split.
     """
-    check_draw(num_tasks, split)
+    check_split(split)
     return Goals(_pick(torch.tensor(goals), num_tasks, generator))
 
 
+@checked()
 def dense_reward(distance: Float[Tensor, "*M"]) -> Float[Tensor, "*M"]:
     """Return minus the distance."""
     return -distance
 
 
+@checked()
 def sparse_reward(distance: Float[Tensor, "*M"]) -> Float[Tensor, "*M"]:
     """Return .9 - distance within .9 of the goal, else 0: never negative and without a jump.
 
@@ -187,6 +195,7 @@ def _family(
     reward: Callable[[Tensor], Tensor] = dense_reward,
     size: int = 2,
 ) -> Tasks[Goals]:
+    @checked()
     def simulator(tasks: Goals, num_episodes: int, horizon: int | None = None) -> PointSimulator:
         return PointSimulator(tasks, num_episodes, horizon, reward)
 

@@ -7,15 +7,18 @@ The random ones isolate nothing; they are what a formula must survive.
 from functools import partial
 
 import torch
+from jaxtyping import Float
 
 from bomrl_lite.mdp import tabular_task
-from bomrl_lite.tasks.frozen_lake import HOLES, lake_tasks, random_map
-from bomrl_lite.tasks.splits import check_counts, check_draw
+from bomrl_lite.require import checked
+from bomrl_lite.tasks.frozen_lake import HOLES, lake_tasks, random_map, require_ice
+from bomrl_lite.tasks.splits import check_split
 from bomrl_lite.tasks.tabular import tabular_tasks
 from bomrl_lite.types import TabularTask, Tasks
 
 
-def bandit(rewards: torch.Tensor) -> TabularTask:
+@checked()
+def bandit(rewards: Float[torch.Tensor, "*N A"]) -> TabularTask:
     """Return the one-state task that pays ``rewards[..., a]`` for action a at every step.
 
     Args:
@@ -26,6 +29,7 @@ def bandit(rewards: torch.Tensor) -> TabularTask:
     return tabular_task(ones, rewards.unsqueeze(-2), ones[..., 0, 0, :])
 
 
+@checked()
 def opposite_bandits() -> Tasks[TabularTask]:
     """Two bandits that want opposite arms, in equal parts.
 
@@ -36,12 +40,14 @@ def opposite_bandits() -> Tasks[TabularTask]:
     return _cycle("probe/opposite", "two bandits with opposite best arms", arms, gamma=0.0)
 
 
+@checked()
 def identical_bandits() -> Tasks[TabularTask]:
     """One bandit over and over: no variance between tasks, so the best prior IS the solution."""
     arms = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64)
     return _cycle("probe/identical", "the same bandit every time", arms, gamma=0.0)
 
 
+@checked()
 def delayed_reward() -> Tasks[TabularTask]:
     """One task: the first step pays nothing, the second pays 1 if action 1 was taken first.
 
@@ -56,8 +62,9 @@ def delayed_reward() -> Tasks[TabularTask]:
     start = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
     task = tabular_task(transition, reward, start)
 
+    @checked()
     def sample(num_tasks: int, generator: torch.Generator, split: str = "train") -> TabularTask:
-        check_draw(num_tasks, split)
+        check_split(split)
         return TabularTask(*(torch.stack([field] * num_tasks) for field in task))
 
     return tabular_tasks(
@@ -65,6 +72,7 @@ def delayed_reward() -> Tasks[TabularTask]:
     )
 
 
+@checked()
 def random_bandits(num_arms: int) -> Tasks[TabularTask]:
     """Bandits whose arms pay independent amounts from [0, 1), drawn anew for every task.
 
@@ -76,10 +84,10 @@ def random_bandits(num_arms: int) -> Tasks[TabularTask]:
     Raises:
         ValueError: fewer than 1 arm.
     """
-    check_counts(num_arms=num_arms)
 
+    @checked()
     def sample(num_tasks: int, generator: torch.Generator, split: str = "train") -> TabularTask:
-        stream = _stream(generator, check_draw(num_tasks, split))
+        stream = _stream(generator, check_split(split))
         return bandit(torch.rand(num_tasks, num_arms, dtype=torch.float64, generator=stream))
 
     summary = f"bandits of {num_arms} arms, each paying an amount from [0, 1)"
@@ -87,6 +95,7 @@ def random_bandits(num_arms: int) -> Tasks[TabularTask]:
     return tabular_tasks(name, summary, sample, num_actions=num_arms, gamma=0.0, horizon=1)
 
 
+@checked()
 def random_mdps(num_states: int, num_actions: int) -> Tasks[TabularTask]:
     """Tasks without structure: transitions from a flat Dirichlet, rewards from N(0, 1).
 
@@ -100,10 +109,10 @@ def random_mdps(num_states: int, num_actions: int) -> Tasks[TabularTask]:
     Raises:
         ValueError: a count below 1.
     """
-    check_counts(num_states=num_states, num_actions=num_actions)
 
+    @checked()
     def sample(num_tasks: int, generator: torch.Generator, split: str = "train") -> TabularTask:
-        stream = _stream(generator, check_draw(num_tasks, split))
+        stream = _stream(generator, check_split(split))
         shape = (num_tasks, num_states, num_actions)
         reward = torch.randn(shape, dtype=torch.float64, generator=stream)
         # Exponential variables, divided by their sum, are a flat Dirichlet's.
@@ -116,6 +125,7 @@ def random_mdps(num_states: int, num_actions: int) -> Tasks[TabularTask]:
     return tabular_tasks(name, summary, sample, num_actions=num_actions, gamma=0.8, horizon=50)
 
 
+@checked()
 def variance_dial(ice: float) -> Tasks[TabularTask]:
     """Lakes whose variance can be set: random 4x4 maps with this share of ice, holes absorb.
 
@@ -128,11 +138,11 @@ def variance_dial(ice: float) -> Tasks[TabularTask]:
     Raises:
         ValueError: another chance.
     """
-    if not 0 < ice <= 1:
-        raise ValueError(f"ice must be in (0, 1], got {ice}")
+    require_ice(ice)
 
+    @checked()
     def sample(num_tasks: int, generator: torch.Generator, split: str = "train") -> TabularTask:
-        check_draw(num_tasks, split)
+        check_split(split)
         maps = [random_map(4, generator, ice=ice) for _ in range(num_tasks)]
         return lake_tasks(maps, HOLES)
 
@@ -151,8 +161,9 @@ def _stream(generator: torch.Generator, split: str) -> torch.Generator:
 def _cycle(name: str, summary: str, arms: torch.Tensor, gamma: float) -> Tasks[TabularTask]:
     """Return bandits that pay the rows of ``arms`` [rows, A] in turn, the same in both splits."""
 
+    @checked()
     def sample(num_tasks: int, generator: torch.Generator, split: str = "train") -> TabularTask:
-        check_draw(num_tasks, split)
+        check_split(split)
         return bandit(arms[torch.arange(num_tasks) % len(arms)])
 
     return tabular_tasks(name, summary, sample, num_actions=arms.shape[1], gamma=gamma, horizon=1)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from bomrl_lite.physics.mujoco_types import Model
 from bomrl_lite.physics.robots import load_model
-from bomrl_lite.tasks.splits import HELD_OUT_SHARE, check_draw, in_split
+from bomrl_lite.require import checked
+from bomrl_lite.tasks.splits import HELD_OUT_SHARE, check_split, in_split
 
 CELLS = 20
 """Cells of a range of goals."""
@@ -42,6 +43,7 @@ class Bodies(NamedTuple):
     geom_friction: Float[Tensor, "*N geoms 3"]
 
 
+@checked()
 def speed_reward(
     velocity: Float[Tensor, "*N B D"],
     action: Float[Tensor, "*N B K"],
@@ -63,6 +65,7 @@ def speed_reward(
     return bonus - error - effort * action.square().sum(-1)
 
 
+@checked()
 def direction_reward(
     velocity: Float[Tensor, "*N B _"],
     action: Float[Tensor, "*N B K"],
@@ -87,6 +90,7 @@ def direction_reward(
     return pay * progress + bonus - effort * action.square().sum(-1)
 
 
+@checked()
 def forward_reward(
     velocity: Float[Tensor, "*N B D"],
     action: Float[Tensor, "*N B K"],
@@ -100,6 +104,7 @@ def forward_reward(
     return velocity[..., 0] + bonus - effort * action.square().sum(-1)
 
 
+@checked()
 def sample_speeds(
     num_tasks: int, generator: torch.Generator, split: str = "train", *, top: float
 ) -> Speeds:
@@ -120,18 +125,20 @@ def sample_speeds(
     return Speeds((top * _stratified_uniform(num_tasks, generator, split)).float())
 
 
+@checked()
 def sample_signs(num_tasks: int, generator: torch.Generator, split: str = "train") -> Directions:
     """Draw directions -1 and +1, half of each if N is even; both splits share the two.
 
     Raises:
         ValueError: fewer than 1 task, or no such split.
     """
-    check_draw(num_tasks, split)
+    check_split(split)
     first = torch.randint(2, (1,), generator=generator)
     signs = 1.0 - 2.0 * ((first + torch.arange(num_tasks)) % 2)
     return Directions(signs.unsqueeze(-1))
 
 
+@checked()
 def sample_headings(num_tasks: int, generator: torch.Generator, split: str = "train") -> Directions:
     """Draw directions in the plane; every fifth of 20 sectors is held out for the test split.
 
@@ -142,6 +149,7 @@ def sample_headings(num_tasks: int, generator: torch.Generator, split: str = "tr
     return Directions(torch.stack([angle.cos(), angle.sin()], -1).float())
 
 
+@checked()
 def sample_bodies(
     num_tasks: int, generator: torch.Generator, split: str = "train", *, robot: str
 ) -> Bodies:
@@ -173,6 +181,7 @@ def sample_bodies(
     return Bodies(1.5**mass, 1.5**inertia, 1.3**damping, 1.5**friction)
 
 
+@checked()
 def scaled(model: Model, bodies: Bodies, num_episodes: int) -> dict[str, Tensor]:
     """Multiply the model's values by each task's factors, for every episode of the task.
 
@@ -187,7 +196,7 @@ def scaled(model: Model, bodies: Bodies, num_episodes: int) -> dict[str, Tensor]
 
 def _stratified_uniform(num_tasks: int, generator: torch.Generator, split: str) -> Tensor:
     """Draw N numbers in [0, 1), stratified over the cells of the split, in random order."""
-    split = check_draw(num_tasks, split)
+    split = check_split(split)
     cells = torch.arange(CELLS)
     # The middle of every five: the ends of the range stay in the train split.
     cells = cells[in_split(cells, split, remainder=HELD_OUT_SHARE // 2)]

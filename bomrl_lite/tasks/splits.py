@@ -1,8 +1,9 @@
-"""Which tasks are held out for the test split, and the checks that all families share."""
+"""Which tasks are held out for the test split, and the check that all families share."""
 
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from bomrl_lite.require import described
 from bomrl_lite.types import Split
 
 HELD_OUT_SHARE = 5
@@ -28,29 +29,5 @@ def check_split(split: str) -> Split:
         ValueError: neither train nor test.
     """
     if split not in ("train", "test"):
-        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+        raise ValueError(f"split must be 'train' or 'test', got {described(split)}")
     return split
-
-
-def check_draw(num_tasks: int, split: str) -> Split:
-    """Return the split that tasks are drawn from.
-
-    Raises:
-        ValueError: fewer than 1 task, or no such split.
-    """
-    check_counts(num_tasks=num_tasks)
-    return check_split(split)
-
-
-def check_counts(**counts: int) -> None:
-    """Check that every count is at least 1.
-
-    Args:
-        counts: by the names that the error shall show.
-
-    Raises:
-        ValueError: one is not; the message names it.
-    """
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}")

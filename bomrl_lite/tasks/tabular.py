@@ -3,12 +3,14 @@ r"""Tabular tasks: their record, and a simulator for which states are numbers.""
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
-from bomrl_lite.tasks.splits import check_counts
+from bomrl_lite.require import checked
 from bomrl_lite.types import Split, TabularTask, Tasks
 
 
+@checked()
 def tabular_tasks(
     name: str,
     summary: str,
@@ -29,6 +31,7 @@ def tabular_tasks(
         horizon: T of an episode unless another is asked for.
     """
 
+    @checked()
     def simulator(
         tasks: TabularTask, num_episodes: int, steps: int | None = None
     ) -> TabularSimulator:
@@ -63,8 +66,8 @@ class TabularSimulator:
         ValueError: a count below 1, or tasks without a leading N.
     """
 
+    @checked()
     def __init__(self, tasks: TabularTask, num_episodes: int, horizon: int) -> None:
-        check_counts(num_episodes=num_episodes, horizon=horizon)
         if tasks.reward.ndim != 3:
             raise ValueError(
                 f"tasks must have a leading N, rewards [N, S, A], got {tuple(tasks.reward.shape)}; "
@@ -80,20 +83,26 @@ class TabularSimulator:
         self._first = first.unsqueeze(-1).expand(-1, num_episodes)
         self._states = torch.zeros_like(self._first)
 
+    @checked()
     def reset(self, generator: torch.Generator) -> Tensor:
         """Draw first states from rho; returns their numbers [N, B]."""
         starts = self._starts.unsqueeze(1).expand(*self._first.shape, -1)
         self._states = _draw(starts, generator)
         return self._states
 
+    @checked()
     def step(
-        self, actions: Tensor, generator: torch.Generator
+        self, actions: Int[Tensor, "N B"], generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Take actions [N, B] in [0, A); no episode ends.
 
         Raises:
-            ValueError: an action that the tasks do not have.
+            ValueError: actions of another shape, or one that the tasks do not have.
         """
+        if actions.shape != self._first.shape:
+            raise ValueError(
+                f"actions must be [N, B] = {tuple(self._first.shape)}, got {tuple(actions.shape)}"
+            )
         if not ((actions >= 0) & (actions < self._num_actions)).all():
             raise ValueError(
                 f"actions must be in [0, {self._num_actions}), got {int(actions.min())} to "

@@ -8,8 +8,6 @@ from functools import cache
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from bomrl_lite.adaptation.settings import AlgSettings, HeadClosedForm, Rung
-from bomrl_lite.methods import METHODS, Epochs, Estimator, Kind, Network, OuterSettings, Trpo
-from bomrl_lite.methods import Values as ValuesName
 from bomrl_lite.require import (
     described,
     require_not_negative,
@@ -21,6 +19,16 @@ from bomrl_lite.require import (
     require_whole,
 )
 from bomrl_lite.tasks import locomotion, make_tasks, register_tasks, require_exact
+from bomrl_lite.training.methods import (
+    METHODS,
+    Epochs,
+    Estimator,
+    Kind,
+    Network,
+    OuterSettings,
+    Trpo,
+)
+from bomrl_lite.training.methods import Values as ValuesName
 from bomrl_lite.types import Tasks
 
 FORMAT = 2

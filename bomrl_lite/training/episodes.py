@@ -9,7 +9,6 @@ from torch.func import vmap
 
 from bomrl_lite.adaptation.episodes import Alg
 from bomrl_lite.adaptation.settings import AlgSettings, Rung, alg_on_samples
-from bomrl_lite.methods import Estimator
 from bomrl_lite.physics import resolve_backend
 from bomrl_lite.policies.networks import categorical_mlp, gaussian_mlp, over_states, tabular_softmax
 from bomrl_lite.rollout.collect import collect, repeat
@@ -18,6 +17,7 @@ from bomrl_lite.rollout.observations import Moments, NormalisedSimulator, no_mom
 from bomrl_lite.rollout.returns import discounted_returns
 from bomrl_lite.tasks import make_tasks
 from bomrl_lite.training.config import Config, Episodes, Simulation
+from bomrl_lite.training.methods import Estimator
 from bomrl_lite.training.streams import seeded
 from bomrl_lite.types import Params, Policy, Rollout, Simulator, Tasks
 

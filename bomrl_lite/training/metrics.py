@@ -11,15 +11,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.func import vmap
 
 from bomrl_lite.adaptation.objective import policy_return
 from bomrl_lite.mdp import expected_return, optimal_policy
+from bomrl_lite.require import checked
 from bomrl_lite.solvers.linear import norm
 from bomrl_lite.types import Adaptation, MetaGradient, Params, TabularPolicy, TabularTask
 
 
+@checked()
 def adapted_returns(
     phi: Params,
     tasks: TabularTask,
@@ -44,8 +47,6 @@ def adapted_returns(
     Raises:
         ValueError: a negative number of adaptations.
     """
-    if num_steps < 0:
-        raise ValueError(f"num_steps must be 0 or more, got {num_steps}")
 
     def returns_of(task: TabularTask) -> Tensor:
         theta, values = phi, list[Tensor]()
@@ -57,6 +58,7 @@ def adapted_returns(
     return vmap(returns_of)(tasks)
 
 
+@checked()
 def optimal_returns(tasks: TabularTask, gamma: float) -> Tensor:
     """Return J_tau(pi*_tau), [N]: what the best policy of each task earns."""
 
@@ -66,13 +68,14 @@ def optimal_returns(tasks: TabularTask, gamma: float) -> Tensor:
     return vmap(of_one)(tasks)
 
 
-def optimality_gap(returns: Tensor, optimal: Tensor) -> Tensor:
+@checked()
+def optimality_gap(returns: Float[Tensor, "N K"], optimal: Float[Tensor, " N"]) -> Tensor:
     """Return J_tau(pi*_tau) - J_tau, [N, K] from [N, K] and [N]; non-negative up to rounding.
 
     Raises:
         ValueError: tensors of other shapes.
     """
-    if returns.ndim != 2 or optimal.shape != returns.shape[:1]:
+    if optimal.shape != returns.shape[:1]:
         raise ValueError(
             f"returns must be [N, K] and optimal [N], got {tuple(returns.shape)} and "
             f"{tuple(optimal.shape)}"
@@ -80,12 +83,14 @@ def optimality_gap(returns: Tensor, optimal: Tensor) -> Tensor:
     return optimal.unsqueeze(-1) - returns
 
 
+@checked()
 def stationarity(phi: Params, tasks: TabularTask, meta_gradient: MetaGradient) -> Tensor:
     r"""Return ||mean_tau \nabla_phi J_tau(Alg(phi))||, the weak metric, a scalar."""
     gradients, _ = vmap(meta_gradient, in_dims=(None, 0))(phi, tasks)
     return norm({name: leaf.mean(0) for name, leaf in gradients.items()})
 
 
+@checked()
 def gap_rows(
     phi: Params,
     tasks: TabularTask,

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from bomrl_lite.methods import METHODS, Estimator
 from bomrl_lite.training.config import FORMAT, PARTS, Config, all_settings, configure
+from bomrl_lite.training.methods import METHODS, Estimator
 
 
 def read_config(stored: Mapping[str, Any]) -> Config:

@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
-from bomrl_lite.methods import Adam, Epochs, OuterSettings, Trpo
 from bomrl_lite.require import described, require_path
 from bomrl_lite.tasks import module_of, task_names
 from bomrl_lite.training import run_folder
 from bomrl_lite.training.config import Config, configure
 from bomrl_lite.training.folder_guard import locked, read_origin, write_origin
+from bomrl_lite.training.methods import Adam, Epochs, OuterSettings, Trpo
 from bomrl_lite.training.objective import EpisodesObjective
 from bomrl_lite.training.outer import OuterInfo, climb, trust_region_step
 from bomrl_lite.training.problem import Objective, Problem, make_objective, make_problem

@@ -41,9 +41,9 @@ from bomrl_lite.course.experiments.gaps import (
 )
 from bomrl_lite.course.experiments.hypergradients import condition, consistency
 from bomrl_lite.course.experiments.setting import MATCHED, Row, Rows, Scale, Trained
-from bomrl_lite.methods import METHODS, Kind
 from bomrl_lite.training.config import Config
 from bomrl_lite.training.files import csv_text, write_atomically
+from bomrl_lite.training.methods import METHODS, Kind
 from bomrl_lite.training.trainer import meta_train
 
 Origin = Mapping[str, object]
