@@ -325,7 +325,6 @@ def _text(name: str, value: Any) -> str:
 
 _OF_KIND: dict[Any, Rule] = {
     bool: require_truth,
-    str: _text,
     torch.Generator: require_generator,
     torch.dtype: require_dtype,
     dict[str, Tensor]: require_params,
@@ -341,6 +340,8 @@ def _rule(range_: Rule | None, kind: Any) -> Rule:
         return partial(_number_or_scalar, range_ or require_number)
     if kind is int:
         return range_ or require_size
+    if kind is str:
+        return range_ or _text
     if kind in _OF_KIND:
         return _OF_KIND[kind]
     if origin is Literal:
@@ -454,7 +455,7 @@ def _instance_rule(kind: Any) -> Rule:
     known = set[type]()  # a protocol's isinstance takes longer than many a function
 
     def rule(name: str, value: Any) -> Any:
-        came: type[Any] = type(value)
+        came = cast("type[Any]", type(value))
         if came not in known:
             if not isinstance(value, kind):
                 kinds = cast("tuple[type, ...]", kind if isinstance(kind, tuple) else (kind,))
