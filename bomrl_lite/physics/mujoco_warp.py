@@ -94,7 +94,7 @@ class MujocoWarp:
         self._shared = True
         # The step that loaded the kernels has moved the robots.
         start = torch.as_tensor(model.qpos0).expand(num, -1)
-        self.reset(start, torch.zeros(num, model.nv))
+        self.reset(start, torch.zeros(num, model.nv, dtype=torch.float32))
 
     @property
     def body_positions(self) -> Tensor:

@@ -154,7 +154,7 @@ def listed_goals(
         ValueError: fewer than 1 task, or no such split.
     """
     check_draw(num_tasks, split)
-    return Goals(_pick(torch.tensor(goals), num_tasks, generator))
+    return Goals(_pick(torch.tensor(goals, dtype=torch.float32), num_tasks, generator))
 
 
 def dense_reward(distance: Float[Tensor, "*M"]) -> Float[Tensor, "*M"]:
