@@ -186,6 +186,7 @@ def _family(
     sample: Callable[[int, torch.Generator, Split], Goals],
     reward: Callable[[Tensor], Tensor] = dense_reward,
     size: int = 2,
+    shared_tasks: int = 0,
 ) -> Tasks[Goals]:
     def simulator(tasks: Goals, num_episodes: int, horizon: int | None = None) -> PointSimulator:
         return PointSimulator(tasks, num_episodes, horizon, reward)
@@ -200,6 +201,7 @@ def _family(
         observation_size=size,
         action_size=size,
         discrete=False,
+        shared_tasks=shared_tasks,
     )
 
 
@@ -226,12 +228,14 @@ FAMILIES: dict[str, Tasks[Goals]] = {
             "one of four corners, which pays only nearby; both splits share the four",
             partial(listed_goals, CORNERS),
             sparse_reward,
+            shared_tasks=len(CORNERS),
         ),
         _family(
             "navigation/line",
             "a goal at -1 or +1 on a line; both splits share the two",
             partial(listed_goals, ((-1.0,), (1.0,))),
             size=1,
+            shared_tasks=2,
         ),
     )
 }
