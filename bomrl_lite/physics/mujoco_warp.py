@@ -138,7 +138,7 @@ class MujocoWarp:
             raise ValueError(
                 f"controls must be {tuple(self._controls.shape)}, got {tuple(controls.shape)}"
             )
-        self._controls.copy_(controls)
+        self._controls.copy_(controls.detach())  # the batch outlives any graph
         self._bad_controls |= _is_bad(self._controls)  # clipping to the range would hide a NaN
         if substeps not in self._graphs:
             self._graphs[substeps] = self._record(substeps)

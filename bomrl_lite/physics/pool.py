@@ -9,7 +9,6 @@ import torch
 from bomrl_lite.physics import Physics, make_physics
 from bomrl_lite.physics.mujoco_types import Model
 
-
 KEPT = 4
 """So many simulations that nobody has are kept, those that were lent last: a training takes turns
 with a few sizes, a sweep over sizes would fill the memory."""
