@@ -81,7 +81,8 @@ class VectorEnvSimulator:
         give no run again.
 
         Raises:
-            ValueError: an environment refuses to begin, without a word of its own.
+            ValueError: an environment refuses to begin, without a word of its own; or answers of
+                another number than there are environments.
         """
         self._device = generator.device
         seed = int(torch.randint(2**31 - 1, (), generator=generator, device=self._device))

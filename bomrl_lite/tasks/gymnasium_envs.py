@@ -18,7 +18,8 @@ episodes until other tasks are given, or None to draw again. The time limit is r
 ``truncated``. Vector environments restart a sub-environment that is over in the NEXT step, as
 gymnasium's own do by default, or as ``autoreset_mode=`` says, and seed sub-environment i with
 seed + i: they return the same numbers as gymnasium's ``vectorization_mode="sync"``. torchrl takes a
-batch whose mode is SAME_STEP or DISABLED.
+batch whose mode is DISABLED; stable-baselines3 takes none of gymnasium's, only the single
+environment's id.
 """
 
 import math
