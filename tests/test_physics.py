@@ -327,3 +327,12 @@ def test_the_most_contacts_are_those_of_a_robot_in_a_heap(robot):
             mujoco.mj_forward(model, data)
             most = max(most, data.ncon)
     assert 0.4 * bound < most <= bound
+
+
+def test_controls_that_record_a_gradient_leave_none_behind():
+    """Simulations live as long as the process: a graph in them would grow from step to step."""
+    physics, controls = started("hopper"), torch.zeros(3, 3, requires_grad=True)
+    for _ in range(2):
+        physics.step(controls, 1)
+        assert not physics._controls.requires_grad
+        assert not any(part.requires_grad for part in physics.get_state())
