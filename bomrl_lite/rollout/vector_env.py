@@ -191,8 +191,9 @@ def _horizon_of(env: VectorEnv) -> int:
     spec = getattr(env, "spec", None)
     # make_vec(..., max_episode_steps=...) sets its limit among the spec's keyword arguments only;
     # envpool keeps it in a configuration.
-    places = (getattr(spec, "kwargs", {}), spec, getattr(spec, "config", None))
-    steps = next((found for found in map(_limit_in, places) if found), None) or _inner_limit(env)
+    chosen = getattr(spec, "kwargs", {}).get("max_episode_steps")
+    named = _limit_in(spec) or _limit_in(getattr(spec, "config", None))
+    steps = chosen or named or _inner_limit(env)
     if steps is None:
         raise ValueError(
             "these environments name no time limit (env.spec.max_episode_steps, nor a TimeLimit "
@@ -201,10 +202,9 @@ def _horizon_of(env: VectorEnv) -> int:
     return steps
 
 
-def _limit_in(place: Any) -> int | None:
-    """Return the limit that a spec or its keyword arguments name."""
-    name = "max_episode_steps"
-    return place.get(name) if isinstance(place, dict) else getattr(place, name, None)
+def _limit_in(place: object) -> int | None:
+    """Return the limit that a spec or a configuration names."""
+    return getattr(place, "max_episode_steps", None)
 
 
 def _inner_limit(env: VectorEnv) -> int | None:
@@ -212,9 +212,8 @@ def _inner_limit(env: VectorEnv) -> int | None:
     batch: Any = getattr(env, "unwrapped", env)
     if hasattr(batch, "get_attr"):
         limits = [_limit_in(spec) for spec in batch.get_attr("spec")]
-        if not any(limits) and hasattr(
-            batch, "envs"
-        ):  # asking others for what is not there ends them
+        # Other processes would end when they are asked for what they lack.
+        if not any(limits) and hasattr(batch, "envs"):
             limits = [_wrapped_limit(inner) for inner in batch.envs]
         return max(filter(None, limits), default=None)
     return None
@@ -222,11 +221,9 @@ def _inner_limit(env: VectorEnv) -> int | None:
 
 def _wrapped_limit(env: Any) -> int | None:
     """Return the limit of a TimeLimit among the wrappers of one environment, which has no spec."""
-    while env is not None:
-        if isinstance(limit := vars(env).get("_max_episode_steps"), int):
-            return limit
-        env = vars(env).get("env")
-    return None
+    limit: int | None = getattr(env, "_max_episode_steps", None)
+    inner: Any = getattr(env, "env", None)
+    return limit if limit or inner is None else _wrapped_limit(inner)
 
 
 def _autoreset_mode(env: VectorEnv) -> str:
