@@ -209,7 +209,9 @@ def rigorous_gap_bound(
     to_optimum = distance_to_optimum(phi, task, policy=policy, gamma=gamma)
     least = rigorous_lambda(phi, task, policy=policy, gamma=gamma)
     return torch.where(
-        torch.as_tensor(lam) >= least, (lam + least) / (1 - gamma) * to_optimum, torch.inf
+        torch.as_tensor(lam, dtype=least.dtype) >= least,
+        (lam + least) / (1 - gamma) * to_optimum,
+        torch.inf,
     )
 
 
@@ -260,7 +262,7 @@ def fit_convergence(averages: Float[Tensor, " T"]) -> tuple[float, float, float]
     require_finite("averages", averages)
     steps = torch.arange(1, len(averages) + 1).to(averages)
     columns = torch.stack([1 / steps, steps.rsqrt(), torch.ones_like(steps)], -1)
-    best, answer = torch.inf, torch.zeros(3).to(averages)
+    best, answer = torch.inf, averages.new_zeros(3)
     # Non-negative least squares by enumeration: its solution is the ordinary one of the terms that
     # are not 0, so with three terms the sets can be tried one by one, to the last bit.
     for size in (1, 2, 3):

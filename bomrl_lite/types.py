@@ -24,7 +24,8 @@ Params = dict[str, Tensor]
 """Parameters by name. Stacked parameters of N tasks carry a leading N on every leaf."""
 
 Split = Literal["train", "test"]
-"""Which part of a task distribution. The two never share a task, except in the probes."""
+"""Which part of a task distribution. The two share no task, but where ``Tasks.shared_tasks`` says
+so: in families of very few tasks, and in some probes."""
 
 
 class TabularTask(NamedTuple):
@@ -180,6 +181,9 @@ class Tasks(Generic[TaskBatch]):
     """Whether tasks are tables, :class:`TabularTask`, whose values can be computed exactly."""
     normalise_observations: bool = False
     """Whether policies see observations in units of their running deviation."""
+    shared_tasks: float = 0
+    """How many tasks there are, where both splits draw from them all; infinite: more than anybody
+    counted. 0: the splits share none."""
 
 
 class SolveInfo(NamedTuple):

@@ -1,6 +1,7 @@
 """Which tasks, priors and observations an evaluation is about: tasks whose returns are known."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -8,11 +9,11 @@ from conftest import returns_of_every_deterministic_policy, solve_task
 from torch.func import grad
 
 from bomrl_lite.rollout.collect import collect, repeat
-from bomrl_lite.tasks import make_tasks
+from bomrl_lite.tasks import make_tasks, task_names
 from bomrl_lite.tasks.probes import bandit
 from bomrl_lite.training import episodes, exact
 from bomrl_lite.training.config import configure
-from bomrl_lite.training.evaluate import evaluate_run
+from bomrl_lite.training.evaluate import evaluate_run, mean_table
 from bomrl_lite.training.problem import make_problem
 from bomrl_lite.training.streams import seeded
 from bomrl_lite.training.trainer import load, meta_train
@@ -70,6 +71,48 @@ def test_the_untrained_prior_is_the_one_before_any_update(tmp_path, values):
         assert trained == pytest.approx([1.0] * len(trained))
         # Arms pay 1, 0 and 0; 50 tasks of 20 episodes, deviation 0.015.
         assert sum(untrained) / len(untrained) == pytest.approx(1 / 3, abs=0.06)
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_a_family_says_which_tasks_its_splits_share(name):
+    """What it says against what is drawn."""
+    family = make_tasks(name)
+
+    count = 6 if name.startswith(("frozen", "probe/ice")) else 60  # maps are slow to draw
+
+    def drawn(split, seed):
+        tasks = family.sample(count, torch.Generator().manual_seed(seed), split)
+        rows = zip(*tasks, strict=True)
+        return {b"".join(field.numpy().tobytes() for field in row) for row in rows}
+
+    # From one seed and from another: neither may bring a training task into the test.
+    train, test = drawn("train", 0) | drawn("train", 1), drawn("test", 0) | drawn("test", 2)
+    if family.shared_tasks == 0:
+        assert not train & test
+    elif family.shared_tasks < math.inf:
+        assert train == test
+        assert len(train) == family.shared_tasks
+    else:
+        assert train & test
+        assert len(train | test) > 1
+    title = mean_table([ROW | {"shared_tasks": family.shared_tasks}])[0]
+    assert ("train = test" in title) == bool(train & test)
+
+
+ROW = {"split": "test", "prior": "maml", "task": 0, "step": 0, "return": 1.0}
+
+
+def test_a_table_of_tasks_that_are_not_held_out_says_so(tmp_path):
+    config = configure(
+        "lvc_maml", tasks="navigation/line", num_tasks=2, num_episodes=2, horizon=3, iterations=1
+    )
+    meta_train(config, out=tmp_path)
+    title, _, cells = mean_table(evaluate_run(tmp_path, num_test_tasks=2, num_steps=0))
+    assert title.endswith("after k adaptations; train = test: this family has 2 tasks")
+    assert len(cells) == 4
+    assert mean_table([ROW | {"shared_tasks": 1}])[0].endswith("has 1 task")
+    assert mean_table([ROW | {"shared_tasks": math.inf}])[0].endswith("draw from the same tasks")
+    assert mean_table([ROW])[0].endswith("k adaptations")
 
 
 class LookedAtByHand:

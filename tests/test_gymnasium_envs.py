@@ -62,6 +62,40 @@ def test_a_batch_gives_what_gymnasium_s_loop_over_single_ones_gives(name):
     assert data_equivalence(*answers, exact=True)
 
 
+@pytest.mark.parametrize("mode", AutoresetMode)
+@pytest.mark.parametrize("name", ["bomrl_lite/HopperParams-v0", DIR])
+def test_every_autoreset_mode_is_that_of_gymnasium_s_loop(name, mode):
+    ours = gymnasium.make_vec(name, num_envs=3, max_episode_steps=7, autoreset_mode=mode)
+    loop = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": mode}}
+    theirs = gymnasium.make_vec(name, num_envs=3, max_episode_steps=7, **loop)
+    assert ours.autoreset_mode is ours.metadata["autoreset_mode"] is theirs.autoreset_mode is mode
+    assert data_equivalence(ours.reset(seed=7), theirs.reset(seed=7), exact=True)
+    ours.action_space.seed(1)
+    ends = 0
+    for _ in range(20):
+        actions = ours.action_space.sample()
+        one, other = ours.step(actions), theirs.step(actions)
+        assert all(data_equivalence(a, b, exact=True) for a, b in zip(one, other, strict=True))
+        over = one[2] | one[3]
+        ends += over.sum()
+        if mode is AutoresetMode.DISABLED and over.any():
+            with pytest.raises(gymnasium.error.ResetNeeded, match=r"sub-environments .* are over"):
+                ours.step(actions)
+            answers = [env.reset(options={"reset_mask": over.copy()}) for env in (ours, theirs)]
+            assert data_equivalence(*answers, exact=True)
+    assert ends >= 6
+
+
+def test_a_spec_can_be_written_to_a_file_and_made_again():
+    for name in NAMES:
+        spec = gymnasium.spec(name)
+        assert gymnasium.envs.registration.EnvSpec.from_json(spec.to_json()) == spec
+    env = gymnasium.make(
+        gymnasium.envs.registration.EnvSpec.from_json(gymnasium.spec(DIR).to_json())
+    )
+    assert isinstance(env.unwrapped, LocomotionEnv)
+
+
 def test_the_time_limit_is_the_family_s():
     env = gymnasium.make_vec(DIR, num_envs=2)
     env.reset(seed=0)
@@ -69,7 +103,7 @@ def test_the_time_limit_is_the_family_s():
         observations, rewards, ended, cut, infos = env.step(np.zeros((2, 6), np.float32))
         assert not ended.any()
         assert cut.all() == (step == FAMILIES["cheetah/direction"].runner.horizon)
-        assert ("task" in infos) == (step == 101)
+        assert infos.keys() == {"task", "_task"}
         assert (rewards == 0).all() == (step == 101)  # the step that begins the next episode
     assert observations.dtype == np.float32
 
@@ -82,7 +116,7 @@ def test_a_reset_at_an_episode_s_end_is_not_followed_by_another():
     _, rewards, _, cut, infos = env.step(env.action_space.sample())
     assert cut.all()
     assert rewards.all()
-    assert infos == {}
+    assert infos["_task"].all()
 
 
 def test_tasks_are_drawn_from_the_split_and_shown():
@@ -200,6 +234,14 @@ def test_wrong_requests_are_named():
         env.reset(options={"reset_mask": np.array([True])})
     with pytest.raises(ValueError, match="family must be one of cheetah/velocity"):
         LocomotionEnv("cheetah")
+    for make in (LocomotionEnv, LocomotionVectorEnv):
+        with pytest.raises(
+            ValueError, match="render_mode must be 'rgb_array' or None, got 'human'"
+        ):
+            make("cheetah/velocity", render_mode="human")
+    with pytest.raises(ValueError, match="'never' is not a valid AutoresetMode"):
+        LocomotionVectorEnv("cheetah/velocity", autoreset_mode="never")
+    assert env.reset(seed=np.int64(3))[0].tolist() == env.reset(seed=3)[0].tolist()
     with pytest.raises(ValueError, match="split must be"):
         LocomotionEnv("cheetah/velocity", split="validation")
     env.reset(seed=[1, None, 3])

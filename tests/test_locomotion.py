@@ -1,11 +1,15 @@
 """Families of robots, against gymnasium's own environments and rewards worked out by hand."""
 
+import weakref
+
 import gymnasium
 import mujoco
 import numpy as np
 import pytest
 import torch
 
+from bomrl_lite.physics.pool import KEPT, PhysicsPool
+from bomrl_lite.physics.robots import load_model
 from bomrl_lite.tasks import make_tasks
 from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
 from bomrl_lite.tasks.robot_goals import Speeds
@@ -230,6 +234,22 @@ def test_simulations_are_used_again_when_their_simulator_is_gone():
     del again
     other_record = make_tasks("hopper/parameters", backend="mujoco")
     assert other_record.simulator(second, 3, None).physics is not lent
+
+
+def test_a_sweep_over_sizes_leaves_a_few_simulations_behind():
+    pool, model = PhysicsPool(), load_model("hopper")
+    held = [torch.zeros(1) for _ in range(3)]
+    lent = [pool.lend(one, model, num, "mujoco") for num, one in enumerate(held, 1)]
+    kept = [weakref.ref(pool.lend(torch.zeros(1), model, num, "mujoco")) for num in range(4, 30)]
+    alive = [physics().num for physics in kept if physics() is not None]
+    assert alive == [29 - KEPT, 26, 27, 28, 29]  # the last, and before it as many as are kept
+    # What somebody has stays, and a size that comes back is one of the latest again.
+    assert pool.lend(torch.zeros(1), model, 27, "mujoco") is kept[23]()
+    for num in range(30, 29 + KEPT):
+        pool.lend(torch.zeros(1), model, num, "mujoco")
+    assert pool.lend(torch.zeros(1), model, 27, "mujoco") is kept[23]()
+    del held[0]
+    assert pool.lend(torch.zeros(1), model, 1, "mujoco") is lent[0]
 
 
 def test_the_time_limit_is_a_true_end():

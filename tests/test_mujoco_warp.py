@@ -13,7 +13,7 @@ import torch
 
 from bomrl_lite.physics import make_physics, resolve_backend
 from bomrl_lite.physics.mujoco_batch import MujocoBatch
-from bomrl_lite.physics.robots import load_model
+from bomrl_lite.physics.robots import ROBOTS, load_model, most_contacts
 
 needs_warp = pytest.mark.skipif(
     importlib.util.find_spec("mujoco_warp") is None,
@@ -188,10 +188,16 @@ def test_check_finds_a_lack_of_room(warp, start):
     tight = warp("half_cheetah", contacts=1)
     tight.reset(*start[:2])
     tight.step(torch.zeros(M, 6), 100)  # lets the cheetahs fall on their feet
-    with pytest.raises(RuntimeError, match=r"nconmax = 1 .*contacts=n\) with n above 1"):
+    with pytest.raises(RuntimeError, match=r"all 4 .*nconmax = 1 .*n\) with n above 1"):
         tight.check()
     tight.reset(*start[:2])
     tight.check()
+
+
+@needs_warp
+def test_no_simulation_can_take_another_s_room(warp):
+    for robot in ROBOTS:
+        assert warp(robot, 1)._data.naconmax >= most_contacts(load_model(robot))
 
 
 @needs_warp

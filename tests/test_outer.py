@@ -205,6 +205,24 @@ def test_where_the_divergence_curves_down_no_step_is_taken():
     assert toy.lengths == []
 
 
+@pytest.mark.parametrize(
+    ("number", "norm"), [(1e30, "inf"), (-float("inf"), "inf"), (float("nan"), "nan")]
+)
+def test_a_gradient_that_is_not_finite_is_named_and_phi_stays(number, norm):
+    phi = {"x": torch.tensor([1.0, -2.0])}
+    ascent = Ascent({"x": torch.tensor([1.0, number])}, never, BELIEVED)
+    with pytest.raises(FloatingPointError, match=f"norm of the outer gradient is {norm}.*larger"):
+        trust_region_step(phi, ascent, never, never, value=0.0, max_kl=0.1)
+    assert phi["x"].tolist() == [1, -2]
+    nowhere = {"x": torch.tensor([1e-38, 0.0])}
+    for size in (1e-30, 1e18):  # a direction may leave the range of numbers on the way
+        ascent = Ascent({"x": torch.tensor([size, size])}, never, BELIEVED)
+        info = trust_region_step(
+            phi, ascent, lambda p: nowhere, lambda p: (p["x"][0], p["x"][1]), value=1.0, max_kl=-3.0
+        )
+        assert (info.updates, phi["x"].tolist()) == (0, [1, -2])
+
+
 def test_the_worst_that_was_known_in_any_epoch_is_kept():
     infos = iter(((1e-3, 2.0, 0.0), (1e-5, -1.0, 0.1), (0.0, 5.0, 0.0)))
 

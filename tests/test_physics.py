@@ -10,7 +10,7 @@ import torch
 
 from bomrl_lite.physics import make_physics
 from bomrl_lite.physics.mujoco_batch import MujocoBatch
-from bomrl_lite.physics.robots import MODELS, ROBOTS, load_model
+from bomrl_lite.physics.robots import MODELS, ROBOTS, load_model, most_contacts
 
 GYM = {
     "half_cheetah": "HalfCheetah-v5",
@@ -310,3 +310,29 @@ def test_without_mujoco_one_is_told_what_to_install():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install 'mujoco>=4,<5'" in done.stdout
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_the_most_contacts_are_those_of_a_robot_in_a_heap(robot):
+    """MuJoCo's own counts, of geometries that are blown up until nearly all touch."""
+    model = copy.copy(load_model(robot))
+    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE  # its boxes have the old sizes
+    data, bound = mujoco.MjData(model), most_contacts(model)
+    random, most = np.random.default_rng(0), 0
+    for size in (1, 2, 5, 20):
+        model.geom_size[1:] = size * load_model(robot).geom_size[1:]
+        model.geom_rbound[1:] = size * load_model(robot).geom_rbound[1:]
+        for _ in range(200):
+            data.qpos[:] = model.qpos0 + random.normal(size=model.nq)
+            mujoco.mj_forward(model, data)
+            most = max(most, data.ncon)
+    assert 0.4 * bound < most <= bound
+
+
+def test_controls_that_record_a_gradient_leave_none_behind():
+    """Simulations live as long as the process: a graph in them would grow from step to step."""
+    physics, controls = started("hopper"), torch.zeros(3, 3, requires_grad=True)
+    for _ in range(2):
+        physics.step(controls, 1)
+        assert not physics._controls.requires_grad
+        assert not any(part.requires_grad for part in physics.get_state())

@@ -392,6 +392,59 @@ def test_the_horizon_is_the_environments_own():
     assert horizon("Pendulum-v1", max_episode_steps=9) == 9
 
 
+class Endless(gym.Env):
+    """No limit of its own; begins as ``starts`` says, and refuses while ``starts`` is empty."""
+
+    observation_space = action_space = gym.spaces.Box(-1.0, 1.0, (2,))
+
+    def __init__(self, starts=()):
+        self.starts = iter(starts)
+
+    def reset(self, **arguments):
+        start = next(self.starts, None)
+        if start is None:
+            raise AssertionError  # without a word, as metaworld does
+        return np.full(2, start, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(2, np.float32), 0.0, False, False, {}
+
+
+def test_a_limit_is_found_where_a_batch_was_put_together_by_hand():
+    pendulum = SyncVectorEnv([lambda: gym.make("Pendulum-v1")] * 2)
+    assert VectorEnvSimulator(pendulum).horizon == 200
+    limits = iter((5, 9))
+    limited = SyncVectorEnv([lambda: gym.wrappers.TimeLimit(Endless(), next(limits))] * 2)
+    assert VectorEnvSimulator(gym.wrappers.vector.ClipReward(limited, 0, 1)).horizon == 9
+    envpool = SimpleNamespace(config=SimpleNamespace(max_episode_steps=7))
+    assert VectorEnvSimulator(env_with(spec=envpool)).horizon == 7
+    with pytest.raises(ValueError, match="name no time limit"):
+        VectorEnvSimulator(SyncVectorEnv([Endless]))
+
+
+def test_an_environment_that_ignores_its_seed_is_warned_of_once():
+    simulator = VectorEnvSimulator(SyncVectorEnv([lambda: Endless((0.1, 0.2, 0.3))]), horizon=3)
+    with pytest.warns(UserWarning, match="twice with one seed, so a run .* cannot be repeated"):
+        simulator.reset(seeded())
+    assert simulator.reset(seeded())[0, 0].tolist() == pytest.approx([0.3, 0.3])
+    VectorEnvSimulator(SyncVectorEnv([lambda: Endless((0.1, 0.1))]), horizon=3).reset(seeded())
+
+
+def test_an_environment_that_must_be_given_its_tasks_first_is_named():
+    simulator = VectorEnvSimulator(SyncVectorEnv([Endless]), horizon=3)
+    with pytest.raises(ValueError, match=r'tasks are set from outside .* env.call\("sample_tasks"'):
+        simulator.reset(seeded())
+
+
+def test_actions_that_record_a_gradient_leave_none_behind():
+    env = make("Pendulum-v1", MODES[0])
+    simulator = VectorEnvSimulator(env)
+    simulator.reset(seeded())
+    drawn = torch.ones(1, 6, 1, requires_grad=True)
+    for _ in range(3):
+        assert not any(part.requires_grad for part in simulator.step(drawn, seeded()))
+
+
 def test_memory_of_the_environment_is_copied():
     env = SyncVectorEnv([lambda: gym.make("Pendulum-v1")] * 2, copy=False)
     simulator = VectorEnvSimulator(env, horizon=3)
@@ -424,7 +477,27 @@ MISTAKES = {
     "no mode": (lambda: VectorEnvSimulator(env_with(metadata={}), 1, 5), "AutoresetMode, got None"),
     "a dictionary": (
         lambda: VectorEnvSimulator(env_with(single_observation_space=gym.spaces.Dict()), 1, 5),
-        "must be Box or Discrete, got Dict",
+        "env.single_observation_space must be Box or Discrete, got Dict",
+    ),
+    "many actions": (
+        lambda: VectorEnvSimulator(
+            env_with(single_action_space=gym.spaces.MultiDiscrete([2, 3])), 1, 5
+        ),
+        "env.single_action_space must be Box or Discrete, got MultiDiscrete",
+    ),
+    "short actions": (
+        lambda: VectorEnvSimulator(env_with(), 2, 5).step(torch.zeros(2, 2, 3), seeded()),
+        r"actions must be \[2, 2, 2\] for Box.*, got \[2, 2, 3\]",
+    ),
+    "actions of a Gaussian": (
+        lambda: VectorEnvSimulator(Counted(), 1, 5).step(torch.zeros(1, 2), seeded()),
+        r"Discrete\(3, start=-1\) are whole numbers, got torch.float32: take a categorical",
+    ),
+    "half an answer": (
+        lambda: VectorEnvSimulator(env_with(reset=lambda **_: (np.zeros((2, 2)), {})), 1, 5).reset(
+            seeded()
+        ),
+        "4 environments answered with 2 values",
     ),
     "one task": (lambda: simulate_tables(tasks=random_task(0)), r"leading N.*got \(5, 3\)"),
     "no episodes": (lambda: simulate_tables(num_episodes=0), "num_episodes must be at least 1"),

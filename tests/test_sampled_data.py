@@ -22,6 +22,7 @@ from bomrl_lite.rollout.data import (
     policy_at,
     sample_batch,
 )
+from bomrl_lite.rollout.returns import linear_baseline
 from bomrl_lite.tasks.tabular import TabularSimulator
 from bomrl_lite.types import Rollout
 
@@ -84,6 +85,51 @@ def test_normalised_advantages_have_mean_0_and_deviation_1_in_every_task(baselin
         alone = sample_batch(one(ragged(NAN), n), gamma=GAMMA, baseline=baseline)
         for field, expected in zip(one(batch, n), alone, strict=True):
             close(field, expected, 1e-10)
+
+
+@pytest.mark.parametrize("discounted", [False, True])
+@pytest.mark.parametrize("numbered", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_task_s_batch_does_not_depend_on_the_other_tasks(seed, numbered, discounted):
+    """Whatever the ends and lengths: all ended, all cut, mixed, in tasks of unlike sizes."""
+    tasks, generator = 6, torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, T + 1, (tasks, B), generator=generator)
+    mask = (torch.arange(T) < lengths[..., None]).double()
+    ended = torch.rand(tasks, B, generator=generator) < 0.5
+    ended[0], ended[1], ended[2, 0], ended[2, 1] = True, False, True, False
+    scales = 10.0 ** torch.arange(-2, tasks - 2, **DOUBLE)[:, None, None]
+    seen, last = draw(seed, tasks, B, T, O), draw(seed + 1, tasks, B, O)
+    if numbered:  # a state that one task alone has makes every task's unit vectors longer
+        seen = torch.randint(3, (tasks, B, T), generator=generator)
+        last = torch.randint(3, (tasks, B), generator=generator)
+        seen[3, 0, 0] = 7
+    rewards = scales * draw(seed + 2, tasks, B, T)
+    rollout = Rollout(seen, draw(3, tasks, B, T, K), mask * 0, rewards, mask, last, ended)
+    together = sample_batch(rollout, gamma=GAMMA, trace=0.9, discounted=discounted)
+    for n in range(tasks):
+        alone = sample_batch(one(rollout, n), gamma=GAMMA, trace=0.9, discounted=discounted)
+        for field, expected in zip(one(together, n), alone, strict=True):
+            close(field, expected, 1e-9)
+
+
+@pytest.mark.parametrize("gamma", [1.0, 1 - 1e-9])
+def test_without_a_discount_a_baseline_needs_episodes_that_end(gamma):
+    """Reward 1 a step: what is left to come is known where an episode ends, and infinite else."""
+    seen = draw(0, 2, B, T + 1, O)
+    ones, ended = torch.ones(2, B, T, **DOUBLE), torch.ones(2, B, dtype=torch.bool)
+    rollout = Rollout(seen[:, :, :T], ones[..., None], 0 * ones, ones, ones, seen[:, :, T], ended)
+    batch = sample_batch(rollout, gamma=gamma, trace=0.95, normalise=False)
+    assert batch.advantages.abs().max() < 0.5
+    ended[1] = False
+    with pytest.raises(ValueError, match=r"gamma = \S+, and no episode .* ended .*baseline=False"):
+        sample_batch(rollout, gamma=gamma)
+    returns = sample_batch(rollout, gamma=gamma, baseline=False, normalise=False).advantages
+    close(returns[1], torch.arange(T, 0, -1, **DOUBLE).expand(B, T), 1e-6)
+    # One end in B: from it the others learn what their cuts are worth, on average (B T - T / 2).
+    ended[1, 0] = True
+    values, final = linear_baseline(rollout._replace(observations=0 * rollout.observations), gamma)
+    close(values[1].mean(), torch.tensor(B * (T + 1) / 2, **DOUBLE), 1e-2)
+    assert final[1, 0] == 0
 
 
 def test_advantages_without_a_baseline_are_returns_and_with_it_less_spread():

@@ -1,8 +1,8 @@
 r"""The settings of every Alg, and the Alg that settings stand for.
 
 A method (:mod:`bomrl_lite.training.methods`) is an Alg, a rung of the ladder and an outer update.
-What its Alg can be told is one small dataclass of this file, so that a setting which an Alg does not
-have cannot be given to it.
+What its Alg can be told is one small dataclass of this file, so that a setting which an Alg does
+not have cannot be given to it.
 """
 
 from collections.abc import Callable

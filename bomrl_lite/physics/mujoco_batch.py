@@ -94,7 +94,7 @@ class MujocoBatch:
                 f"control {column} of simulation {row} is {controls[row, column].item()}; look at "
                 "the policy's parameters and at the size of its updates"
             )
-        self._controls.copy_(controls)
+        self._controls.copy_(controls.detach())  # the batch outlives any graph
         try:
             self.batch.step(nstep=substeps)
         except SimulationError as error:

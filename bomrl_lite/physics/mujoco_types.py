@@ -41,6 +41,14 @@ class Model(Protocol):
     """[njnt]"""
     geom_bodyid: Integers
     """[ngeom] the body that each geometry belongs to."""
+    geom_type: Integers
+    """[ngeom] ``mjtGeom``: 0 is a plane, 2 a sphere, 3 a capsule."""
+    geom_contype: Integers
+    """[ngeom] bits: two geometries may touch where one's are among the other's affinity."""
+    geom_conaffinity: Integers
+    """[ngeom] bits."""
+    body_parentid: Integers
+    """[nbody] the body that a body hangs on."""
     geom_rbound: Floats
     """[ngeom] radius of the sphere around a geometry, in metres."""
     geom_rgba: NDArray[np.float32]

@@ -24,6 +24,7 @@ from torch import Tensor
 from bomrl_lite.physics import PhysicsState
 from bomrl_lite.physics.mujoco_batch import PARAMETERS
 from bomrl_lite.physics.mujoco_types import Model, import_mujoco
+from bomrl_lite.physics.robots import most_contacts
 
 try:
     mujoco: Any = import_mujoco()
@@ -66,8 +67,10 @@ class MujocoWarp:
         num: M.
         device: ``cuda``, ``cuda:1``, or ``cpu``, which is for tests: there
             :class:`bomrl_lite.physics.mujoco_batch.MujocoBatch` is faster. None is ``cuda``.
-        contacts: room per simulation for this many contacts, for four constraints each, and for a
-            limit of every joint. None takes two per geometry: all capsules may lie on the floor.
+        contacts: room for this many contacts per simulation on average, since all share one pool,
+            and in each for four constraints of as many contacts and a limit of every joint. None
+            takes as many contacts as a simulation can have, so that none takes another's room; and
+            constraints of two per geometry: all capsules may lie on the floor.
 
     Raises:
         RuntimeError: there is no GPU.
@@ -78,8 +81,11 @@ class MujocoWarp:
     ) -> None:
         self.num, self.timestep = num, float(model.opt.timestep)
         self._device = _find_device(device or "cuda")
-        self._room = {"nconmax": 2 * model.ngeom if contacts is None else contacts}
-        self._room["njmax"] = 4 * self._room["nconmax"] + model.njnt
+        on_floor = 2 * model.ngeom
+        self._room = {
+            "nconmax": max(on_floor, most_contacts(model)) if contacts is None else contacts,
+            "njmax": 4 * (on_floor if contacts is None else contacts) + model.njnt,
+        }
         with wp.ScopedDevice(self._device):
             self._model = mjw.put_model(_without_gauss_seidel(model))
             self._model.opt.warn_overflow = 0  # kernels would print; check() raises instead
@@ -94,7 +100,7 @@ class MujocoWarp:
         self._shared = True
         # The step that loaded the kernels has moved the robots.
         start = torch.as_tensor(model.qpos0).expand(num, -1)
-        self.reset(start, torch.zeros(num, model.nv))
+        self.reset(start, torch.zeros(num, model.nv, dtype=torch.float32))
 
     @property
     def body_positions(self) -> Tensor:
@@ -138,7 +144,7 @@ class MujocoWarp:
             raise ValueError(
                 f"controls must be {tuple(self._controls.shape)}, got {tuple(controls.shape)}"
             )
-        self._controls.copy_(controls)
+        self._controls.copy_(controls.detach())  # the batch outlives any graph
         self._bad_controls |= _is_bad(self._controls)  # clipping to the range would hide a NaN
         if substeps not in self._graphs:
             self._graphs[substeps] = self._record(substeps)
@@ -239,16 +245,17 @@ class MujocoWarp:
         self._shared = False
 
     def _check_room(self, full: Tensor) -> None:
-        limits = [
-            f"{limit} = {self._room[limit]}"
-            for limit, flags in _ROOM.items()
-            if (full & int(flags)).any()
-        ]
+        # Contacts are one pool: Warp raises their flag everywhere, and cannot say who lost some.
+        told = {
+            "nconmax": f"all {self.num} simulations together had more than {self.num} x nconmax = "
+            f"{self._room['nconmax']} contacts",
+            "njmax": f"a simulation had more than njmax = {self._room['njmax']} constraints",
+        }
+        limits = [told[limit] for limit, flags in _ROOM.items() if (full & int(flags)).any()]
         if limits:
             raise RuntimeError(
-                f"{' and '.join(limits)} per simulation overflowed in {int((full != 0).sum())} of "
-                f"{self.num} simulations, whose contacts were then left out. Make them as "
-                f"MujocoWarp(..., contacts=n) with n above {self._room['nconmax']}"
+                f"{' and '.join(limits)}; what was beyond was left out, of any of them. Make them "
+                f"as MujocoWarp(..., contacts=n) with n above {self._room['nconmax']}"
             )
 
 

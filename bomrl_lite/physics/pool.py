@@ -9,8 +9,12 @@ import torch
 from bomrl_lite.physics import Physics, make_physics
 from bomrl_lite.physics.mujoco_types import Model
 
+KEPT = 4
+"""So many simulations that nobody has are kept, those that were lent last: a training takes turns
+with a few sizes, a sweep over sizes would fill the memory."""
 
-@dataclass
+
+@dataclass(eq=False)
 class Loan:
     """Simulations of the pool, how they were made, and who has them."""
 
@@ -32,7 +36,7 @@ class Loan:
 
 
 class PhysicsPool:
-    """Simulations that are lent for as long as their borrower lives, and kept as long as the pool.
+    """Simulations that are lent for as long as their borrower lives; the latest few are kept.
 
     A task family has one. Its simulators die with each iteration of training; the next one's then
     runs on the same simulations. They are lent as they are: the borrower resets them, and sets
@@ -56,11 +60,11 @@ class PhysicsPool:
         Raises:
             ValueError: M < 1.
         """
-        for loan in self._loans:
-            if loan.is_free() and loan.fits(model, num, backend):
-                loan.borrower = weakref.ref(borrower)
-                return loan.physics
-        physics = make_physics(model, num, backend=backend)
+        free = [loan for loan in self._loans if loan.is_free()]
+        fitting = [loan for loan in free if loan.fits(model, num, backend)]
+        dropped = fitting[:1] or free[:-KEPT]  # one that fits comes back below, as the latest
+        self._loans = [loan for loan in self._loans if loan not in dropped]
+        physics = fitting[0].physics if fitting else make_physics(model, num, backend=backend)
         threads = torch.get_num_threads()
         self._loans.append(Loan(physics, model, backend, threads, weakref.ref(borrower)))
         return physics

@@ -4,6 +4,7 @@ Dynamics are those of gymnasium 1.4's ``-v5`` environments; the models differ in
 looks, and in that they use nothing which MuJoCo 4 calls deprecated.
 """
 
+import itertools
 from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -61,3 +62,34 @@ def load_model(robot: str, integrator: str = "gym") -> Model:
     if integrator == "fast":
         model.opt.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     return model
+
+
+def most_contacts(model: Model) -> int:
+    """Return how many contacts one simulation can have at most: all that may touch, does.
+
+    Two geometries may touch where their bits allow it and they belong to two bodies, neither of
+    which hangs on the other (on the world it may). A model's own list of pairs is not read.
+    """
+    parents = model.body_parentid
+    contacts = 0
+    for pair in itertools.combinations(range(model.ngeom), 2):
+        one, other = (int(model.geom_bodyid[geom]) for geom in pair)
+        linked = (
+            one == other or (one and parents[other] == one) or (other and parents[one] == other)
+        )
+        kinds, affinities = model.geom_contype[list(pair)], model.geom_conaffinity[list(pair)]
+        if not linked and (kinds & affinities[::-1]).any():
+            contacts += _CONTACTS.get(tuple(sorted(model.geom_type[list(pair)].tolist())), 8)
+    return contacts
+
+
+_PLANE, _SPHERE, _CAPSULE = 0, 2, 3
+_CONTACTS = {
+    (_PLANE, _PLANE): 0,
+    (_PLANE, _SPHERE): 1,
+    (_SPHERE, _SPHERE): 1,
+    (_SPHERE, _CAPSULE): 1,
+    (_PLANE, _CAPSULE): 2,
+    (_CAPSULE, _CAPSULE): 2,
+}
+"""Most contacts of two geometries by their types; of others, which no robot has, as of boxes."""

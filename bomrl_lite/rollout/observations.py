@@ -79,7 +79,7 @@ class NormalisedSimulator:
         self.horizon = simulator.horizon
         self._simulator, self._moments, self._lens = simulator, moments, lens_of(moments)
         self._shown: list[tuple[Tensor, Tensor]] = []
-        self._alive = torch.zeros(0)
+        self._alive = torch.zeros(0, dtype=torch.float32)
 
     @property
     def moments(self) -> Moments:

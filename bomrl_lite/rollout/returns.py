@@ -9,7 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bomrl_lite.require import checked, may_look, require_finite, require_share
+from bomrl_lite.require import (
+    checked,
+    may_look,
+    require_finite,
+    require_positive,
+    require_share,
+)
 from bomrl_lite.solvers.linear import solve_columns
 from bomrl_lite.types import Rollout
 
@@ -94,7 +100,7 @@ def generalised_advantages(
     return discounted_sums(errors * rollout.mask, gamma * trace) * rollout.mask
 
 
-@checked(gamma=require_share)
+@checked(gamma=require_share, ridge=require_positive)
 def linear_baseline(
     rollout: Rollout, gamma: float, *, ridge: float = 1e-5
 ) -> tuple[Float[Tensor, "*B T"], Float[Tensor, "*B"]]:
@@ -103,20 +109,26 @@ def linear_baseline(
     w = argmin sum_t (V_w(s_t) - G_t - gamma^{T' - t} V(s_{T'}))^2 + ridge |w|^2,  V = V_w
 
     T' is the end of an episode; the last term counts where it was cut off, and the V in it is the
-    fit itself: one linear system has both. Features are o, o^2 and 1, and where all episodes ended
-    by themselves also t/100, (t/100)^2, (t/100)^3 (Duan et al., 1604.06778). An episode that is
-    cut off has no end to count time to: with time as a feature V would learn to vanish at the cut.
+    fit itself: one linear system has both. Features are o, o^2 and 1, and where all of a task's
+    episodes ended by themselves also t/100, (t/100)^2, (t/100)^3 (Duan et al., 1604.06778). An
+    episode that is cut off has no end to count time to: with time as a feature V would learn to
+    vanish at the cut.
 
     Args:
         rollout: episodes; numbered states become unit vectors.
         gamma: discount in [0, 1].
-        ridge: >= 0, relative to the number of samples.
+        ridge: > 0, relative to the number of samples.
 
     Returns:
         V(s_t), and V of the observations after the last steps: 0 where an episode terminated.
+
+    Raises:
+        ValueError: gamma is 1, or nearer to it than ridge, and a task has no episode that ended by
+            itself; or a ridge that is not positive.
     """
     check_episodes(rollout)
-    mask, timed = rollout.mask, bool(rollout.terminated.all())
+    _check_finite_values(rollout, gamma, ridge)
+    mask, timed = rollout.mask, rollout.terminated.all(-1)
     steps = torch.arange(mask.shape[-1], dtype=mask.dtype, device=mask.device)
     seen, last = _as_vectors(rollout)
     features = _baseline_features(seen, steps.expand_as(mask), timed) * mask.unsqueeze(-1)
@@ -254,7 +266,23 @@ def _as_vectors(rollout: Rollout) -> tuple[Tensor, Tensor]:
     return one_hot[seen], one_hot[last]
 
 
-def _baseline_features(observations: Tensor, steps: Tensor, timed: bool) -> Tensor:
+def _check_finite_values(rollout: Rollout, gamma: float, ridge: float) -> None:
+    """Check that V is finite: without a discount a task needs an end, which others lead to.
+
+    Nearer to 1 than the ridge, it would be the ridge that decides how large V is.
+    """
+    if 1 - gamma <= ridge and not rollout.terminated.any(-1).all():
+        raise ValueError(
+            f"gamma = {gamma}, and no episode of a task ended by itself: what follows a cut has "
+            "no finite value that a baseline could be fitted to. Take a gamma below 1 such as "
+            "0.99, report the time limit as an end (terminated), or leave the baseline out "
+            "(baseline=False)"
+        )
+
+
+def _baseline_features(observations: Tensor, steps: Tensor, timed: Tensor) -> Tensor:
+    """Return features [..., F]; those of time are 0 in tasks [*N] that are not timed."""
     clipped, time = observations.clamp(-10, 10), steps.unsqueeze(-1) / 100
-    times = [time, time**2, time**3] if timed else []
+    counts = timed.reshape(timed.shape + (1,) * (time.ndim - timed.ndim))
+    times = [time * counts, time**2 * counts, time**3 * counts] if timed.any() else []
     return torch.cat([clipped, clipped**2, *times, torch.ones_like(time)], dim=-1)

@@ -216,7 +216,8 @@ def _saddle_free_step(
 
 def _halved(halvings: int, like: Params) -> Float[Tensor, " lengths"]:
     """Return 1, 1/2, 1/4, ... on the device and with the dtype of the parameters."""
-    return (0.5 ** torch.arange(halvings + 1)).to(flatten(like))
+    flat = flatten(like)
+    return 0.5 ** torch.arange(halvings + 1, dtype=flat.dtype, device=flat.device)
 
 
 def _best_length(

@@ -161,7 +161,7 @@ def goal_map(size: int, generator: torch.Generator) -> LakeMap:
 @checked()
 def split_of(lake_map: LakeMap) -> Split:
     """Tell which split a map belongs to: a fixed hash of its letters, so the two never meet."""
-    number = torch.tensor(zlib.crc32("/".join(lake_map).encode()))
+    number = torch.tensor(zlib.crc32("/".join(lake_map).encode()), dtype=torch.int64)
     return "test" if in_split(number, "test") else "train"
 
 

@@ -12,12 +12,14 @@ Importing this module registers every family of :mod:`bomrl_lite.tasks.locomotio
 ``"bomrl_lite.tasks.gymnasium_envs:bomrl_lite/HalfCheetahVel-v0"`` lets gymnasium do it; plugins
 that register themselves are gone since gymnasium 1.0.
 
-An episode's task is drawn when the episode begins, and ``info["task"]`` of that moment shows it. To
-choose the tasks, pass ``tasks=`` to ``make``, or ``options={"tasks": ...}`` to ``reset``: they hold
-for all episodes until other tasks are given, or None to draw again. The time limit is reported as
+An episode's task is drawn when the episode begins, and ``info["task"]`` shows it. To choose the
+tasks, pass ``tasks=`` to ``make``, or ``options={"tasks": ...}`` to ``reset``: they hold for all
+episodes until other tasks are given, or None to draw again. The time limit is reported as
 ``truncated``. Vector environments restart a sub-environment that is over in the NEXT step, as
-gymnasium's own do by default, and seed sub-environment i with seed + i: they return the same
-numbers as gymnasium's ``vectorization_mode="sync"``.
+gymnasium's own do by default, or as ``autoreset_mode=`` says, and seed sub-environment i with
+seed + i: they return the same numbers as gymnasium's ``vectorization_mode="sync"``. torchrl takes a
+batch whose mode is DISABLED; stable-baselines3 takes none of gymnasium's, only the single
+environment's id.
 """
 
 import math
@@ -171,6 +173,12 @@ class Robots(LocomotionSimulator):
         # A copy, for the simulator writes the next episode's task into the same memory.
         return {name: value.copy() if value.ndim else value[()] for name, value in fields.items()}
 
+    def all_shown(self) -> dict[str, NDArray[Any]]:
+        """Return all robots' tasks as gymnasium's loop sorts them, each field with a mask."""
+        fields = {name: field.cpu().numpy().copy() for name, field in _fields(self._tasks).items()}
+        masks = {f"_{name}": np.ones(len(field), np.bool_) for name, field in fields.items()}
+        return fields | masks
+
     def picture(self, row: int, width: int, height: int) -> NDArray[np.uint8]:
         """Draw one robot and its goal, bytes [H, W, 3]."""
         from bomrl_lite.render.goal_marks import Direction, Speed
@@ -217,6 +225,9 @@ class LocomotionEnv(gymnasium.Env[Observations, Actions]):
         render_mode: ``rgb_array`` or None.
         width: of a picture, in pixels.
         height: of a picture, in pixels.
+
+    Raises:
+        ValueError: another render mode, or what :class:`Robots` refuses.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
@@ -230,7 +241,7 @@ class LocomotionEnv(gymnasium.Env[Observations, Actions]):
         height: int = 240,
         **options: Unpack[RobotOptions],
     ) -> None:
-        self.render_mode, self._size = render_mode, (width, height)
+        self.render_mode, self._size = _checked_mode(render_mode), (width, height)
         self.robots = Robots(family, 1, **options)
         self.metadata = self.metadata | {"render_fps": round(1 / self.robots.step_seconds)}
         self.observation_space, self.action_space = self.robots.spaces()
@@ -246,14 +257,15 @@ class LocomotionEnv(gymnasium.Env[Observations, Actions]):
         return self.robots.observed()[0], {"task": self.robots.shown(0)}
 
     def step(self, action: NDArray[Any]) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
-        """Take an action [K]; returns observation, reward, terminated, False and no info.
+        """Take an action [K]; returns observation, reward, terminated, False and the task.
 
         Raises:
             ValueError: an action of another shape.
             FloatingPointError: the action is not finite, or the simulation died.
         """
         rewards, fell = self.robots.act(np.asarray(action)[None])
-        return self.robots.observed()[0], float(rewards[0]), bool(fell[0]), False, {}
+        info = {"task": self.robots.shown(0)}
+        return self.robots.observed()[0], float(rewards[0]), bool(fell[0]), False, info
 
     def render(self) -> NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Draw the robot, where ``render_mode`` is ``rgb_array``."""
@@ -267,9 +279,15 @@ class LocomotionVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
         family: see :class:`Robots`, as all that is not named here.
         num_envs: M.
         max_episode_steps: time limit, or None for none.
+        autoreset_mode: when a sub-environment that is over begins anew: in the next step, in the
+            same step, whose infos then have ``final_obs`` and ``final_info``, or, disabled, when
+            ``reset`` is called with a mask.
         render_mode: ``rgb_array`` or None.
         width: of a picture, in pixels.
         height: of a picture, in pixels.
+
+    Raises:
+        ValueError: another autoreset or render mode, or what :class:`Robots` refuses.
     """
 
     metadata = {  # noqa: RUF012
@@ -284,14 +302,22 @@ class LocomotionVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
         *,
         num_envs: int = 1,
         max_episode_steps: int | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
         width: int = 320,
         height: int = 240,
         **options: Unpack[RobotOptions],
     ) -> None:
-        self.num_envs, self.render_mode, self._size = num_envs, render_mode, (width, height)
+        self.num_envs, self._size = num_envs, (width, height)
+        self.render_mode, self.autoreset_mode = (
+            _checked_mode(render_mode),
+            AutoresetMode(autoreset_mode),
+        )
         self.robots = Robots(family, num_envs, **options)
-        self.metadata = self.metadata | {"render_fps": round(1 / self.robots.step_seconds)}
+        self.metadata = self.metadata | {
+            "render_fps": round(1 / self.robots.step_seconds),
+            "autoreset_mode": self.autoreset_mode,
+        }
         observation_space, action_space = self.robots.spaces()
         self.single_observation_space, self.single_action_space = observation_space, action_space
         self.observation_space = batch_space(observation_space, num_envs)
@@ -300,11 +326,12 @@ class LocomotionVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
         self._steps = np.zeros(num_envs, dtype=np.int64)
         self._over = np.zeros(num_envs, dtype=np.bool_)
         self._randoms = [seeding.np_random()[0] for _ in range(num_envs)]
+        self._shown = self.robots.all_shown()
 
     def reset(
         self,
         *,
-        seed: int | list[int | None] | None = None,
+        seed: int | np.integer[Any] | list[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Observations, dict[str, Any]]:
         """Begin episodes.
@@ -320,7 +347,10 @@ class LocomotionVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
                 kind, or tasks that are not the family's.
         """
         options = options or {}
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
+        if isinstance(seed, int | np.integer):
+            seeds = [int(seed) + i for i in range(self.num_envs)]
+        else:
+            seeds = seed
         if seeds is not None and len(seeds) != self.num_envs:
             raise ValueError(f"need a seed for each of {self.num_envs}, got {len(seeds)}")
         anew = np.asarray(options.get("reset_mask", np.ones_like(self._over)))
@@ -334,22 +364,43 @@ class LocomotionVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
             if seeds is not None and seeds[row] is not None:
                 self._randoms[row] = seeding.np_random(seeds[row])[0]
         self._over[anew] = False
-        infos = self._begin(anew)
+        self._begin(anew)
+        infos: dict[str, Any] = {}
+        for row in np.flatnonzero(anew).tolist():
+            infos = self._add_info(infos, {"task": self.robots.shown(row)}, row)
         return self.robots.observed(), infos
 
     def step(
         self, actions: NDArray[Any]
     ) -> tuple[Observations, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
-        """Take actions [M, K]; a sub-environment that was over begins anew instead."""
+        """Take actions [M, K]; see ``autoreset_mode`` for sub-environments that are over.
+
+        Raises:
+            ResetNeeded: one was over, and nothing but ``reset`` lets it begin anew.
+            ValueError: actions of another shape.
+            FloatingPointError: an action is not finite, or a simulation died.
+        """
         anew = self._over
+        if self.autoreset_mode is AutoresetMode.DISABLED and anew.any():
+            raise gymnasium.error.ResetNeeded(
+                f"sub-environments {np.flatnonzero(anew).tolist()} are over: call "
+                "reset(options={'reset_mask': mask}) with a mask that is True for them"
+            )
         # What stands where an episode begins is not looked at, and may be anything.
         taken = np.where(anew[:, None], np.float32(0), np.asarray(actions, dtype=np.float32))
         rewards, fell = self.robots.act(taken)
         self._steps += 1
-        infos = self._begin(anew)
+        self._begin(anew)
         rewards, fell = np.where(anew, 0.0, rewards), fell & ~anew
         late = self._steps >= self._limit
-        self._over = fell | late
+        over, infos = fell | late, dict[str, Any]()
+        if self.autoreset_mode is AutoresetMode.SAME_STEP:
+            infos = self._final_infos(over)
+            self._begin(over)
+        else:
+            self._over = over
+        everywhere = np.ones_like(over)
+        infos |= {"task": {**self._shown}, "_task": everywhere}
         return self.robots.observed(), rewards, fell, late, infos
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
@@ -358,23 +409,35 @@ class LocomotionVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
             return None
         return tuple(self.robots.picture(row, *self._size) for row in range(self.num_envs))
 
-    def _begin(self, anew: NDArray[np.bool_]) -> dict[str, Any]:
-        """Begin episodes where ``anew`` is True; returns the infos of all."""
+    def _begin(self, anew: NDArray[np.bool_]) -> None:
+        """Begin episodes where ``anew`` is True."""
         rows = np.flatnonzero(anew).tolist()
-        infos: dict[str, Any] = {}
         if rows:
             self.robots.start(rows, self._randoms)
             self._steps[rows] = 0
-        for row in rows:
-            infos = self._add_info(infos, {"task": self.robots.shown(row)}, row)
+            self._shown = self.robots.all_shown()
+
+    def _final_infos(self, over: NDArray[np.bool_]) -> dict[str, Any]:
+        """Return what the episodes that are over showed last, as gymnasium's loop does."""
+        infos: dict[str, Any] = {}
+        observations = self.robots.observed() if over.any() else np.empty(0)
+        for row in np.flatnonzero(over).tolist():
+            last = {"final_obs": observations[row], "final_info": {"task": self.robots.shown(row)}}
+            infos = self._add_info(infos, last, row)
         return infos
+
+
+def _checked_mode(render_mode: str | None) -> str | None:
+    if render_mode not in (None, "rgb_array"):
+        raise ValueError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
+    return render_mode
 
 
 for _name, _family in IDS.items():
     gymnasium.register(  # pyright: ignore[reportUnknownMemberType]: its kwargs have no types
         f"bomrl_lite/{_name}-v0",
-        entry_point=LocomotionEnv,
-        vector_entry_point=LocomotionVectorEnv,
+        entry_point=f"{__name__}:LocomotionEnv",  # by name, so that a spec can be written to a file
+        vector_entry_point=f"{__name__}:LocomotionVectorEnv",
         max_episode_steps=FAMILIES[_family].runner.horizon,
         kwargs={"family": _family},
     )

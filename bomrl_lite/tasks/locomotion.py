@@ -69,6 +69,8 @@ class Family(Generic[TaskBatch]):
     """(number of tasks, generator, split) -> tasks with a leading N."""
     reward: Callable[[Tensor, Tensor, TaskBatch], Tensor]
     """(velocity [N, B, D], action [N, B, K], tasks) -> reward [N, B]."""
+    shared_tasks: int = 0
+    """See :class:`bomrl_lite.types.Tasks`."""
 
 
 class LocomotionSimulator:
@@ -291,6 +293,7 @@ FAMILIES: dict[str, Family[Any]] = {
             runner=_CHEETAH,
             sample=goals.sample_signs,
             reward=partial(goals.direction_reward, effort=0.05),
+            shared_tasks=2,
         ),
         Family(
             name="ant/velocity",
@@ -305,6 +308,7 @@ FAMILIES: dict[str, Family[Any]] = {
             runner=_ANT,
             sample=goals.sample_signs,
             reward=partial(goals.direction_reward, effort=0.005, bonus=1.05),
+            shared_tasks=2,
         ),
         Family(
             name="walker/direction",
@@ -312,6 +316,7 @@ FAMILIES: dict[str, Family[Any]] = {
             runner=_WALKER,
             sample=goals.sample_signs,
             reward=partial(goals.direction_reward, effort=1e-3, bonus=1.0),
+            shared_tasks=2,
         ),
         Family(
             name="hopper/parameters",
@@ -369,4 +374,5 @@ def robot_tasks(
         action_size=family.runner.action_size,
         discrete=False,
         normalise_observations=True,
+        shared_tasks=family.shared_tasks,
     )

@@ -160,7 +160,7 @@ def listed_goals(
         ValueError: fewer than 1 task, or no such split.
     """
     check_split(split)
-    return Goals(_pick(torch.tensor(goals), num_tasks, generator))
+    return Goals(_pick(torch.tensor(goals, dtype=torch.float32), num_tasks, generator))
 
 
 @checked()
@@ -194,6 +194,7 @@ def _family(
     sample: Callable[[int, torch.Generator, Split], Goals],
     reward: Callable[[Tensor], Tensor] = dense_reward,
     size: int = 2,
+    shared_tasks: int = 0,
 ) -> Tasks[Goals]:
     @checked()
     def simulator(tasks: Goals, num_episodes: int, horizon: int | None = None) -> PointSimulator:
@@ -209,6 +210,7 @@ def _family(
         observation_size=size,
         action_size=size,
         discrete=False,
+        shared_tasks=shared_tasks,
     )
 
 
@@ -235,12 +237,14 @@ FAMILIES: dict[str, Tasks[Goals]] = {
             "one of four corners, which pays only nearby; both splits share the four",
             partial(listed_goals, CORNERS),
             sparse_reward,
+            shared_tasks=len(CORNERS),
         ),
         _family(
             "navigation/line",
             "a goal at -1 or +1 on a line; both splits share the two",
             partial(listed_goals, ((-1.0,), (1.0,))),
             size=1,
+            shared_tasks=2,
         ),
     )
 }

@@ -4,6 +4,7 @@ They are probes: each isolates one thing, so that a failure tells WHICH part of 
 The random ones isolate nothing; they are what a formula must survive.
 """
 
+import math
 from functools import partial
 
 import torch
@@ -68,7 +69,13 @@ def delayed_reward() -> Tasks[TabularTask]:
         return TabularTask(*(torch.stack([field] * num_tasks) for field in task))
 
     return tabular_tasks(
-        "probe/delayed", "a reward one step late", sample, num_actions=2, gamma=0.5, horizon=2
+        "probe/delayed",
+        "a reward one step late",
+        sample,
+        num_actions=2,
+        gamma=0.5,
+        horizon=2,
+        shared_tasks=1,
     )
 
 
@@ -147,8 +154,15 @@ def variance_dial(ice: float) -> Tasks[TabularTask]:
         return lake_tasks(maps, HOLES)
 
     summary = f"lakes with a share of {ice:g} ice; holes absorb and cost 1 a step"
-    name = f"probe/ice-{ice:g}"
-    return tabular_tasks(name, summary, sample, num_actions=4, gamma=0.8, horizon=49)
+    return tabular_tasks(
+        f"probe/ice-{ice:g}",
+        summary,
+        sample,
+        num_actions=4,
+        gamma=0.8,
+        horizon=49,
+        shared_tasks=1 if ice == 1 else math.inf,
+    )
 
 
 def _stream(generator: torch.Generator, split: str) -> torch.Generator:
@@ -166,7 +180,15 @@ def _cycle(name: str, summary: str, arms: torch.Tensor, gamma: float) -> Tasks[T
         check_split(split)
         return bandit(arms[torch.arange(num_tasks) % len(arms)])
 
-    return tabular_tasks(name, summary, sample, num_actions=arms.shape[1], gamma=gamma, horizon=1)
+    return tabular_tasks(
+        name,
+        summary,
+        sample,
+        num_actions=arms.shape[1],
+        gamma=gamma,
+        horizon=1,
+        shared_tasks=len(arms),
+    )
 
 
 PROBES = {

@@ -134,8 +134,8 @@ def sample_signs(num_tasks: int, generator: torch.Generator, split: str = "train
     """
     check_split(split)
     first = torch.randint(2, (1,), generator=generator)
-    signs = 1.0 - 2.0 * ((first + torch.arange(num_tasks)) % 2)
-    return Directions(signs.unsqueeze(-1))
+    signs = 1 - 2 * ((first + torch.arange(num_tasks)) % 2)
+    return Directions(signs.float().unsqueeze(-1))
 
 
 @checked()

@@ -19,6 +19,7 @@ def tabular_tasks(
     num_actions: int,
     gamma: float,
     horizon: int,
+    shared_tasks: float = 0,
 ) -> Tasks[TabularTask]:
     """Return the record of a family with exact values, whose episodes come from its tables.
 
@@ -29,6 +30,7 @@ def tabular_tasks(
         num_actions: A.
         gamma: discount, in [0, 1).
         horizon: T of an episode unless another is asked for.
+        shared_tasks: see :class:`bomrl_lite.types.Tasks`.
     """
 
     @checked()
@@ -48,6 +50,7 @@ def tabular_tasks(
         action_size=num_actions,
         discrete=True,
         exact=True,
+        shared_tasks=shared_tasks,
     )
 
 

@@ -1,6 +1,7 @@
 """How good the policy of a run folder is, beside an untrained prior: rows of a table."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,7 +37,8 @@ def evaluate_run(
 
     Args:
         run: folder that the trainer wrote.
-        num_test_tasks: held-out tasks.
+        num_test_tasks: of the test split; no training task is among them, but in the families that
+            say so by ``shared_tasks``, a column of every row.
         num_steps: adaptations, each on data of the policy before it.
         num_episodes: episodes per adaptation; None takes as many as in training. With exact values
             there are none.
@@ -55,13 +57,18 @@ def evaluate_run(
             raise ValueError(
                 f"{run} was trained on exact values, which take no episodes: leave num_episodes out"
             )
-        return list(_exact_rows(problem, priors, num_test_tasks, num_steps))
-    count = num_episodes or problem.sampling.num_episodes
-    return list(_episodes_rows(problem, priors, state, num_test_tasks, num_steps, count))
+        rows = _exact_rows(problem, priors, num_test_tasks, num_steps)
+    else:
+        count = num_episodes or problem.sampling.num_episodes
+        rows = _episodes_rows(problem, priors, state, num_test_tasks, num_steps, count)
+    return [{**row, "shared_tasks": problem.family.shared_tasks} for row in rows]
 
 
 def mean_table(rows: list[EvaluationRow]) -> tuple[str, list[str], list[list[str]]]:
-    """Return title, header and cells: the mean gap, or else return, per split, prior and step."""
+    """Return title, header and cells: the mean gap, or else return, per split, prior and step.
+
+    The title says so where the test's tasks are those of the training.
+    """
     column = next(name for name in TITLES if name in rows[0])
     steps = sorted({row["step"] for row in rows}, key=int)
     cells = list[list[str]]()
@@ -70,7 +77,16 @@ def mean_table(rows: list[EvaluationRow]) -> tuple[str, list[str], list[list[str
         values = [[float(row[column]) for row in mine if row["step"] == k] for k in steps]
         means = [f"{sum(value) / len(value):.4f}" for value in values]
         cells.append([str(split), str(prior), *means])
-    return TITLES[column], ["tasks", "prior", *(f"k = {k}" for k in steps)], cells
+    title = TITLES[column] + _shared(float(rows[0].get("shared_tasks", 0)))
+    return title, ["tasks", "prior", *(f"k = {k}" for k in steps)], cells
+
+
+def _shared(tasks: float) -> str:
+    """Say where test tasks are not held out, of how many tasks both splits draw."""
+    if tasks == 0:
+        return ""
+    few = f"this family has {tasks:g} task{'' if tasks == 1 else 's'}"
+    return f"; train = test: {few if tasks < math.inf else 'both splits draw from the same tasks'}"
 
 
 def _exact_rows(

@@ -112,7 +112,7 @@ class ExactObjective:
         figures = {"iteration": float(self.iteration), **_named(returns)}
         figures["gradient_norm"] = norm(gradient).item()
         require_finite(figures, tuple(figures)[1:], "use a smaller step_size or learning_rate")
-        return Ascent(gradient, lambda: torch.zeros(()), info.inner, returns)
+        return Ascent(gradient, lambda: torch.zeros((), dtype=torch.float64), info.inner, returns)
 
     def finish(self, state: MetaState, update: OuterInfo) -> Row:
         """Return the row of the history; with exact values nothing else in the state adapts."""

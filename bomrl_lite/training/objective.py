@@ -252,7 +252,8 @@ def _tuned_penalty(penalty: float, problem: EpisodesProblem, divergence: float) 
 def _shuffled(batch: SampleBatch, generator: torch.Generator) -> SampleBatch:
     """Deal the advantages of each task out anew, so that they say nothing; padding stays."""
     values, padding = batch.advantages.flatten(1), batch.weights.flatten(1) == 0
-    draws = torch.rand(values.shape, generator=generator).to(values).masked_fill(padding, 2.0)
+    draws = torch.rand(values.shape, generator=generator, dtype=torch.float32)
+    draws = draws.to(values).masked_fill(padding, 2.0)
     places = torch.argsort(padding.to(torch.int8), dim=1, stable=True)
     mixed = torch.zeros_like(values).scatter(1, places, values.gather(1, draws.argsort(1)))
     return batch._replace(advantages=mixed.reshape(batch.advantages.shape))

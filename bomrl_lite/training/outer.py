@@ -6,6 +6,7 @@ function phi -> gradient. What limits the step is measured on adapted policies t
     KL(phi) = mean_tau KL(pi_theta_tau(phi_old) || pi_theta_tau(phi))
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -122,9 +123,12 @@ def trust_region_step(
         cg_iterations: products with H; the residual says how far that got.
         damping: added to H, relative to its size along the gradient.
         halvings: of the step.
+
+    Raises:
+        FloatingPointError: the norm of the gradient is not finite; phi stays as it was.
     """
     gradient = ascent.direction
-    size = float(norm(gradient))
+    size = _finite_norm(gradient)
     done = OuterInfo(size, 0, 0.0, 0.0, ascent.info)
     if size == 0:
         return done
@@ -133,7 +137,7 @@ def trust_region_step(
 
     def curvature_product(v: Params) -> Params:
         length = float(norm(v))
-        if length == 0:
+        if not 0 < length < math.inf:  # no way to go; an infinite one is no direction either
             return v
         step = distance / length
         return scale(1 / step, divergence_gradient_of(add_scaled(phi, step, v)))
@@ -162,3 +166,18 @@ def trust_region_step(
             return done._replace(updates=1, divergence=float(divergence))
         length /= 2
     return done
+
+
+def _finite_norm(gradient: Params) -> float:
+    """Return the norm of the outer gradient.
+
+    Raises:
+        FloatingPointError: it is not finite.
+    """
+    size = float(norm(gradient))
+    if not math.isfinite(size):
+        raise FloatingPointError(
+            f"the norm of the outer gradient is {size}, and so no step can be taken; use a smaller "
+            "step_size, or a larger lam or ridge. phi stays as it was"
+        )
+    return size
