@@ -1,6 +1,7 @@
 """The command line: ``python -m bomrl_lite --help``."""
 
 import sys
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from bomrl_lite.training.config import (
 )
 from bomrl_lite.training.evaluate import evaluate_run, mean_table
 from bomrl_lite.training.files import csv_text, write_atomically
+from bomrl_lite.training.places import RUN_FILES, in_words, require_run, require_writable
 from bomrl_lite.training.policy_file import save_policy
 from bomrl_lite.training.progress import training_progress
 from bomrl_lite.training.stored_config import config_from_file
@@ -120,12 +122,14 @@ def evaluate(
         num_steps: adaptations, each on data of the policy before it.
         num_episodes: episodes per adaptation; left out, as in training.
     """
+    require_run(run)
+    require_writable(run / "evaluation.csv")
     rows = evaluate_run(
         run, num_test_tasks=num_test_tasks, num_steps=num_steps, num_episodes=num_episodes
     )
-    write_atomically(run / "evaluation.csv", csv_text(rows[0], rows).encode())
     title, header, cells = mean_table(rows)
     print(f"{title}\n{as_table(header, cells, right=header[2:])}")
+    write_atomically(run / "evaluation.csv", csv_text(rows[0], rows).encode())
     return 0
 
 
@@ -138,8 +142,12 @@ def export(
 
     Args:
         run: folder that ``train`` wrote.
-        out: file.
+        out: file; one that is no policy is never replaced.
     """
+    require_run(run)
+    require_writable(out)
+    if out.name.lower() in RUN_FILES or (out.exists() and not zipfile.is_zipfile(out)):
+        raise ValueError(f"{out} is the name of another kind of file: name one like policy.pt")
     save_policy(*load(run), out)
     print(f"policy {out}, {out.stat().st_size / 1e3:.0f} kB")
     return 0
@@ -154,15 +162,36 @@ def command_line(start: Config) -> tyro.extras.SubcommandApp:
     return app
 
 
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuse what a shell leaves of a variable that is not set: as a path it means this folder.
+
+    Raises:
+        ValueError: an argument is empty, or all blanks; says after which.
+    """
+    for name, before, word in zip(["", "", *arguments], ["", *arguments], arguments, strict=False):
+        flag, equals, value = word.partition("=")
+        empty = not word.strip() or (word.startswith("--") and equals and not value.strip())
+        if empty and name not in ("-p", "--parameter"):  # the value of a parameter may be empty
+            place = flag if equals else before or "python -m bomrl_lite"
+            raise ValueError(f"what follows {place} is empty: give a value, or leave it out")
+
+
 def main() -> int:
     """Run the command line; expected mistakes end in one plain line and exit code 2."""
     try:
         arguments = sys.argv[1:]
+        refuse_empty(arguments)
         start = chosen_config(arguments[1:] if arguments[:1] == ["train"] else [])
         app = command_line(start)
         return app.cli(args=arguments, prog="python -m bomrl_lite", description=__doc__) or 0
     except (ValueError, OSError, ArithmeticError, ModuleNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        said = in_words(error) if isinstance(error, OSError) else str(error)
+        print("error:", " ".join(said.split()), file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):  # torch's own words
+            raise
+        print("error: not enough memory: ask for fewer or smaller tasks", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(

@@ -3,6 +3,7 @@
 Nothing of the packages of ``[lab]`` is imported before a command needs it: ``train`` works without.
 """
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -11,6 +12,11 @@ from typing import Annotated, Any
 import tyro
 
 from bomrl_lite.course.root import course_root
+from bomrl_lite.require import require_whole
+from bomrl_lite.training.places import require_writable
+
+MOST_SEEDS = 10_000
+"""Of a command; more is a slip, which would run for weeks."""
 
 
 def run(
@@ -42,6 +48,9 @@ def run(
     from bomrl_lite.course.running.runner import run_course
 
     given = {name: _read_value(text) for name, text in parameter}
+    if len(given) < len(parameter):
+        names = ", ".join(name for name, _ in parameter)
+        raise ValueError(f"give each parameter once, got {names}")
     return run_course(
         course_root(root),
         profile=given.pop("profile", profile),
@@ -98,6 +107,7 @@ def calibrate(
     """
     from bomrl_lite.course.running import calibration
 
+    require_whole("seeds", seeds, most=MOST_SEEDS)
     if reference:
         return calibration.calibrate_reference(course_root(root), profile=profile, lessons=lessons)
     # In tens: a lesson may use the seeds after its own.
@@ -140,13 +150,14 @@ def experiment(
         course = course_root(root)
         results, pictures = course / "notebooks" / "results", course / "runs" / "experiments"
         runs = pictures
-    own = EXPERIMENTS[name].iterations if name in EXPERIMENTS else 1
-    scale = Scale(seeds=seeds, iterations=iterations or own)
-    table = run(name, scale=scale, out=results, runs=runs, jobs=jobs, progress=print)
+    if iterations is None:
+        iterations = EXPERIMENTS[name].iterations if name in EXPERIMENTS else 1
     picture = pictures / f"{name}.png"
-    picture.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(picture)
+    scale = Scale(seeds=seeds, iterations=iterations)
+    table = run(name, scale=scale, out=results, runs=runs, jobs=jobs, progress=print)
     plots.use_style()
-    plots.draw_experiment(name, table).savefig(picture)
+    plots.write_figure(plots.draw_experiment(name, table), picture)
     print(f"table {table}, figure {picture}")
     return 0
 
@@ -180,12 +191,14 @@ def compare(
     """
     from bomrl_lite.course import plots
 
+    plots.require_picture(out)
     # A pattern like runs/* names pictures too, the one of the last comparison among them.
-    curves = plots.read_runs([run for run in runs if not run.is_file()])
+    files = [run for run in runs if run.is_file()]
+    curves = plots.read_runs([run for run in runs if run not in files] or files)
     plots.use_style()
-    figure = plots.draw_learning_curves(curves, column)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
+    plots.write_figure(plots.draw_learning_curves(curves, column), out)
+    for file in files:
+        print(f"passed over: {file} is no run folder", file=sys.stderr)
     print(f"{plots.last_values(curves, column)}\n\nfigure {out}")
     return 0
 
