@@ -4,7 +4,6 @@ A row is what is asked, what was spoilt before, and the words that the line must
 run in this process, in a folder that holds a run on exact values, one on episodes, and a course.
 """
 
-import contextlib
 import errno
 import json
 import math
@@ -149,15 +148,14 @@ ROWS = [
     Bad("compare exact", f"exact/history.csv {CUT} (CSV): it is empty", history("")),
     Bad("compare exact", AGAIN, history("")),
     Bad("compare exact", f"exact/history.csv {CUT}", {"exact/history.csv": b"\x80\xff\0\n"}),
-    Bad("compare exact", f"exact/history.csv {CUT}", {"exact/history.csv": b"\0\0\0\n"}),
+    Bad("compare exact", "must have a column iteration", {"exact/history.csv": b"\0\0\0\n"}),
     Bad("compare exact", "done no iteration yet", history(HEADER)),
     Bad("compare exact", "its last row is cut off", history(f"{HEADER}0,1.0,2.")),
     Bad("compare exact", "line 3 has 2 fields, the header 3", history(f"{HEADER}0,1,2\n1,2\n")),
     Bad("compare exact", "line 2 has 4 fields, the header 3", history(f"{HEADER}0,1,2,3\n")),
     Bad("compare exact", "must hold numbers, got 'x' in return_after", history(f"{HEADER}0,1,x\n")),
     Bad("compare exact", "exact/history.csv", history('[{"iteration": 0}]\n')),
-    Bad("compare exact", "has no row iteration", history("a,b\n1,2\n"))
-    ._replace(words="exact/history.csv must have a column iteration"),
+    Bad("compare exact", "must have a column iteration that", history("a,b\n1,2\n")),
     Bad("compare exact", "that counts 0, 1, 2", history(f"{HEADER}0,1,2\n0,1,2\n")),
     Bad("compare exact", "exact/history.csv does not exist", {"exact/history.csv": None}),
     Bad("compare exact", "exact/config.json does not exist", {"exact/config.json": None}),
@@ -259,15 +257,9 @@ ROWS = [
     Bad("train --config folder", "folder is a folder where a file is meant"),
     Bad("train --config ''", "what follows --config is empty"),
     Bad("train --config x.yaml", "x.yaml", {"x.yaml": b"a: [\nb: {\n"}),
-    Bad("train --method bomrl_head --tasks cheetah/velocity --backend warp --out new", "warp"),
+    Bad("train --method bomrl_head --tasks cheetah/velocity --backend warp --out new", "Warp"),
     Bad("''", "what follows python -m bomrl_lite is empty"),
 ]
-
-
-def once(build: Callable[[Path], None], folder: Path) -> Path:
-    if not folder.exists():
-        build(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -330,9 +322,9 @@ def test_bad_input_is_one_clear_line_and_changes_nothing(place, monkeypatch, cap
         ("evalute exact", "evaluate"),
         ("evaluate exact --num-step 3", "--num-steps"),
         ("evaluate exact --num-steps many", "--num-steps"),
-        ("evaluate", "RUN"),
-        ("export exact", "OUT"),
-        ("experiment", "NAME"),
+        ("evaluate", "Required options"),
+        ("export exact", "Required options"),
+        ("experiment", "Required options"),
         ("compare exact --colum x", "--column"),
         ("methods maml", "maml"),
         ("run --seed 1.5", "--seed"),
@@ -345,3 +337,300 @@ def test_what_tyro_refuses_it_names(place, monkeypatch, capsys, asked, words):
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
     assert contents() == before
+
+
+# -------------------------------------------------------------------- what the disk and people do
+
+
+def fails(number: int) -> Callable[..., None]:
+    """Stand in for a call of the system that fails, as with a full disk or without permission."""
+
+    def fail(source: object, target: object) -> None:
+        raise OSError(number, os.strerror(number), str(target))
+
+    return fail
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS])
+@pytest.mark.parametrize(
+    ("asked", "file"),
+    [
+        ("evaluate exact --num-test-tasks 1 --num-steps 0", "exact/evaluation.csv"),
+        ("export exact policy.pt", "policy.pt"),
+        ("compare exact --out picture.png", "picture.png"),
+        (f"{EXPERIMENT} --out folder", "folder/"),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_one_line_with_the_file(
+    place, monkeypatch, capsys, asked, file, number
+):
+    monkeypatch.setattr(os, "replace", fails(number))
+    assert ask(monkeypatch, asked) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    full = number in (errno.ENOSPC, errno.EDQUOT)
+    assert ("there is no room left for " if full else "may not be read or written") in line
+    assert file in line
+    assert "Errno" not in line
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "evaluate exact",
+        "export exact folder/p.pt",
+        "compare exact --out folder/p.png",
+        f"{EXPERIMENT} --out folder",
+        CALIBRATE,
+        "bench --root course",
+    ],
+)
+def test_a_folder_that_may_not_be_written_to_is_refused_before_the_work(
+    place, monkeypatch, capsys, asked
+):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    refused(monkeypatch, capsys, asked, "may not be read or written by you: change")
+
+
+def test_an_evaluation_that_cannot_be_stored_has_been_printed(place, monkeypatch, capsys):
+    monkeypatch.setattr(os, "replace", fails(errno.ENOSPC))
+    assert ask(monkeypatch, "evaluate exact --num-test-tasks 1") == 2
+    assert "mean gap" in capsys.readouterr().out
+
+
+def test_too_little_memory_is_one_line(place, monkeypatch, capsys):
+    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")):
+        monkeypatch.setattr(cli, "evaluate_run", lambda *_, error=error, **__: raise_(error))
+        refused(monkeypatch, capsys, "evaluate exact", "not enough memory: ask for fewer")
+    monkeypatch.setattr(cli, "evaluate_run", lambda *_, **__: raise_(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        ask(monkeypatch, "evaluate exact")
+
+
+def raise_(error: BaseException) -> None:
+    raise error
+
+
+def test_an_error_of_the_system_without_words_of_ours_still_names_the_file(monkeypatch, capsys):
+    error = OSError(errno.EIO, os.strerror(errno.EIO), "some/file")
+    monkeypatch.setattr(cli, "chosen_config", lambda _: raise_(error))
+    assert ask(monkeypatch, "methods") == 2
+    assert "error: Input/output error: some/file" in capsys.readouterr().err
+
+
+def test_files_between_run_folders_are_passed_over_aloud(place, monkeypatch, capsys):
+    assert ask(monkeypatch, "compare exact file.txt --out p.svg") == 0
+    assert "passed over: file.txt is no run folder" in capsys.readouterr().err
+
+
+def test_a_parameter_of_a_lesson_may_be_empty(place, monkeypatch, capsys):
+    refused(monkeypatch, capsys, f"{RUN} -p title ''", "unknown parameter 'title'")
+
+
+def test_a_policy_may_replace_a_policy(place, monkeypatch):
+    assert ask(monkeypatch, "export exact policy.pt") == 0
+    assert ask(monkeypatch, "export sampled policy.pt") == 0
+
+
+# -------------------------------------------------------------------- a stored table
+
+
+@pytest.mark.parametrize(
+    ("data", "words"), [(b"", "it is empty"), (b"a,b\n1", "cut off"), (b"a,b\n1\n", "line 2 has 1")]
+)
+def test_a_spoilt_stored_table_is_named_with_the_command_that_makes_it(
+    place, monkeypatch, data, words
+):
+    monkeypatch.chdir("course")
+    spoil({"notebooks/results/gaps.csv": data})
+    with pytest.raises(ValueError, match=f"gaps.csv.*{words}.*bomrl_lite experiment gaps"):
+        stored_table("gaps")
+
+
+# -------------------------------------------------------------------- the course's machinery
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (b"", "01_bad.py:1: it has no cell; begin"),
+        (b"\n\n", "01_bad.py:1: it has no cell; begin"),
+        (b"x = 1\n", "01_bad.py:1: it has no cell; begin"),
+        (b"x = 1\n" + LESSON.encode(), "01_bad.py:1: there is text before the first cell"),
+        (LESSON.encode() + b"# \xff\n", "01_bad.py: it cannot be read (UnicodeDecodeError"),
+        (LESSON.encode("utf-16"), "01_bad.py: it cannot be read (UnicodeDecodeError"),
+        (b"# ---\n# jupyter:\n#   kernelspec: 3\n# ---\n" + LESSON.encode(), "it cannot be read"),
+        *(
+            (
+                LESSON.replace('["parameters"]', tags).encode(),
+                f"01_bad.py:4: tags must be a list of texts, got {tags}",
+            )
+            for tags in ('"parameters"', "5", "[5]", "[oops", "null", "{}", '[["a"]]', "parameters")
+        ),
+    ],
+)
+def test_a_bad_source_is_named_and_hides_no_other(place, source, words):
+    spoil({"course/notebooks/src/01_bad.py": source})
+    first, *others = map(str, find_problems(Path("course")))
+    assert words in first
+    assert "Traceback" not in first
+    assert "\n" not in first
+    assert [other.partition(":")[0] for other in others] == ["notebooks/00_start.ipynb"]
+
+
+def test_a_source_that_is_a_folder_is_named(place):
+    spoil({"course/notebooks/src/01_bad.py/x": b""})
+    assert "01_bad.py: it cannot be read (IsADirectoryError" in str(
+        find_problems(Path("course"))[0]
+    )
+
+
+def test_an_exercise_whose_tags_are_a_text_is_named(place):
+    text = EXERCISES.replace('tags=["exercise"]', 'tags="exercise"')
+    spoil({"course/exercises/src/01_first.py": text.encode()})
+    assert "01_first.py:28: tags must be a list" in str(find_problems(Path("course"))[0])
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"name": "gap", "value": "1.0", "unit": ""},
+        {"name": "gap", "value": None, "unit": ""},
+        {"name": "gap", "value": math.nan, "unit": ""},
+        {"name": "gap", "value": True, "unit": ""},
+        {"name": 3, "value": 1.0, "unit": ""},
+        {"name": "gap", "unit": ""},
+        {"name": "gap", "value": 1.0},
+        ["gap", 1.0],
+        "gap",
+    ],
+)
+def test_a_displayed_figure_that_is_none_fails_its_lesson_alone(found):
+    output = recorded("gap", 1.0)
+    (mime,) = output.data
+    output.data[mime] = found
+    notebook = cells_with(output)
+    judged = judge(Outcome("00_start", "passed", notebook=notebook), {"gap": [0.0, 2.0]})
+    assert judged.outcome.status == "failed"
+    assert "which is no figure" in judged.outcome.failure.error
+    assert "use record()" in judged.outcome.failure.error
+
+
+def cells_with(output):
+    import nbformat
+
+    cell = nbformat.v4.new_code_cell("1", outputs=[output])
+    return nbformat.v4.new_notebook(cells=[cell])
+
+
+@pytest.mark.parametrize("code", ["import sys\nsys.exit(0)", "raise SystemExit", "exit()"])
+def test_a_lesson_that_exits_does_not_end_the_calibration(place, monkeypatch, capsys, code):
+    spoil({"course/notebooks/src/01_exits.py": lesson(code).encode()})
+    assert ask(monkeypatch, f"{CALIBRATE} --seeds 1 --lessons 01_exits 00_start") == 1
+    shown = capsys.readouterr().out
+    assert "01_exits: RuntimeError('cell 4 called exit" in shown
+    assert "00_start: 1 figures" in shown
+
+
+def test_a_figure_of_text_stops_a_run_in_this_process(place):
+    shown = "from IPython.display import display\ndisplay({MIME: {'name': 'a'}}, raw=True)"
+    text = lesson(f"from bomrl_lite.course.record import MIME\n{shown}")
+    spoil({"course/notebooks/src/01_bad.py": text.encode()})
+    with pytest.raises(ValueError, match="no figure"):
+        run_in_process(Path("course/notebooks/src/01_bad.py"), {})
+
+
+# -------------------------------------------------------------------- an experiment's trainings
+
+
+def test_an_unreadable_training_of_an_experiment_is_named_with_what_to_delete(place):
+    train_once(EXACT, runs=Path("runs"))
+    (folder,) = Path("runs").iterdir()
+    for name in ("checkpoint.pt", "seconds.json"):
+        sound = (folder / name).read_bytes()
+        (folder / name).write_bytes(b"spoilt")
+        before = contents()
+        with pytest.raises(ValueError, match=f"{folder} .*{name}.*delete that folder"):
+            train_once(EXACT, runs=Path("runs"))
+        assert contents() == before
+        (folder / name).write_bytes(sound)
+    for text in ('"3"', "-1", "NaN", "[]", ""):
+        (folder / "seconds.json").write_text(text)
+        with pytest.raises(ValueError, match=r"seconds\.json.*delete that folder"):
+            train_once(EXACT, runs=Path("runs"))
+
+
+@pytest.mark.parametrize("field", ["seeds", "iterations", "num_tasks", "num_test"])
+def test_the_size_of_an_experiment_is_checked_in_python_too(place, field):
+    small = {"seeds": 1, "iterations": 1, field: 0}
+    with pytest.raises(ValueError, match=f"{field} must be at least 1, got 0"):
+        experiments.run("condition", scale=Scale(**small), out=Path("new"), runs=Path("new"))
+    assert not Path("new").exists()
+
+
+def test_a_seed_that_was_killed_is_told_with_what_to_do(place, monkeypatch):
+    def die(*_: object) -> None:
+        os._exit(9)
+
+    class Forking(ProcessPoolExecutor):  # what is put in place of rows must reach the children
+        def __init__(self, workers: int) -> None:
+            import multiprocessing
+
+            super().__init__(workers, mp_context=multiprocessing.get_context("fork"))
+
+    monkeypatch.setattr(experiments, "_rows_of_seed", die)
+    monkeypatch.setattr(experiments.concurrent.futures, "ProcessPoolExecutor", Forking)
+    with pytest.raises(ChildProcessError, match="fewer jobs"):
+        experiments.run("condition", scale=Scale(seeds=2), out=Path("n"), runs=Path("n"), jobs=2)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("at", [0, 1, 3, 4, 5])
+def test_the_seconds_of_a_training_survive_a_stop(place, monkeypatch, stop, at):
+    """Every iteration takes 10 seconds by a clock of our own; a checkpoint comes every second."""
+    now, done = [0.0], []
+    monkeypatch.setattr(experiments.time, "process_time", lambda: now[0])
+    usual = trainer.meta_step
+
+    def step(state, problem):
+        if len(done) == at:
+            done.append("the stop")
+            raise stop
+        now[0] += 10
+        done.append("an iteration")
+        return usual(state, problem)
+
+    monkeypatch.setattr(trainer, "meta_step", step)
+    slow = EXACT.replace(iterations=5, checkpoint_every=2)
+    if at < 5:
+        with pytest.raises(stop):
+            train_once(slow, runs=Path("runs"))
+    assert train_once(slow, runs=Path("runs")).seconds == 50
+    (folder,) = Path("runs").iterdir()
+    assert json.loads((folder / "seconds.json").read_text()) == 50
+    assert train_once(slow, runs=Path("runs")).seconds == 50
+
+
+def test_the_seconds_of_a_killed_training_are_those_up_to_its_checkpoint(place, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(experiments.time, "process_time", lambda: now[0])
+    usual = trainer.meta_step
+
+    def step(state, problem):
+        now[0] += 10
+        if now[0] == 40:
+            shutil.copytree("runs", "at the kill")
+        return usual(state, problem)
+
+    monkeypatch.setattr(trainer, "meta_step", step)
+    slow = EXACT.replace(iterations=5, checkpoint_every=2)
+    train_once(slow, runs=Path("runs"))
+    assert train_once(slow, runs=Path("at the kill")).seconds == 20 + 3 * 10
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"num_steps": -1}, {"num_test_tasks": 0}, {"num_episodes": 0}, {"num_steps": 1.5}]
+)
+def test_an_evaluation_asks_for_whole_numbers_in_python_too(place, wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        evaluate_run("sampled", **wrong)

@@ -89,9 +89,7 @@ def _width(bounds: list[float]) -> float:
     return bounds[1] - bounds[0]
 
 
-def read_ranges(
-    root: Path, file: Path = RANGES, lessons: Collection[str] | None = None
-) -> Ranges:
+def read_ranges(root: Path, file: Path = RANGES, lessons: Collection[str] | None = None) -> Ranges:
     """Return the ranges of all figures; none if the file is not there.
 
     Args:
