@@ -260,7 +260,7 @@ def train_once(config: Config, *, runs: Path) -> Trained:
     def keep_seconds(done: int, total: int, row: object) -> None:
         nonlocal seconds
         seconds = before + time.process_time() - start
-        if done % config.checkpoint_every == 0:
+        if done == total or done % config.checkpoint_every == 0:
             write_atomically(clock, json.dumps(seconds).encode())
 
     try:
@@ -273,9 +273,10 @@ def train_once(config: Config, *, runs: Path) -> Trained:
             f"the stored training in {out} cannot be gone on with ({error}): delete that folder, "
             "and it is trained anew"
         ) from error
-    finally:  # what stops early is kept after its last whole iteration
-        if seconds != before:
+    except (KeyboardInterrupt, ArithmeticError, RuntimeError):
+        if seconds != before:  # the last whole iteration of such a run is kept
             write_atomically(clock, json.dumps(seconds).encode())
+        raise
     return Trained(state, seconds)
 
 

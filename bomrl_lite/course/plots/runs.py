@@ -116,15 +116,17 @@ def _read_history(folder: Path) -> pd.DataFrame:
             )
     path, remedy = folder / "history.csv", REMEDY.format(folder)
     history = read_table(path, remedy)
-    if history.empty and "iteration" in history:
+    if "iteration" not in history:
+        raise ValueError(f"{path} must have a column iteration; {remedy}")
+    if history.empty:
         raise ValueError(f"the run in {folder} has done no iteration yet; train it first")
     for name in history:
         if not pd.api.types.is_numeric_dtype(history[name]):
             numbers = pd.to_numeric(history[name], errors="coerce")
             text = history[name][numbers.isna()].iloc[0]
             raise ValueError(f"{path} must hold numbers, got {text!r} in {name}; {remedy}")
-    if history.empty or list(history.get("iteration", ())) != list(range(len(history))):
-        raise ValueError(f"{path} must have a column iteration that counts 0, 1, 2, ...; {remedy}")
+    if list(history["iteration"]) != list(range(len(history))):
+        raise ValueError(f"the iterations in {path} must count 0, 1, 2, ...; {remedy}")
     return history
 
 
