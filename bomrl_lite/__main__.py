@@ -143,6 +143,9 @@ def export(
     Args:
         run: folder that ``train`` wrote.
         out: file; one that is no policy is never replaced.
+
+    Raises:
+        ValueError: ``out`` has the name of a file of a run, or is a file of another kind.
     """
     require_run(run)
     require_writable(out)

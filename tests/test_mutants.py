@@ -15,6 +15,7 @@ SPARED = {
     "tasks/locomotion.py": "simulation; held to gymnasium's robots",
     "training/config.py": "settings; a table of bad input",
     "training/files.py": "writes files",
+    "training/places.py": "looks at places; a table of bad commands",
     "training/policy_file.py": "reads and writes files",
     "training/problem.py": "names what exact and sampled problems share",
     "training/progress.py": "prints",

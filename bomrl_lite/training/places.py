@@ -50,7 +50,9 @@ def require_writable(file: Path) -> None:
     """Refuse a file that could not be written, before anything is computed or made for it.
 
     Raises:
-        OSError: a folder is there, its folder is a file, or writing is not allowed.
+        IsADirectoryError: a folder is there.
+        NotADirectoryError: its folder is, or lies in, a file.
+        PermissionError: its folder may not be written to.
     """
     if file.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))

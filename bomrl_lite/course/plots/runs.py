@@ -122,7 +122,7 @@ def _read_history(folder: Path) -> pd.DataFrame:
         raise ValueError(f"the run in {folder} has done no iteration yet; train it first")
     for name in history:
         if not pd.api.types.is_numeric_dtype(history[name]):
-            numbers = pd.to_numeric(history[name], errors="coerce")
+            numbers = pd.Series(pd.to_numeric(history[name], errors="coerce"))
             text = history[name][numbers.isna()].iloc[0]
             raise ValueError(f"{path} must hold numbers, got {text!r} in {name}; {remedy}")
     if list(history["iteration"]) != list(range(len(history))):
