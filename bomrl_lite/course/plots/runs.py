@@ -122,7 +122,7 @@ def _read_history(folder: Path) -> pd.DataFrame:
         raise ValueError(f"the run in {folder} has done no iteration yet; train it first")
     for name in history:
         if not pd.api.types.is_numeric_dtype(history[name]):
-            text = next(t for t in map(str, history[name]) if not _is_number(t))
+            text = next((t for t in map(str, history[name]) if not _is_number(t)), "text")
             raise ValueError(f"{path} must hold numbers, got {text!r} in {name}; {remedy}")
     if list(history["iteration"]) != list(range(len(history))):
         raise ValueError(f"the iterations in {path} must count 0, 1, 2, ...; {remedy}")
