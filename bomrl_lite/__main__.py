@@ -24,6 +24,7 @@ from bomrl_lite.training.config import (
 )
 from bomrl_lite.training.evaluate import evaluate_run, mean_table
 from bomrl_lite.training.files import csv_text, write_atomically
+from bomrl_lite.training.places import in_words, require_run, require_writable
 from bomrl_lite.training.policy_file import save_policy
 from bomrl_lite.training.progress import training_progress
 from bomrl_lite.training.stopping import Terminated, restore_ctrl_c, terminated_like_ctrl_c
@@ -123,16 +124,19 @@ def evaluate(
 
     Args:
         run: folder that ``train`` wrote.
-        num_test_tasks: held-out tasks; no training task is among them (except in the probes).
+        num_test_tasks: tasks of the test split; held out from training, except in families whose
+            splits share all tasks, which the table says (train = test).
         num_steps: adaptations, each on data of the policy before it.
         num_episodes: episodes per adaptation; left out, as in training.
     """
+    require_run(run)
+    require_writable(run / "evaluation.csv")
     rows = evaluate_run(
         run, num_test_tasks=num_test_tasks, num_steps=num_steps, num_episodes=num_episodes
     )
-    write_atomically(run / "evaluation.csv", csv_text(rows[0], rows).encode())
     title, header, cells = mean_table(rows)
     print(f"{title}\n{as_table(header, cells, right=header[2:])}")
+    write_atomically(run / "evaluation.csv", csv_text(rows[0], rows).encode())
     return 0
 
 
@@ -145,8 +149,10 @@ def export(
 
     Args:
         run: folder that ``train`` wrote.
-        out: file.
+        out: file; one that is no policy is never replaced.
     """
+    require_run(run)
+    require_writable(out)
     save_policy(*load(run), out)
     print(f"policy {out}, {out.stat().st_size / 1e3:.0f} kB")
     return 0
@@ -188,16 +194,37 @@ def import_modules(arguments: Sequence[str]) -> list[str]:
     return rest
 
 
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuse what a shell leaves of a variable that is not set: as a path it means this folder.
+
+    Raises:
+        ValueError: an argument is empty, or all blanks; says after which.
+    """
+    for name, before, word in zip(["", "", *arguments], ["", *arguments], arguments, strict=False):
+        flag, equals, value = word.partition("=")
+        empty = not word.strip() or (word.startswith("--") and equals and not value.strip())
+        if empty and name not in ("-p", "--parameter"):  # the value of a parameter may be empty
+            place = flag if equals else before or "python -m bomrl_lite"
+            raise ValueError(f"what follows {place} is empty: give a value, or leave it out")
+
+
 def main() -> int:
     """Run the command line; expected mistakes end in one plain line and exit code 2."""
     try:
         restore_ctrl_c()
+        refuse_empty(sys.argv[1:])
         arguments = import_modules(sys.argv[1:])
         start = chosen_config(arguments[1:] if arguments[:1] == ["train"] else [])
         app = command_line(start)
         return app.cli(args=arguments, prog="python -m bomrl_lite", description=__doc__) or 0
     except (ValueError, OSError, ArithmeticError, ModuleNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        said = in_words(error) if isinstance(error, OSError) else str(error)
+        print("error:", " ".join(said.split()), file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):  # torch's own words
+            raise
+        print("error: not enough memory: ask for fewer or smaller tasks", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(

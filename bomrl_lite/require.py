@@ -9,6 +9,7 @@ comes back is Python's own int or float: numpy's scalars are taken, for they are
 import inspect
 import math
 import operator
+import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial, wraps
@@ -311,7 +312,7 @@ _BY_NAME: dict[str, Rule] = {
     **dict.fromkeys(_COUNTS_FROM_0.split(), require_count),
     "gamma": require_discount,
     "tolerance": require_tolerance,
-    "horizon": partial(require_whole, most=MOST_SEED),
+    "horizon": partial(require_whole, most=sys.maxsize),
     "seed": lambda name, value: require_seed(value, name),
 }
 """The range that goes with a name; other numbers need only be finite, other counts 1 or more."""
@@ -406,7 +407,10 @@ def _sequence(rules: list[Rule], fixed: bool, name: str, value: Any) -> tuple[An
     if fixed and len(items) != len(rules):
         raise ValueError(f"{name} must hold {len(rules)} values, got {described(items)}")
     each = enumerate(zip(rules if fixed else rules * len(items), items, strict=True))
-    return tuple(rule(f"{name}[{i}]", item) for i, (rule, item) in each)
+    taken = tuple(rule(f"{name}[{i}]", item) for i, (rule, item) in each)
+    # A record stays one, where nothing was to be changed.
+    same = isinstance(value, tuple) and all(map(operator.is_, taken, items))
+    return cast("tuple[Any, ...]", value) if same else taken
 
 
 def _tensor_rule(kind: Any) -> Rule:

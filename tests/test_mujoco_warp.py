@@ -225,7 +225,7 @@ def test_misuse_is_named(cheetah):
 @needs_warp
 def test_without_gpu_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(RuntimeError, match="backend='mujoco'"):
+    with pytest.raises(ValueError, match="backend='mujoco'"):
         make_physics(load_model("hopper"), 1, backend="warp")
 
 

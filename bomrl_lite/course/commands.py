@@ -3,6 +3,7 @@
 Nothing of the packages of ``[lab]`` is imported before a command needs it: ``train`` works without.
 """
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -11,6 +12,11 @@ from typing import Annotated, Any
 import tyro
 
 from bomrl_lite.course.root import course_root
+from bomrl_lite.require import require_whole
+from bomrl_lite.training.places import require_writable
+
+MOST_SEEDS = 10_000
+"""Of a command; more is a slip, which would run for weeks."""
 
 
 def run(
@@ -42,6 +48,9 @@ def run(
     from bomrl_lite.course.running.runner import run_course
 
     given = {name: _read_value(text) for name, text in parameter}
+    if len(given) < len(parameter):
+        names = ", ".join(name for name, _ in parameter)
+        raise ValueError(f"give each parameter once, got {names}")
     return run_course(
         course_root(root),
         profile=given.pop("profile", profile),
@@ -98,6 +107,7 @@ def calibrate(
     """
     from bomrl_lite.course.running import calibration
 
+    require_whole("seeds", seeds, most=MOST_SEEDS)
     if reference:
         return calibration.calibrate_reference(course_root(root), profile=profile, lessons=lessons)
     # In tens: a lesson may use the seeds after its own.
@@ -140,13 +150,14 @@ def experiment(
         course = course_root(root)
         results, pictures = course / "notebooks" / "results", course / "runs" / "experiments"
         runs = pictures
-    own = EXPERIMENTS[name].iterations if name in EXPERIMENTS else 1
-    scale = Scale(seeds=seeds, iterations=iterations or own)
-    table = run(name, scale=scale, out=results, runs=runs, jobs=jobs, progress=print)
+    if iterations is None:
+        iterations = EXPERIMENTS[name].iterations if name in EXPERIMENTS else 1
     picture = pictures / f"{name}.png"
-    picture.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(picture)
+    scale = Scale(seeds=seeds, iterations=iterations)
+    table = run(name, scale=scale, out=results, runs=runs, jobs=jobs, progress=print)
     plots.use_style()
-    plots.draw_experiment(name, table).savefig(picture)
+    plots.write_figure(plots.draw_experiment(name, table), picture)
     print(f"table {table}, figure {picture}")
     return 0
 
@@ -180,13 +191,48 @@ def compare(
     """
     from bomrl_lite.course import plots
 
+    plots.require_picture(out)
     # A pattern like runs/* names pictures too, the one of the last comparison among them.
-    curves = plots.read_runs([run for run in runs if not run.is_file()])
+    files = [run for run in runs if run.is_file()]
+    curves = plots.read_runs([run for run in runs if run not in files] or files)
     plots.use_style()
-    figure = plots.draw_learning_curves(curves, column)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
+    plots.write_figure(plots.draw_learning_curves(curves, column), out)
+    for file in files:
+        print(f"passed over: {file} is no run folder", file=sys.stderr)
     print(f"{plots.last_values(curves, column)}\n\nfigure {out}")
+    return 0
+
+
+def tune(
+    method: str | None = None,
+    tasks: str | None = None,
+    trials: int = 8,
+    seeds: int = 2,
+    iterations: int = 15,
+    out: Path = Path("runs/tune"),
+) -> int:
+    """Try a method's settings on tasks (Optuna) and print the command that trains with the best.
+
+    Example: python -m bomrl_lite tune --method promp --tasks navigation/circle --trials 8
+
+    The method's own settings are the first trial, each other is within ten times of them. The same
+    command with more trials goes on with the search in ``out``.
+
+    Args:
+        method: key of the table of methods; left out, the usual one for the tasks.
+        tasks: family; one of your own is registered by ``--import MODULE``.
+        trials: how many settings are tried, the method's own among them.
+        seeds: trainings of one trial.
+        iterations: of each training.
+        out: folder of the search.
+    """
+    from bomrl_lite.course import tuning
+    from bomrl_lite.training.config import configure
+
+    config = configure(method, tasks=tasks, iterations=iterations)
+    found = tuning.tune(config, trials=trials, seeds=seeds, out=out)
+    print(f"return {found.usual:+.4f} with the method's own settings, {found.best:+.4f} with")
+    print(tuning.flags(config, found))
     return 0
 
 
@@ -209,5 +255,5 @@ def needs_lab(command: Callable[..., int]) -> Callable[..., int]:
     return call
 
 
-COMMANDS = tuple(map(needs_lab, (run, build, calibrate, experiment, bench, compare)))
+COMMANDS = tuple(map(needs_lab, (run, build, calibrate, experiment, tune, bench, compare)))
 """The commands as the command line takes them."""

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from nbformat import NO_CONVERT, NotebookNode, read
 
+from bomrl_lite.require import require_number
+
 MIME = "application/vnd.bomrl.record+json"
 _SEEN = "_bomrl_recorded"  # lives in the learner's namespace, so it goes when the kernel restarts
 
@@ -55,15 +57,32 @@ def read_records(notebook: Path | NotebookNode) -> list[dict[str, Any]]:
     """Return the figures of an executed notebook, in order.
 
     Raises:
-        ValueError: two cells recorded the same name.
+        ValueError: two cells recorded the same name, or one what :func:`record` would refuse.
     """
     node = notebook if isinstance(notebook, NotebookNode) else read(notebook, NO_CONVERT)
     outputs = [output for cell in node.cells for output in cell.get("outputs", ())]
-    found = [dict(output.data[MIME]) for output in outputs if MIME in output.get("data", {})]
+    found = [checked(output.data[MIME]) for output in outputs if MIME in output.get("data", {})]
     names = [figure["name"] for figure in found]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"recorded more than once: {sorted(twice)}; give each figure its own name")
     return found
+
+
+def checked(found: Any) -> dict[str, Any]:
+    """Return what an output holds as a figure; it may have been displayed without ``record``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        if all(isinstance(found[key], str) for key in ("name", "unit")):
+            require_number("its value", found["value"])
+            return dict(found)
+        raise ValueError("its name and its unit must be texts")
+    except (ValueError, TypeError, LookupError) as error:
+        raise ValueError(
+            f"a cell displayed {str(found)!r:.80}, which is no figure ({error}): use record()"
+        ) from error
 
 
 def _one_number(name: str, value: Any) -> float:

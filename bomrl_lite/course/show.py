@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy import ndarray
 
 from bomrl_lite.course.root import course_root
+from bomrl_lite.course.tables import REMEDY, read_table
 from bomrl_lite.render.render import webp_clip
 
 
@@ -41,6 +42,7 @@ def stored_table(name: str) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: there is none of that name; the message lists those there are.
+        ValueError: it is not a whole table.
     """
     results = course_root() / "notebooks" / "results"
     path = results / f"{name}.csv"
@@ -50,7 +52,7 @@ def stored_table(name: str) -> pd.DataFrame:
             f"no result is stored as {name!r}; there are {known}. Make it: "
             f"python -m bomrl_lite experiment {name}"
         )
-    return pd.read_csv(path, dtype={"seed": str})
+    return read_table(path, REMEDY.format(name))
 
 
 def show_clip(pictures: ndarray, fps: float, *, kilobytes: int = 60) -> HTML:

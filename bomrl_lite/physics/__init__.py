@@ -10,6 +10,8 @@ from bomrl_lite.physics.mujoco_types import Model
 
 Backend = Literal["auto", "mujoco", "warp"]
 BACKENDS = ("auto", "mujoco", "warp")
+WITHOUT_WARP = "simulating robots with MuJoCo Warp needs: pip install 'bomrl-lite[gpu]'"
+"""What is said where MuJoCo Warp is not installed."""
 
 
 PhysicsState = tuple[Tensor, ...]
@@ -113,9 +115,8 @@ def make_physics(
         threads: of the processor; None takes as many as torch may use.
 
     Raises:
-        ValueError: unknown backend, or M < 1.
+        ValueError: unknown backend, M < 1, or ``warp`` is asked for and there is no GPU.
         ModuleNotFoundError: ``warp`` is asked for and MuJoCo Warp is not installed.
-        RuntimeError: ``warp`` is asked for and there is no GPU.
     """
     resolved = resolve_backend(backend)
     if num < 1:
@@ -133,11 +134,19 @@ def resolve_backend(backend: str) -> Literal["mujoco", "warp"]:
     """Return what a backend's name stands for on this machine: ``auto`` is one of the others.
 
     Raises:
-        ValueError: unknown backend.
+        ValueError: unknown backend, or ``warp`` and there is no GPU.
+        ModuleNotFoundError: ``warp`` and MuJoCo Warp is not installed.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-    if backend != "auto":
+    if backend == "mujoco":
         return backend
-    installed = importlib.util.find_spec("mujoco_warp") is not None
-    return "warp" if installed and torch.cuda.is_available() else "mujoco"
+    installed, gpu = importlib.util.find_spec("mujoco_warp"), torch.cuda.is_available()
+    if backend == "warp" and not installed:
+        raise ModuleNotFoundError(WITHOUT_WARP)
+    if backend == "warp" and not gpu:
+        raise ValueError(
+            "backend warp needs a GPU that torch can use, and there is none: simulate on the "
+            "processor with backend='mujoco' (--backend mujoco)"
+        )
+    return "warp" if installed and gpu else "mujoco"

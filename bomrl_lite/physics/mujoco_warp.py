@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bomrl_lite.physics import PhysicsState
+from bomrl_lite.physics import WITHOUT_WARP, PhysicsState
 from bomrl_lite.physics.mujoco_batch import PARAMETERS
 from bomrl_lite.physics.mujoco_types import Model, import_mujoco
 from bomrl_lite.physics.robots import most_contacts
@@ -32,9 +32,7 @@ try:
     mjw: Any = importlib.import_module("mujoco_warp")
     wp: Any = importlib.import_module("warp")
 except ImportError as error:
-    raise ModuleNotFoundError(
-        "simulating robots with MuJoCo Warp needs: pip install 'bomrl-lite[gpu]'"
-    ) from error
+    raise ModuleNotFoundError(WITHOUT_WARP) from error
 
 wp.config.log_level = wp.LOG_WARNING  # else it prints a line for every kernel it loads
 

@@ -10,7 +10,7 @@ from bomrl_lite.require import checked
 from bomrl_lite.types import Split, TabularTask, Tasks
 
 
-@checked()
+@checked(shared_tasks=lambda name, value: value)  # infinitely many may be
 def tabular_tasks(
     name: str,
     summary: str,

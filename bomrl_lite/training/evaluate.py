@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from bomrl_lite.require import require_whole
 from bomrl_lite.training.episodes import EpisodesProblem, adapted_returns
 from bomrl_lite.training.exact import ExactProblem
 from bomrl_lite.training.metrics import gap_rows
@@ -17,6 +18,9 @@ from bomrl_lite.training.trainer import load, start_state
 from bomrl_lite.types import Split
 
 EvaluationRow = dict[str, float | int | str]
+
+MOST = 1_000_000
+"""Tasks, steps or episodes of an evaluation: more is a slip, which would end without a word."""
 
 TITLES = {
     "gap": "mean gap to each task's optimum after k adaptations",
@@ -37,9 +41,9 @@ def evaluate_run(
 
     Args:
         run: folder that the trainer wrote.
-        num_test_tasks: of the test split; no training task is among them, but in the families that
-            say so by ``shared_tasks``, a column of every row.
-        num_steps: adaptations, each on data of the policy before it.
+        num_test_tasks: of the test split, 1 to :data:`MOST`, as are episodes; no training task is
+            among them, but in the families that say so by ``shared_tasks``, a column of every row.
+        num_steps: adaptations, each on data of the policy before it; 0 or more.
         num_episodes: episodes per adaptation; None takes as many as in training. With exact values
             there are none.
         problem: as for :func:`bomrl_lite.training.trainer.meta_train`, of a run with one of its
@@ -47,8 +51,12 @@ def evaluate_run(
 
     Raises:
         FileNotFoundError: no run there.
-        ValueError: ``num_episodes`` for a run with exact values.
+        ValueError: a number out of its range, or ``num_episodes`` for a run with exact values.
     """
+    require_whole("num_test_tasks", num_test_tasks, most=MOST)
+    require_whole("num_steps", num_steps, least=0, most=MOST)
+    if num_episodes is not None:
+        require_whole("num_episodes", num_episodes, most=MOST)
     config, state = load(run, problem)
     problem = problem or make_problem(config)
     priors = {"untrained": start_state(problem), config.method: state}
@@ -59,7 +67,7 @@ def evaluate_run(
             )
         rows = _exact_rows(problem, priors, num_test_tasks, num_steps)
     else:
-        count = num_episodes or problem.sampling.num_episodes
+        count = problem.sampling.num_episodes if num_episodes is None else num_episodes
         rows = _episodes_rows(problem, priors, state, num_test_tasks, num_steps, count)
     return [{**row, "shared_tasks": problem.family.shared_tasks} for row in rows]
 

@@ -1,5 +1,6 @@
 """Policies as one small file: what a trained policy needs to be used, in some tens of kilobytes."""
 
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -13,6 +14,7 @@ from bomrl_lite.tasks import task_names
 from bomrl_lite.training.archive import pack, unpack
 from bomrl_lite.training.config import Config
 from bomrl_lite.training.files import write_atomically
+from bomrl_lite.training.places import RUN_FILES
 from bomrl_lite.training.state import MetaState, require_like
 from bomrl_lite.training.stored_config import read_config
 from bomrl_lite.types import ActionDistribution, Params, Policy
@@ -88,15 +90,15 @@ def save_policy(config: Config, state: MetaState, path: Path | str) -> None:
 
     Raises:
         IsADirectoryError: ``path`` is a folder.
-        FileExistsError: ``path`` is a file of a run.
+        FileExistsError: ``path`` has the name of a file of a run, or is a file of another kind.
     """
     path = require_path("path", path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name a file in it: {path / 'policy.pt'}")
-    if path.name in ("checkpoint.pt", "config.json", "history.csv", "origin.json"):
+    if path.name.lower() in RUN_FILES or (path.exists() and not zipfile.is_zipfile(path)):
         raise FileExistsError(
-            f"{path} has the name of a file of a run, which an export would destroy; choose "
-            f"another: {path.with_name('policy.pt')}"
+            f"{path} is the name of another kind of file, which a policy would replace; name one "
+            f"like {path.with_name('policy.pt')}"
         )
     described = state.described()
     kept = {name: described[name] for name in ("phi", "moments")}

@@ -69,7 +69,7 @@ def require_like(what: str, saved: Any, mine: Mapping[str, torch.Tensor]) -> Non
 
     Args:
         what: they are, for the message.
-        saved: tensors by name, from a file.
+        saved: tensors [...] by name, from a file.
         mine: what they are to stand for.
 
     Raises:

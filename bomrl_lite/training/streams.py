@@ -45,9 +45,9 @@ def seeded(seed: int, purpose: Purpose | int) -> torch.Generator:
     as it is, so that the episodes of seed 2 and the evaluation of seed 0 share a stream.
 
     Raises:
-        ValueError: a seed outside [0, 2^63), or no such purpose.
+        ValueError: a seed outside [0, 2^59), or no such purpose.
     """
     if purpose in ("episodes", "diagnosis"):
         return torch.Generator().manual_seed(seed)
     stream = purpose if isinstance(purpose, int) else STREAMS[purpose]
-    return torch.Generator().manual_seed((seed * 16 + stream) % 2**64)
+    return torch.Generator().manual_seed(seed * 16 + stream)

@@ -10,6 +10,7 @@ import torch
 from bomrl_lite.course.bench import course, exact, robots, sampled
 from bomrl_lite.course.bench.figure import Figure
 from bomrl_lite.training.files import write_atomically
+from bomrl_lite.training.places import require_writable
 from bomrl_lite.training.progress import make_bars
 from bomrl_lite.training.tables import as_table
 
@@ -46,6 +47,8 @@ def measure_all(root: Path) -> int:
     Returns:
         0, or 1 if a bar is missed.
     """
+    out = root / "runs" / "bench.json"
+    require_writable(out)
     torch.set_num_threads(1)
     figures: list[Figure] = []
     measurements = (*MEASUREMENTS, partial(course.lesson_times, root))
@@ -64,7 +67,6 @@ def measure_all(root: Path) -> int:
     rows = [{**figure._asdict(), "holds": figure.holds} for figure in figures]
     machine = {"python": platform.python_version(), "torch": torch.__version__}
     report = {"machine": {**machine, "processor": platform.machine()}, "figures": rows}
-    out = root / "runs" / "bench.json"
     write_atomically(out, json.dumps(report, indent=1).encode())
     print(f"written to {out}")
     return 0 if all(figure.holds for figure in figures) else 1

@@ -66,14 +66,24 @@ def read_source(root: Path, path: Path) -> Source:
     """Parse the py:percent file at ``root / path``; messages name only ``path``.
 
     Raises:
-        BuildError: text stands before the first cell.
+        BuildError: the file cannot be read or parsed, has no cell, or text before its first one.
     """
-    text = (root / path).read_text(encoding="utf-8")
+    begin = "begin the file with `# %%` or `# %% [markdown]`"
+    try:
+        text = (root / path).read_text(encoding="utf-8")
+        faulty = list(_tag_problems(path, text))
+        parsed = [] if faulty else jupytext.reads(text, fmt="py:percent").cells
+    except Exception as error:  # the parsers below jupytext have errors of many kinds
+        reason = (str(error).splitlines() or [""])[0]
+        what = f"it cannot be read ({type(error).__name__}: {reason})"
+        raise BuildError([Problem(str(path), what, f"make it text in UTF-8; {begin}")]) from error
+    if faulty:
+        raise BuildError(faulty)
     starts = _first_lines(text)
-    parsed = jupytext.reads(text, fmt="py:percent").cells
+    if not starts:
+        raise BuildError([Problem(f"{path}:1", "it has no cell", begin)])
     if len(parsed) != len(starts):
-        remedy = "begin the file with `# %%` or `# %% [markdown]`"
-        raise BuildError([Problem(f"{path}:1", "there is text before the first cell", remedy)])
+        raise BuildError([Problem(f"{path}:1", "there is text before the first cell", begin)])
     cells = (
         Cell(
             number,
@@ -88,11 +98,25 @@ def read_source(root: Path, path: Path) -> Source:
     return Source(path, tuple(cells))
 
 
+def _tag_problems(path: Path, text: str) -> Iterator[Problem]:
+    """Find headers whose tags are no list of texts: jupytext drops some and dies of others."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if not (_HEADER.match(line) and (given := re.search(r"\btags\s*=\s*(.*)", line))):
+            continue
+        try:
+            tags = ast.literal_eval(given[1][: given[1].find("]") + 1])
+        except (ValueError, SyntaxError):
+            tags = None
+        if not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
+            what = f"tags must be a list of texts, got {given[1]}"
+            yield Problem(f"{path}:{number}", what, 'write them like `tags=["parameters"]`')
+
+
 def _first_lines(text: str) -> list[int]:
     """Return, for every cell, the number of its first line that is not blank."""
     lines = text.splitlines()
     headers = [number for number, line in enumerate(lines) if _HEADER.match(line)]
-    ends = [*headers[1:], len(lines)]
+    ends = [*headers, len(lines)][1:]
     return [
         next((n + 1 for n in range(start + 1, end) if lines[n].strip()), start + 1)
         for start, end in zip(headers, ends, strict=True)

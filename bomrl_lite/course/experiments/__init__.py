@@ -14,6 +14,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -41,9 +42,11 @@ from bomrl_lite.course.experiments.gaps import (
 )
 from bomrl_lite.course.experiments.hypergradients import condition, consistency
 from bomrl_lite.course.experiments.setting import MATCHED, Row, Rows, Scale, Trained
+from bomrl_lite.require import require_not_negative, require_whole
 from bomrl_lite.training.config import Config
 from bomrl_lite.training.files import csv_text, write_atomically
 from bomrl_lite.training.methods import METHODS, Kind
+from bomrl_lite.training.places import require_writable
 from bomrl_lite.training.trainer import meta_train
 
 Origin = Mapping[str, object]
@@ -191,19 +194,33 @@ def run(
         progress: called with a line of text after every seed.
 
     Raises:
-        ValueError: no such experiment.
+        ValueError: no such experiment, a number that is less than 1, or a stored training that
+            cannot be gone on with.
+        OSError: the table cannot be written, or a process was killed.
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"no experiment is called {name!r}; known are {', '.join(EXPERIMENTS)}")
+    for what, number in {**asdict(scale), "jobs": jobs}.items():
+        require_whole(what, number)
+    for file in (out / f"{name}.csv", out / f"{name}.json", runs / "run"):
+        require_writable(file)
     rows: list[Row] = []
     of_seed = partial(_rows_of_seed, name, scale, runs)
-    with concurrent.futures.ProcessPoolExecutor(jobs) if jobs > 1 else nullcontext() as pool:
+    workers = min(jobs, scale.seeds)
+    with concurrent.futures.ProcessPoolExecutor(workers) if jobs > 1 else nullcontext() as pool:
         results = (
             pool.map(of_seed, range(scale.seeds)) if pool else map(of_seed, range(scale.seeds))
         )
-        for seed, (mine, seconds) in enumerate(results):
-            rows += mine
-            progress(f"{name}: seed {seed + 1} of {scale.seeds} done, {seconds:.0f} CPU-seconds")
+        try:
+            for seed, (mine, seconds) in enumerate(results):
+                rows += mine
+                done = f"seed {seed + 1} of {scale.seeds} done"
+                progress(f"{name}: {done}, {seconds:.0f} CPU-seconds")
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                "the process of a seed was killed, perhaps for want of memory: repeat the command "
+                "with fewer jobs; it goes on where it was"
+            ) from error
     text = csv_text(rows[0], ({k: _short(v) for k, v in row.items()} for row in rows))
     write_atomically(out / f"{name}.csv", text.encode())
     origin = {
@@ -226,16 +243,55 @@ def _rows_of_seed(name: str, scale: Scale, runs: Path, seed: int) -> tuple[list[
 
 
 def train_once(config: Config, *, runs: Path) -> Trained:
-    """Meta-train, or go on with the run folder of this very configuration."""
+    """Meta-train, or go on with the run folder of this very configuration.
+
+    The seconds that it took are stored beside each checkpoint: they are those of the iterations
+    that the checkpoint holds, whichever processes did them.
+
+    Raises:
+        ValueError: the folder cannot be gone on with; names it.
+    """
     telling = {name: value for name, value in config.stored().items() if name not in RECORDS}
     text = json.dumps(telling, sort_keys=True)
     out = runs / f"{config.method}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    clock = out / "seconds.json"
-    start = time.process_time()
-    state = meta_train(config, out=out, resume=True)
+    clock, known = out / "seconds.json", (out / "checkpoint.pt").exists()
+    start, before, seconds = time.process_time(), 0.0, 0.0
+
+    def keep_seconds(done: int, total: int, row: object) -> None:
+        nonlocal seconds
+        seconds = before + time.process_time() - start
+        if done == total or done % config.checkpoint_every == 0:
+            write_atomically(clock, json.dumps(seconds).encode())
+
+    try:
+        before = seconds = _seconds_in(clock) if known else 0.0
+        state = meta_train(config, out=out, resume=True, progress=keep_seconds)
+    except ValueError as error:
+        if not known:
+            raise
+        raise ValueError(
+            f"the stored training in {out} cannot be gone on with ({error}): delete that folder, "
+            "and it is trained anew"
+        ) from error
+    except (KeyboardInterrupt, ArithmeticError, RuntimeError):
+        if seconds != before:  # the last whole iteration of such a run is kept
+            write_atomically(clock, json.dumps(seconds).encode())
+        raise
+    return Trained(state, seconds)
+
+
+def _seconds_in(clock: Path) -> float:
+    """Return the seconds that the iterations of a checkpoint took; 0 if it is of the start.
+
+    Raises:
+        ValueError: the file holds no seconds.
+    """
     if not clock.exists():
-        write_atomically(clock, json.dumps(time.process_time() - start).encode())
-    return Trained(state, float(json.loads(clock.read_text())))
+        return 0.0
+    try:
+        return require_not_negative("the seconds", json.loads(clock.read_bytes()))
+    except ValueError as error:
+        raise ValueError(f"{clock}: {error}") from error
 
 
 def _short(value: float | int | str) -> float | int | str:

@@ -53,6 +53,7 @@ from bomrl_lite.course.plots.sampled import (
     draw_walks,
     sampled_training_curves,
 )
+from bomrl_lite.course.plots.saving import require_picture, write_figure
 from bomrl_lite.course.plots.style import GOLD, ICE, INK, LABELS, PRIORS, VALUES, WATER, use_style
 from bomrl_lite.course.plots.theory import convergence, dial_setting, proof_steps, smoothing_caveat
 
@@ -103,6 +104,7 @@ __all__ = [
     "q_gradient_figure",
     "read_runs",
     "reduction_errors",
+    "require_picture",
     "return_over_step_size",
     "returns_over_steps",
     "sampled_training_curves",
@@ -111,5 +113,6 @@ __all__ = [
     "time_bars",
     "training_curves",
     "use_style",
+    "write_figure",
     "yardsticks",
 ]

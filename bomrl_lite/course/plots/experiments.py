@@ -16,6 +16,7 @@ from bomrl_lite.course.plots.estimators import laboratory_figure, q_gradient_fig
 from bomrl_lite.course.plots.robots import ROBOT_FIGURES
 from bomrl_lite.course.plots.style import INK, LABELS, PRIORS, relabel
 from bomrl_lite.course.statistics import mean_interval
+from bomrl_lite.course.tables import REMEDY, read_table
 
 RUNGS = {"naive": "#949494", "frozen": "#d55e00", "q_gradient": "#de8f05", "full": "#0173b2"}
 """One colour per rung of the ladder."""
@@ -25,11 +26,11 @@ def draw(name: str, table: Path | pd.DataFrame) -> Figure:
     """Draw the table of an experiment.
 
     Raises:
-        ValueError: no such experiment.
+        ValueError: no such experiment, or a file that is not a whole table.
     """
     if name not in FIGURES:
         raise ValueError(f"no figure is called {name!r}; known are {', '.join(FIGURES)}")
-    frame = pd.read_csv(table, dtype={"seed": str}) if isinstance(table, Path) else table
+    frame = read_table(table, REMEDY.format(name)) if isinstance(table, Path) else table
     figure = FIGURES[name](frame)
     figure.set_dpi(75)  # eleven figures share a notebook of 300 kB
     return figure

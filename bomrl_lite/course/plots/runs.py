@@ -10,7 +10,9 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from bomrl_lite.course.plots.style import relabel
+from bomrl_lite.course.tables import read_table
 from bomrl_lite.training.config import Config
+from bomrl_lite.training.places import require_run
 from bomrl_lite.training.run_folder import FREE
 from bomrl_lite.training.stored_config import config_from_file
 from bomrl_lite.training.tables import as_table
@@ -24,6 +26,9 @@ AXES = {
     "unsolved": "unsolved inner problems",
 }
 """What the columns of a history mean; others are shown by their name."""
+
+REMEDY = "train --resume --out {}, with the arguments of the run, writes it anew"
+"""What to do about a file of a run that cannot be read: its checkpoint knows all that is in it."""
 
 
 def read_runs(folders: Sequence[Path]) -> pd.DataFrame:
@@ -40,14 +45,14 @@ def read_runs(folders: Sequence[Path]) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: a folder is none, or not one of a run.
-        ValueError: no folder, one given twice, a run without an iteration, or a ``config.json``
-            that cannot be read.
+        ValueError: no folder, one given twice, a run without an iteration, or a file of a run that
+            cannot be read: says which and what to do.
     """
     if not folders or len({folder.resolve() for folder in folders}) < len(folders):
         names = ", ".join(map(str, folders)) or "none"
         raise ValueError(f"name at least one run folder, and each of them once; got {names}")
     histories = [_read_history(folder) for folder in folders]
-    configs = [config_from_file(folder / "config.json") for folder in folders]
+    configs = [_read_config(folder) for folder in folders]
     curves = _curve_names(folders, configs)
     parts = [
         history.assign(run=str(folder), curve=curve)
@@ -103,15 +108,44 @@ def last_values(curves: pd.DataFrame, column: str = "return_after") -> str:
 
 
 def _read_history(folder: Path) -> pd.DataFrame:
+    require_run(folder)
     for name in ("history.csv", "config.json"):
         if not (folder / name).exists():
             raise FileNotFoundError(
                 f"{folder / name} does not exist; compare takes folders that train has written"
             )
-    history = pd.read_csv(folder / "history.csv")
+    path, remedy = folder / "history.csv", REMEDY.format(folder)
+    history = read_table(path, remedy)
+    if "iteration" not in history:
+        raise ValueError(f"{path} must have a column iteration; {remedy}")
     if history.empty:
         raise ValueError(f"the run in {folder} has done no iteration yet; train it first")
+    for name in history:
+        if not pd.api.types.is_numeric_dtype(history[name]):
+            text = next((t for t in map(str, history[name]) if not _is_number(t)), "text")
+            raise ValueError(f"{path} must hold numbers, got {text!r} in {name}; {remedy}")
+    if list(history["iteration"]) != list(range(len(history))):
+        raise ValueError(f"the iterations in {path} must count 0, 1, 2, ...; {remedy}")
     return history
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_config(folder: Path) -> Config:
+    path = folder / "config.json"
+    try:
+        return config_from_file(path)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:  # of another's JSON
+        reason = str(error).removeprefix(f"{path} ")
+        raise ValueError(
+            f"{path} is not the configuration of a run: {reason}; {REMEDY.format(folder)}"
+        ) from error
 
 
 def _curve_names(folders: Sequence[Path], configs: list[Config]) -> list[str]:

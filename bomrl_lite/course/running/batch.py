@@ -52,19 +52,29 @@ class Progress:
 
 
 def limits_for(profile: str) -> Limits:
-    """Return the limits of a profile."""
+    """Return the limits of a profile.
+
+    Raises:
+        ValueError: no such profile.
+    """
     if profile not in LIMITS:
         raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(LIMITS)}")
     return LIMITS[profile]
 
 
 def choose(paths: list[Path], names: Sequence[str], kind: str) -> list[Path]:
-    """Return the sources with these names, or all if there are no names."""
+    """Return the sources with these names, or all if there are no names.
+
+    Raises:
+        ValueError: there is no source at all, none of a name, or a name comes twice.
+    """
     known = [path.stem for path in paths]
     if not known:
         raise ValueError(f"there is no {kind}: are you in the course's folder?")
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"unknown {kind} {unknown[0]!r}: choose from {', '.join(known)}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"name each {kind} once, got {', '.join(names)}")
     return [path for path in paths if not names or path.stem in names]
 
 

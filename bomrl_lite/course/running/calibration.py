@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bomrl_lite.course.building.plan import lesson_sources
 from bomrl_lite.course.execute import last_line
+from bomrl_lite.course.parameters import check_values
 from bomrl_lite.course.running.batch import choose, limits_for
 from bomrl_lite.course.running.in_process import run_in_process
 from bomrl_lite.course.running.results import (
@@ -20,6 +21,7 @@ from bomrl_lite.course.running.results import (
     read_ranges,
 )
 from bomrl_lite.training.files import write_atomically
+from bomrl_lite.training.places import require_writable
 
 PROCESSORS: tuple[dict[str, str], ...] = (
     {},
@@ -54,9 +56,15 @@ def calibrate(
 
     Returns:
         0, or 1 if a lesson failed; its old ranges are kept then.
+
+    Raises:
+        ValueError: no seed, or one that no lesson takes; an unknown profile or lesson; ranges that
+            cannot be read.
     """
     if not (numbers := list(seeds)):
         raise ValueError("calibrate needs at least one seed, got none")
+    for seed in numbers:
+        check_values(profile, seed)
 
     def measure(source: Path) -> dict[str, list[float]]:
         values = _figures_over_seeds(source, profile, numbers)
@@ -113,6 +121,7 @@ def _measure_all(
 ) -> int:
     """Store what a measurement of each lesson gives, lesson by lesson, and say what it changed."""
     limits_for(profile)
+    require_writable(root / file)
     ranges, failed = read_ranges(root, file), False
     for path in choose(lesson_sources(root), lessons, "lesson"):
         try:

@@ -96,7 +96,7 @@ def read_run(folder: Path) -> StoredRun:
         OSError: it cannot be read.
         ValueError: it is not that of a run.
     """
-    text = (folder / METRICS).read_text(encoding="utf-8")
+    text = (folder / METRICS).read_bytes()
     try:
         return from_metrics(folder.name, json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError) as error:

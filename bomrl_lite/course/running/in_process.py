@@ -26,7 +26,7 @@ from nbformat import NotebookNode
 from traitlets.config import Config
 
 from bomrl_lite.course.building.sources import make_notebook, read_source
-from bomrl_lite.course.record import MIME
+from bomrl_lite.course.record import MIME, checked
 
 _INLINE = "module://matplotlib_inline.backend_inline"  # what a kernel draws with
 _TAIL = 8
@@ -54,7 +54,9 @@ def run_in_process(
 
     Raises:
         Exception: the error of a cell, with a note that names the cell.
-        RuntimeError: a cell wrote to stderr, as a warning does, or recorded a name twice.
+        RuntimeError: a cell wrote to stderr, as a warning does, recorded a name twice, or would
+            have ended the process.
+        ValueError: a cell displayed a figure that is none.
     """
     notebook = source_or_notebook
     if isinstance(notebook, Path):
@@ -80,6 +82,8 @@ def _run_cell(
     with capture_output() as captured:
         result = shell.run_cell(source, store_history=True)
     errors += filter(None, [result.error_before_exec, result.error_in_exec])
+    if errors and isinstance(errors[0], SystemExit):  # it would end whoever asked for the figures
+        errors[0] = RuntimeError(f"cell {number} called exit, where a lesson runs to its end")
     if errors:
         errors[0].add_note(f"in cell {number}:\n" + "\n".join(source.splitlines()[-_TAIL:]))
         raise errors[0]
@@ -89,7 +93,7 @@ def _run_cell(
     ]
     if noise:
         raise RuntimeError(f"cell {number} wrote to stderr, where a lesson is silent: {noise[0]}")
-    return [dict(output.data[MIME]) for output in captured.outputs if MIME in output.data]
+    return [checked(output.data[MIME]) for output in captured.outputs if MIME in output.data]
 
 
 @contextmanager

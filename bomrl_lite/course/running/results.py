@@ -6,7 +6,7 @@ import math
 import platform
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,11 +70,14 @@ class Run(NamedTuple):
         return all(lesson.ok for lesson in self.lessons)
 
 
-def ranges_at(root: Path, seed: int) -> Ranges:
-    """Return the ranges that a run of a seed is judged by: the narrowest that are stored."""
-    ranges = read_ranges(root)
+def ranges_at(root: Path, seed: int, lessons: Collection[str] | None = None) -> Ranges:
+    """Return the ranges that a run of a seed is judged by: the narrowest that are stored.
+
+    The other arguments are those of :func:`read_ranges`.
+    """
+    ranges = read_ranges(root, lessons=lessons)
     if seed == REFERENCE_SEED:
-        for lesson, profiles in read_ranges(root, REFERENCE).items():
+        for lesson, profiles in read_ranges(root, REFERENCE, lessons).items():
             for profile, figures in profiles.items():
                 stored = ranges.setdefault(lesson, {}).setdefault(profile, {})
                 for name, bounds in figures.items():
@@ -86,8 +89,13 @@ def _width(bounds: list[float]) -> float:
     return bounds[1] - bounds[0]
 
 
-def read_ranges(root: Path, file: Path = RANGES) -> Ranges:
+def read_ranges(root: Path, file: Path = RANGES, lessons: Collection[str] | None = None) -> Ranges:
     """Return the ranges of all figures; none if the file is not there.
+
+    Args:
+        root: folder of the course.
+        file: in it.
+        lessons: that there are: the ranges of another one would judge nothing; None takes all.
 
     Raises:
         ValueError: the file is not what ``calibrate`` writes; says where.
@@ -102,6 +110,8 @@ def read_ranges(root: Path, file: Path = RANGES) -> Ranges:
         raise ValueError(f"{path} is not JSON ({error}): {remedy}") from error
     if fault := next(_faulty_ranges(ranges), None):
         raise ValueError(f"{path}: {fault}: {remedy}")
+    if strange := [name for name in ranges if lessons is not None and name not in lessons]:
+        raise ValueError(f"{path}: {strange[0]} is no lesson: delete its ranges")
     return ranges
 
 

@@ -24,6 +24,7 @@ from bomrl_lite.course.running.results import (
     versions,
 )
 from bomrl_lite.course.running.resuming import resume_run
+from bomrl_lite.require import require_whole
 
 INTERRUPTED = 130
 
@@ -60,15 +61,17 @@ def run_course(
         0 if every lesson passed with every figure in its range, else 1; 130 after Ctrl-C.
 
     Raises:
-        ValueError: an unknown profile, lesson or parameter, a seed that is none, ranges that
-            cannot be read, or another run to resume; before any lesson runs.
+        ValueError: an unknown profile, lesson or parameter, a seed or a number of jobs that is
+            none, ranges that cannot be read, or another run to resume; before any lesson runs.
         OSError: the folder of the results cannot be made, or holds no run to resume; also before.
     """
     check_values(profile, seed)
+    require_whole("jobs", jobs)
     if resume and out is None:
         raise ValueError("resume needs the folder of the run to go on with: add out (--out)")
-    limits, ranges = limits_for(profile), ranges_at(root, seed)
-    paths, started = choose(lesson_sources(root), lessons, "lesson"), datetime.now()
+    limits, sources, started = limits_for(profile), lesson_sources(root), datetime.now()
+    paths = choose(sources, lessons, "lesson")
+    ranges = ranges_at(root, seed, [path.stem for path in sources])
     folder = out or _new_folder(root, f"{started:%Y%m%d-%H%M%S}-{profile}-seed{seed}")
     parameters = {**(given or {}), "profile": profile, "seed": seed}
     made = [_lesson_job(root, path, folder.resolve(), parameters) for path in paths]

@@ -15,6 +15,7 @@ from bomrl_lite.course.building.plan import (
 )
 from bomrl_lite.course.execute import Failure, Job, Outcome, last_line
 from bomrl_lite.course.running.batch import choose, execute_all, limits_for
+from bomrl_lite.require import require_whole
 
 STATES = ("unsolved", "reference", "solved")
 _MARK = "--"
@@ -44,7 +45,11 @@ def run_states(
     Unsolved must stop at the first exercise with its one-line message; the reference state (a
     learner who is stuck goes on with our functions) and the solved one must reach the end.
     The dials are those of ``run_course``; ``sets`` are names such as 01_maml_baseline.
+
+    Raises:
+        ValueError: an unknown profile or set, or a number of jobs that is none.
     """
+    require_whole("jobs", jobs)
     limits = limits_for(profile)
     parameters = {"profile": profile, "seed": seed}
     with tempfile.TemporaryDirectory() as folder:
