@@ -107,6 +107,17 @@ def test_a_part_made_by_hand_is_checked_too():
             dataclasses.replace(CONFIGS["promp"], num_tasks=bad)
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_no_part_of_a_configuration_changes_once_it_is_made(name):
+    config = CONFIGS[name]
+    parts = [config, *(x for x in vars(config).values() if dataclasses.is_dataclass(x))]
+    assert len(parts) >= 4
+    for part in parts:
+        field = dataclasses.fields(part)[0].name
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(part, field, getattr(part, field))
+
+
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.int8, int])
 def test_numbers_of_numpy_are_taken_as_what_they_are(kind):
     config = bl.configure("bomrl", lam=kind(1))

@@ -234,3 +234,11 @@ def test_stationarity_is_the_norm_of_the_mean_not_the_mean_norm():
         some = make_tasks("probe/opposite").sample(count, torch.Generator())
         expected = torch.tensor(share * 0.25 * 2**0.5, dtype=torch.float64)
         torch.testing.assert_close(stationarity(phi, some, gradient), expected)
+
+
+def test_bomrl_reports_the_curvature_of_the_distance_less_the_surrogate_over_lam():
+    """-F = D3^2 - L / lam bends by 2 where lam is large; lam D3^2 - L bends by lam times that."""
+    lam = 50.0
+    method = partial(meta_gradients.bomrl, distance=DISTANCES["d3"], lam=lam, **EXACT)
+    _, info = method({"logits": random_logits(0)}, random_task(0))
+    assert 1.5 < info.inner.curvature < 2.5
