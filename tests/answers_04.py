@@ -172,7 +172,7 @@ MUTANTS = (
         "by hand",
         "later steps",
     ),
-    Mutant(FULL, "theta.softmax(-1)", "theta.softmax(0)", "rows sum to 0"),
+    Mutant(FULL, "theta.softmax(-1)", "theta.softmax(0)", "runs"),
     Mutant(FROZEN, f"return {GRAD_J}", D2_AGAIN.strip(), "no gradient of Q", "flows through Q"),
     Mutant(FROZEN, "(theta)", "(phi)", "by hand", "without any adaptation"),
     Mutant(FROZEN, GRAD_J, f"-{GRAD_J}", "by hand", "sign is reversed"),

@@ -107,6 +107,8 @@ def test_ctrl_c_keeps_the_last_iteration_of_a_run_without_checkpoints(tmp_path):
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # An ignored signal is inherited: a background job of a shell ignores Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert child.stdout is not None
     assert "200/2000" in child.stdout.readline()

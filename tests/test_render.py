@@ -329,7 +329,7 @@ def test_what_is_refused(qpos, dials, message):
 def test_no_clip_of_nothing_and_none_at_no_speed():
     with pytest.raises(ValueError, match="at least 1 picture"):
         render.webp_clip(np.zeros((0, 4, 4, 3), np.uint8), fps=20)
-    with pytest.raises(ValueError, match="fps must be > 0"):
+    with pytest.raises(ValueError, match="fps must be positive"):
         render.webp_clip(np.zeros((1, 4, 4, 3), np.uint8), fps=0)
 
 

@@ -22,6 +22,20 @@ from bomrl_lite.training.trainer import load, meta_train
 SMALL = bl.configure("maml", tasks="probe/random-5x3", num_tasks=2, iterations=6)
 
 
+@pytest.fixture(autouse=True)
+def usual_handlers():
+    """Those of a process that a terminal started."""
+    usual = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def send(number: int) -> None:
     os.kill(os.getpid(), number)
 
@@ -109,12 +123,21 @@ def test_a_second_ctrl_c_does_not_spoil_what_the_first_one_saves(tmp_path, monke
     assert meta_train(config, out=tmp_path / "run", resume=True).history == whole.history
 
 
+def as_from_a_terminal() -> None:
+    """Ignored signals are inherited: a shell's background jobs and nohup ignore some."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(out, *more: str) -> subprocess.Popen:
     """Begin a training of thousands of iterations, and wait for its first."""
     command = [sys.executable, "-m", "bomrl_lite", "train", "--tasks", "probe/random-5x3"]
     command += ["--num-tasks", "2", "--iterations", "100000", "--checkpoint-every", "100000"]
     child = subprocess.Popen(
-        [*command, "--out", str(out), *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*command, "--out", str(out), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=as_from_a_terminal,
     )
     while not (out / "history.csv").exists():
         assert child.poll() is None, child.communicate()
@@ -165,7 +188,7 @@ def test_ctrl_c_during_the_imports_is_quiet(tmp_path):
         env={**os.environ, "PYTHONPATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=as_from_a_terminal,
     )
     assert child.stdout.readline() == b"now\n"
     child.send_signal(signal.SIGINT)

@@ -427,7 +427,7 @@ def test_a_policy_file_holds_what_acting_needs(tmp_path):
     assert all(torch.equal(phi[name], leaf) for name, leaf in state.phi.items())
     assert all(map(torch.equal, moments, state.moments))
     kept = torch.load(tmp_path / "new" / "policy.pt", weights_only=True)
-    assert set(kept) == {"config", "phi", "moments"}
+    assert set(kept) == {"config", "phi", "moments", "checksum"}
     plain = meta_train(with_(SMALL, iterations=1))
     save_policy(SMALL, plain, tmp_path / "plain.pt")
     assert load_policy(tmp_path / "plain.pt")[2] is None

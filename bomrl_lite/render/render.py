@@ -18,13 +18,13 @@ import torch
 from bomrl_lite.physics.mujoco_types import Model, import_mujoco
 from bomrl_lite.render.camera import FOV, Array, View, floor_of, view_of
 from bomrl_lite.render.goal_marks import ASKED, Direction, Goal, Speed, arrow_cover, draw_gauge
-from bomrl_lite.require import checked
+from bomrl_lite.require import checked, require_count
 
 RENDERERS = ("auto", "rays", "egl")
 """Backends; ``auto`` is one of the others."""
 
 
-@checked()
+@checked(rows=require_count)
 def frames(
     model: Model,
     qpos: Array | torch.Tensor,

@@ -90,6 +90,9 @@ class ExactProblem:
         return TabularTask(*(field[chosen] for field in self.training_tasks))
 
 
+_ADVICE = "use a smaller step_size or learning_rate"
+
+
 class ExactObjective:
     r"""mean_tau J_tau(Alg(phi)) of one iteration's tasks, as a function of phi."""
 
@@ -102,8 +105,10 @@ class ExactObjective:
         Raises:
             UnsolvedInnerProblem: an inner problem is not solved, unless the configuration takes
                 approximate ones.
-            FloatingPointError: the meta-gradient or a return is not finite.
+            FloatingPointError: phi, the meta-gradient or a return is not finite.
         """
+        if not all(bool(leaf.isfinite().all()) for leaf in phi.values()):
+            raise FloatingPointError(f"phi is not finite: training diverged; {_ADVICE}")
         per_task, info = vmap(self.problem.meta_gradient, in_dims=(None, 0))(phi, self.tasks)
         if self.problem.sampling.unsolved == "raise":
             require_solved(info.inner)
@@ -111,7 +116,7 @@ class ExactObjective:
         returns = (info.return_before.mean().item(), info.return_after.mean().item())
         figures = {"iteration": float(self.iteration), **_named(returns)}
         figures["gradient_norm"] = norm(gradient).item()
-        require_finite(figures, tuple(figures)[1:], "use a smaller step_size or learning_rate")
+        require_finite(figures, tuple(figures)[1:], _ADVICE)
         return Ascent(gradient, lambda: torch.zeros((), dtype=torch.float64), info.inner, returns)
 
     def finish(self, state: MetaState, update: OuterInfo) -> Row:

@@ -217,8 +217,8 @@ def run_loop(
 ) -> None:
     """Iterate until ``history`` has ``config.iterations`` rows, keeping the run in its folder.
 
-    A run that stops early (Ctrl-C, divergence, an error of torch's) is kept as it was after its
-    last whole iteration, before the exception goes on.
+    A run that stops early (Ctrl-C, divergence, an error of torch's or of a task's) is kept as it
+    was after its last whole iteration, before the exception goes on.
 
     Args:
         step: does one iteration: changes the trainer's state and appends its row to ``history``.
@@ -259,7 +259,7 @@ def run_loop(
                     keep(history)
                 show(done, config.iterations, history[-1])
                 progress(done, config.iterations, history[-1])
-        except (KeyboardInterrupt, ArithmeticError, RuntimeError):
+        except (KeyboardInterrupt, ArithmeticError, RuntimeError, ValueError):
             keep(history[:done])
             raise
 
