@@ -183,7 +183,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="words of the names; none is all")
     for kind, bar in BARS.items():
-        parser.add_argument(f"--{kind}", action="store_true", help=f"bar {bar:.0%}")
+        parser.add_argument(f"--{kind}", action="store_true", help=f"bar {bar:.0%}%")
     parser.add_argument(
         "--skip", action="append", default=[], metavar="LESSON", help="left out; may be repeated"
     )
