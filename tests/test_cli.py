@@ -99,6 +99,7 @@ def test_an_unsolved_inner_problem_is_one_line_too_and_the_run_can_be_looked_at(
     assert (tmp_path / "run" / "history.csv").read_text().count("\n") == 1
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_ctrl_c_keeps_the_last_iteration_of_a_run_without_checkpoints(tmp_path):
     run = tmp_path / "run"
     dials = ["--num-tasks", "2", "--iterations", "2000", "--checkpoint-every", "2000"]

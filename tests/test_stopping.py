@@ -19,6 +19,7 @@ from bomrl_lite.training.folder_guard import locked
 from bomrl_lite.training.stopping import Terminated, stopping_once, terminated_like_ctrl_c
 from bomrl_lite.training.trainer import load, meta_train
 
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 SMALL = bl.configure("maml", tasks="probe/random-5x3", num_tasks=2, iterations=6)
 
 

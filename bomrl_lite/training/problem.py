@@ -55,7 +55,7 @@ def bytes_needed(config: Config) -> int:
 
 
 def _require_memory(config: Config) -> None:
-    if not hasattr(os, "sysconf"):  # Windows does not tell without a package
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):  # Windows does not tell
         return
     needed, there = bytes_needed(config), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
