@@ -75,10 +75,7 @@ def require_number(name: str, value: Any) -> float:
     Raises:
         ValueError: it is no number, infinite or not a number.
     """
-    number = _number(name, value)
-    if not math.isfinite(number):
-        raise ValueError(f"{name} must be finite, got {described(value)}")
-    return number
+    return _within(name, value, math.isfinite, "finite")
 
 
 def require_positive(name: str, value: Any) -> float:
@@ -87,10 +84,7 @@ def require_positive(name: str, value: Any) -> float:
     Raises:
         ValueError: it is none, or out of that range.
     """
-    number = _number(name, value)
-    if not 0 < number < math.inf:
-        raise ValueError(f"{name} must be positive and finite, got {described(value)}")
-    return number
+    return _within(name, value, lambda x: 0 < x < math.inf, "positive and finite")
 
 
 def require_not_negative(name: str, value: Any) -> float:
@@ -99,10 +93,7 @@ def require_not_negative(name: str, value: Any) -> float:
     Raises:
         ValueError: it is none, or out of that range.
     """
-    number = _number(name, value)
-    if not 0 <= number < math.inf:
-        raise ValueError(f"{name} must be 0 or more and finite, got {described(value)}")
-    return number
+    return _within(name, value, lambda x: 0 <= x < math.inf, "0 or more and finite")
 
 
 def require_share(name: str, value: Any) -> float:
@@ -111,20 +102,22 @@ def require_share(name: str, value: Any) -> float:
     Raises:
         ValueError: it is none, or out of that range.
     """
-    number = _number(name, value)
-    if not 0 <= number <= 1:
-        raise ValueError(f"{name} must be in [0, 1], got {described(value)}")
-    return number
+    return _within(name, value, lambda x: 0 <= x <= 1, "in [0, 1]")
 
 
-def _number(name: str, value: Any) -> float:
-    """Return a number, which may be infinite or none."""
+def _within(
+    name: str, value: Any, fits: Callable[[float], bool], words: str, because: str = ""
+) -> float:
+    """Return a number that fits; the words say which do."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError(f"{name} must be a number, got {described(value)}")
     try:
-        return float(value)
+        number = float(value)
     except OverflowError:  # of a whole number with hundreds of digits
-        return math.inf
+        number = math.inf
+    if not fits(number):
+        raise ValueError(f"{name} must be {words}, got {described(value)}{because}")
+    return number
 
 
 def require_truth(name: str, value: Any) -> bool:
@@ -155,13 +148,8 @@ def require_discount(name: str, value: Any) -> float:
     Raises:
         ValueError: it is none, or out of that range.
     """
-    number = _number(name, value)
-    if not 0 <= number < 1:
-        raise ValueError(
-            f"{name} must be in [0, 1), got {described(value)}: at 1 or above the discounted sums "
-            "are infinite"
-        )
-    return number
+    because = ": at 1 or above the discounted sums are infinite"
+    return _within(name, value, lambda x: 0 <= x < 1, "in [0, 1)", because)
 
 
 def require_tolerance(name: str, value: Any) -> float:
@@ -170,10 +158,7 @@ def require_tolerance(name: str, value: Any) -> float:
     Raises:
         ValueError: it is none, or out of that range.
     """
-    number = _number(name, value)
-    if not number > 0:
-        raise ValueError(f"{name} must be positive, got {described(value)}")
-    return number
+    return _within(name, value, lambda x: x > 0, "positive")
 
 
 MOST_COUNT = 10_000_000

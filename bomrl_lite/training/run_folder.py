@@ -139,6 +139,21 @@ def reading(out: Path) -> Generator[None, None, None]:
         ) from error
 
 
+def require_folder(out: Path) -> None:
+    """Refuse what can be no run folder, before anything is made there.
+
+    Raises:
+        NotADirectoryError: ``out`` is a file.
+        ValueError: ``out`` is the current folder, and no run.
+    """
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"{out} is a file; name a folder for the run, such as {out}-run")
+    if out.resolve() == Path.cwd() and not (out / "checkpoint.pt").exists():
+        raise ValueError(
+            f"the run folder is {str(out)!r}, the current one; name one of its own: runs/NAME"
+        )
+
+
 def is_new(out: Path, *, resume: bool) -> bool:
     """Tell whether a run would begin in ``out`` rather than go on there.
 
@@ -146,16 +161,8 @@ def is_new(out: Path, *, resume: bool) -> bool:
 
     Raises:
         FileExistsError: ``out`` holds a run already and ``resume`` is off.
-        NotADirectoryError: ``out`` is a file.
-        ValueError: ``out`` is the current folder, and no run.
     """
-    if out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"{out} is a file; name a folder for the run, such as {out}-run")
     if not (out / "checkpoint.pt").exists():
-        if out.resolve() == Path.cwd():
-            raise ValueError(
-                f"the run folder is {str(out)!r}, the current one; name one of its own: runs/NAME"
-            )
         return True
     begun = bool(read_checkpoint(out)[2])
     if begun and not resume:

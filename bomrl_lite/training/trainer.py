@@ -96,7 +96,7 @@ def meta_train(
         run_folder.require_tensorboard(out)
     own, problem = problem, problem or make_problem(config)
     if out is not None:
-        run_folder.is_new(out, resume=resume)  # refuse before a folder is made
+        run_folder.require_folder(out)
     with contextlib.nullcontext() if out is None else locked(out):
         if out is None or run_folder.is_new(out, resume=resume):
             state = start_state(problem)
