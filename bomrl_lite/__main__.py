@@ -24,7 +24,7 @@ from bomrl_lite.training.config import (
 )
 from bomrl_lite.training.evaluate import evaluate_run, mean_table
 from bomrl_lite.training.files import csv_text, write_atomically
-from bomrl_lite.training.places import in_words, require_run, require_writable
+from bomrl_lite.training.places import in_words, require_run, require_table, require_writable
 from bomrl_lite.training.policy_file import save_policy
 from bomrl_lite.training.progress import training_progress
 from bomrl_lite.training.stopping import Terminated, restore_ctrl_c, terminated_like_ctrl_c
@@ -115,8 +115,9 @@ def evaluate(
     num_test_tasks: int = 20,
     num_steps: int = 3,
     num_episodes: int | None = None,
+    out: Path | None = None,
 ) -> int:
-    """Print and write (evaluation.csv) how good a run's policy is, beside an untrained prior.
+    """Print and write as a table how good a run's policy is, beside an untrained prior.
 
     With exact values the gap to every task's optimum, from episodes the return.
 
@@ -128,15 +129,19 @@ def evaluate(
             splits share all tasks, which the table says (train = test).
         num_steps: adaptations, each on data of the policy before it.
         num_episodes: episodes per adaptation; left out, as in training.
+        out: file of the table, a .csv, where the run's folder may not be written to; left out,
+            evaluation.csv in that folder.
     """
     require_run(run)
-    require_writable(run / "evaluation.csv")
+    table = out or run / "evaluation.csv"
+    require_table(table)
+    require_writable(table)
     rows = evaluate_run(
         run, num_test_tasks=num_test_tasks, num_steps=num_steps, num_episodes=num_episodes
     )
     title, header, cells = mean_table(rows)
     print(f"{title}\n{as_table(header, cells, right=header[2:])}")
-    write_atomically(run / "evaluation.csv", csv_text(rows[0], rows).encode())
+    write_atomically(table, csv_text(rows[0], rows).encode())
     return 0
 
 

@@ -202,6 +202,14 @@ def test_a_step_out_of_range_stops_before_it_spoils_anything(tmp_path):
 BILEVEL = configure("bomrl", tasks="probe/opposite", num_tasks=3, iterations=6, lam=0.5)
 
 
+def test_a_meta_gradient_that_teaches_nothing_is_told():
+    """One step of 1e30 makes every policy sure of an action, and its gradient 0."""
+    ask = {"tasks": "probe/random-5x3", "num_tasks": 2, "iterations": 1}
+    with pytest.warns(UserWarning, match=r"phi stays as it is: .* use a smaller step_size"):
+        meta_train(configure("maml", step_size=1e30, **ask))
+    meta_train(configure("maml", **ask))  # silent: a warning would be an error
+
+
 @pytest.mark.parametrize("distance", ["d1", "d2", "d3"])
 def test_bomrl_trains_with_every_distance(distance):
     config = configure("bomrl", distance=distance, num_tasks=3, iterations=8, learning_rate=0.3)

@@ -46,6 +46,19 @@ def require_run(run: Path) -> None:
         )
 
 
+def require_table(file: Path) -> None:
+    """Refuse the name of another kind of file, which a table would replace.
+
+    Raises:
+        ValueError: it does not end in .csv, or is that of a run's history.
+    """
+    if file.suffix.lower() != ".csv" or file.name.lower() == "history.csv":
+        raise ValueError(
+            f"a table is written, and {file} is the name of another kind of file, which it would "
+            f"replace; name one like {file.with_name('evaluation.csv')}"
+        )
+
+
 def require_writable(file: Path) -> None:
     """Refuse a file that could not be written, before anything is computed or made for it.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from bomrl_lite.course.bench import course, exact, robots, sampled
+from bomrl_lite.course.bench import course, endurance, exact, robots, sampled
 from bomrl_lite.course.bench.figure import Figure
 from bomrl_lite.training.files import write_atomically
 from bomrl_lite.training.places import require_writable
@@ -33,6 +33,8 @@ MEASUREMENTS = (
     robots.running_learnt,
     robots.integrators,
     robots.on_a_gpu,
+    endurance.many_evaluations,
+    endurance.long_training,
     course.import_cost,
 )
 """What needs no file of the course."""
