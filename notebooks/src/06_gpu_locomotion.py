@@ -10,7 +10,7 @@
 # - train BO-MRL until a cheetah turns round after one adaptation, and judge a comparison of seven methods on four families;
 # - estimate what an experiment of published size would cost you.
 #
-# **Time:** reading 45 minutes, computing about 2 minutes. **Before:** [04 · Implicit differentiation](04_implicit_differentiation.ipynb). **After:** exercise set 06 (`exercises/06_gpu_locomotion.ipynb`).
+# **Time:** reading 45 minutes, computing about 2 minutes. **Before:** [04c · Constraints and samples](04c_constraints_and_samples.ipynb). **After:** exercise set 06 (`exercises/06_gpu_locomotion.ipynb`).
 #
 # | equation | function |
 # |---|---|
@@ -393,7 +393,7 @@ for scale in (1.0, 0.1):
 # %% [markdown]
 # ## 6. A cheetah learns to turn round
 #
-# Now train: head-only BO-MRL (recipe A of lesson 04) on *forwards or backwards*, four tasks, twenty episodes each.
+# Now train: head-only BO-MRL (recipe A of lesson 04c) on *forwards or backwards*, four tasks, twenty episodes each.
 
 # %%
 config = bl.configure(
