@@ -1,6 +1,7 @@
 r"""Training on exact values: every task is solved, nothing is sampled but the tasks themselves."""
 
 import math
+import warnings
 from dataclasses import dataclass
 from functools import partial
 
@@ -90,6 +91,15 @@ class ExactProblem:
         return TabularTask(*(field[chosen] for field in self.training_tasks))
 
 
+NO_GRADIENT = 1e-12
+"""A meta-gradient of this norm or less moves nothing: Adam divides by no less than 1e-8."""
+
+_FLAT = (
+    f"no task's meta-gradient has a norm above {NO_GRADIENT:g}, so phi stays as it is: no reward "
+    "differs, or the adapted policies choose one action for sure, as after too long a step; use a "
+    "smaller step_size, or a larger lam"
+)
+
 _ADVICE = "use a smaller step_size or learning_rate"
 
 
@@ -102,6 +112,9 @@ class ExactObjective:
     def gradient(self, phi: Params) -> Ascent:
         """Return the mean of the tasks' meta-gradients; no policy moves before the update.
 
+        It warns where no task's is above :data:`NO_GRADIENT`. From episodes that is no fault: none
+        may have met a reward yet.
+
         Raises:
             UnsolvedInnerProblem: an inner problem is not solved, unless the configuration takes
                 approximate ones.
@@ -112,6 +125,8 @@ class ExactObjective:
         per_task, info = vmap(self.problem.meta_gradient, in_dims=(None, 0))(phi, self.tasks)
         if self.problem.sampling.unsolved == "raise":
             require_solved(info.inner)
+        if vmap(norm)(per_task).max() <= NO_GRADIENT:
+            warnings.warn(_FLAT, stacklevel=2)
         gradient = {name: leaf.mean(0) for name, leaf in per_task.items()}
         returns = (info.return_before.mean().item(), info.return_after.mean().item())
         figures = {"iteration": float(self.iteration), **_named(returns)}

@@ -28,15 +28,6 @@ from bomrl_lite.training.state import MetaState
 from bomrl_lite.training.stored_config import read_config
 from bomrl_lite.types import Tasks
 
-NO_GRADIENT = 1e-12
-"""A meta-gradient of this norm or less moves nothing: Adam divides by no less than 1e-8."""
-
-_FLAT = (
-    f"the meta-gradient's norm is at most {NO_GRADIENT:g}, so phi stays as it is: no reward "
-    "differs, or the adapted policies choose one action for sure, as after too long a step; use a "
-    "smaller step_size, or a larger lam"
-)
-
 
 def start_state(problem: Problem) -> MetaState:
     """Return the state before the first update."""
@@ -51,18 +42,13 @@ def start_state(problem: Problem) -> MetaState:
 def meta_step(state: MetaState, problem: Problem) -> Row:
     r"""Update phi once, in place, along mean_tau \nabla_phi J_tau(Alg(phi)); return the new row.
 
-    It warns of a meta-gradient that teaches nothing: of a norm of :data:`NO_GRADIENT` or less.
-
     Raises:
         UnsolvedInnerProblem: exact values: an inner problem is not solved.
         ArithmeticError: episodes: no task's inner problem is solved.
         FloatingPointError: a figure is not finite.
     """
     objective = make_objective(problem, state)
-    update = update_phi(state, problem.config.outer, objective)
-    if update.gradient_norm <= NO_GRADIENT:
-        warnings.warn(_FLAT, stacklevel=2)
-    row = objective.finish(state, update)
+    row = objective.finish(state, update_phi(state, problem.config.outer, objective))
     state.history.append(row)
     return row
 

@@ -38,6 +38,7 @@ from bomrl_lite.course.plots.hypergradients import (
 from bomrl_lite.course.plots.lakes import draw_lake, draw_lakes
 from bomrl_lite.course.plots.locomotion import Clip, check_clips, draw_filmstrip
 from bomrl_lite.course.plots.pictures import bilevel_picture, meta_learning_picture
+from bomrl_lite.course.plots.predictions import calibration
 from bomrl_lite.course.plots.robots import (
     contact_sheet,
     cost_per_step,
@@ -73,6 +74,7 @@ __all__ = [
     "ascent_fields",
     "bilevel_picture",
     "bound_along_line",
+    "calibration",
     "check_clips",
     "condition_over_lam",
     "contact_sheet",

@@ -1,0 +1,42 @@
+"""How well one knew: the share of right predictions against how sure one was."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bomrl_lite.course.plots.style import INK, PRIORS
+
+EDGES = (0, 50, 70, 90, 101)
+"""Per cent: groups of predictions that are drawn as one dot."""
+
+
+def calibration(predictions: Sequence[tuple[int, bool]]) -> Figure:
+    """Draw one dot per group of equally sure predictions; on the line one is as right as sure.
+
+    Args:
+        predictions: (how sure in per cent, whether it was right).
+    """
+    table = calibration_table(predictions)
+    figure, ax = plt.subplots(figsize=(6.4, 4.2))
+    ax.plot([0, 100], [0, 100], color=INK, linestyle=":", label="as right as sure")
+    ax.scatter(table["sure"], table["right"], s=60, color=PRIORS["maml"], label="you", zorder=3)
+    for row in table.itertuples():
+        beside = {"xytext": (8, -4), "textcoords": "offset points"}
+        ax.annotate(f"{row.number} asked", (row.sure, row.right), **beside)
+    ax.set(xlabel="how sure, %", ylabel="right, %", xlim=(20, 112), ylim=(-5, 105))
+    ax.legend(loc="upper left")
+    return figure
+
+
+def calibration_table(predictions: Sequence[tuple[int, bool]]) -> pd.DataFrame:
+    """Return per group of :data:`EDGES`: mean certainty and share right in per cent, and number."""
+    found = pd.DataFrame(predictions, columns=["sure", "right"]).astype(float)
+    group = pd.cut(found["sure"], EDGES, right=False)
+    grouped = found.groupby(group, observed=True)
+    return grouped.agg(
+        sure=("sure", "mean"),
+        right=("right", lambda each: 100 * each.mean()),
+        number=("right", "size"),
+    ).reset_index(drop=True)
