@@ -130,7 +130,6 @@ for bound in (3.0, 0.5, 1.0):
     except bl.UnsolvedInnerProblem as error:
         print(f"theta <= {bound}:  {str(error).split('. ')[0]}")
 
-
 # %% [markdown]
 # Free, $\theta=\phi$ follows; held back, it does not move. Where the region ends exactly at the best $\theta$, there is a kink: moving $\phi$ to one side makes the constraint bind, to the other it does not. There is no derivative, and no number is returned.
 
@@ -212,7 +211,6 @@ log[log["shuffled_distance"].notna()].set_index("iteration").map("{:.2g}".format
 # %%
 fig = plots.draw_experiment("q_gradient", stored_table("q_gradient"))
 
-
 # %% [markdown]
 # *Error with the sampled term over error without it: below 1 it helps.* It is unbiased at full horizon, and with few episodes that is no consolation: it can be better to drop the term, or to keep the near future only. So it is off by default in sampled training, and `data="q_gradient"`, `causal_trace=0.5` switches it on.
 #
@@ -235,7 +233,6 @@ pd.DataFrame(leads).T.rename_axis(["episodes", "over"]).round(2)
 
 # %%
 fig = plots.draw_experiment("heterogeneity", stored_table("heterogeneity"))
-
 
 # %% [markdown]
 # *Interquartile means over seeds with 95 % bootstrap intervals; priors trained with one episode end below the picture. The table pairs by seed: mean lead of recipe B, its standard error, seeds won.* Recipe B and ProMP are level at every number of episodes; both leave MAML behind from five on. Trained with a single episode per task every method fails, those with several steps per batch worst, although the same settings trained with 20 adapt from one episode without harm: settings belong to an amount of data. And where goals lie on a narrow arc there is little to adapt: there the head alone, recipe A, is best. What the KL metric certainly buys is a step whose size is known beforehand and a hypergradient that can be checked.
