@@ -385,6 +385,8 @@ check("the variance term", gap, bound)
 print(f"mean gap {gap:.2f} <= {bound:.0f}, with lam = lam_0 = {lam_0:.0f}, Var = {variance:.3f}")
 
 # %% [markdown]
+# It holds, and look at $\lambda_0$: far larger than those of the random policies above. The middle policy is sure of itself, so there are states that it hardly ever visits, and $1/\sqrt{\nu_{\min}}$ punishes that; at such a price Alg leaves a policy as it is.
+#
 # The scale $A_{\max}/(1-\gamma)^2$ is that of the theorem. And mind what was *not* needed: **no gradient, no Hessian, no convexity**, and nothing about how Alg is solved, only that it is. What meta-training has to do with it: it looks for that $\phi$. That it finds it, and at the rate $\frac KT+\frac M{\sqrt T}$, is the part of the theorem that is *quoted* in section 1 and not shown here.
 #
 # **What you learnt:** the gap after adaptation is bounded by the distance to the optimum because a surrogate with a price bounds the return from both sides, and each factor of the constant is a step that you have seen hold.
@@ -437,6 +439,8 @@ grouped.mean().unstack(["split", "step"]).round(3)
 # The published code trains with $\lambda=5$ (or 4) and tests with a 20 to 80 times smaller one; its "MAML" is BO-MRL's own prior with policy-gradient steps. With those settings, on our lakes, and a MAML that was really trained beside it:
 
 # %%
+from bomrl_lite.course.experiments.gaps import PUBLISHED
+
 print({name: dict(settings) for name, settings in PUBLISHED.items()})
 published = frame[(frame["setting"] == "published") & (frame["split"] == "test")]
 grouped = published.groupby(["family", "prior", "alg", "step"])["return"]
