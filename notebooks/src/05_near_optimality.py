@@ -312,8 +312,8 @@ record("lemma_error", worst, "return")
 # %%
 for f in found:
     mean_tv = f["nu"] @ f["tv"]
-    check("2a: where one goes", f["moved"].abs().sum(), 2 * gamma / (1 - gamma) * mean_tv)
-    check("2b: what it is worth", f["gain"].abs().max(), 2 * f["a_max"] * f["tv"].max())
+    check("2a: places", f["moved"].abs().sum(), 2 * gamma / (1 - gamma) * mean_tv)
+    check("2b: worth", f["gain"].abs().max(), 2 * f["a_max"] * f["tv"].max())
 
 # %% [markdown]
 # **Step 3: from TV to the distance.** At the state $s$ where TV is largest, $\mathbb E_\nu[\mathrm{TV}^2]\ge\nu(s)\,\mathrm{TV}(s)^2\ge\nu_{\min}\max\mathrm{TV}^2$, so $\max\mathrm{TV}\le\sqrt{\mathbb E_\nu[\mathrm{TV}^2]/\nu_{\min}}$. And $\mathbb E_\nu[\mathrm{TV}]\le\sqrt{\mathbb E_\nu[\mathrm{TV}^2]}$ (Jensen). Multiply:
@@ -328,17 +328,17 @@ for f in found:
 for (task, phi, theta), f in zip(pairs, found, strict=True):
     nu, tv = f["nu"], f["tv"]
     mean_square, lam_0 = nu @ tv.square(), bl.rigorous_lambda(phi, task, **exact)
-    check("3a: worst times mean", tv.max() * (nu @ tv), mean_square / nu.min().sqrt())
+    check("3a: TV", tv.max() * (nu @ tv), mean_square / nu.min().sqrt())
     weights = bl.full_data(phi, task, **exact).state_weights
     for name, distance in (("D1", bl.d1), ("D2", bl.d2)):
         far = distance(phi, theta, policy=exact["policy"], state_weights=weights)
         check(f"3b: Pinsker, {name}", mean_square, 0.5 * far)
-        check(f"together, {name}", missed(task, phi, theta).abs(), lam_0 * far)
+        check(f"all, {name}", missed(task, phi, theta).abs(), lam_0 * far)
 steps = pd.DataFrame(sides)
 fig = plots.proof_steps(steps[~steps["step"].str.contains("D1")])
 tightness = (steps["left"] / steps["right"]).groupby(steps["step"], sort=False).max()
 print(f"step 1 holds to {worst:.0e}")
-record("tightest_pair", tightness["together, D2"], "left / right")
+record("tightest_pair", tightness["all, D2"], "left / right")
 tightness.rename("largest left / right").to_frame().style.format("{:.1e}")
 
 # %% [markdown]
