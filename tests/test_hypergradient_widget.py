@@ -1,4 +1,4 @@
-"""The widget of lesson 04 against arithmetic of its own: numpy, closed form, differences."""
+"""The widget of lesson 04b against arithmetic of its own: numpy, closed form, differences."""
 
 import matplotlib.pyplot as plt
 import numpy as np

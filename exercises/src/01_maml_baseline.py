@@ -541,7 +541,7 @@ checks.progress()
 #
 # <details><summary>Your policy_gradient passes "random values" but fails "differentiable", with the cause "occupancy and Q are held constant". How can both be true?</summary>
 #
-# The theorem's first derivative is right whatever you do about the derivatives of $\nu$ and $Q$: they cancel. Differentiating once more, they no longer do. The Hessian is then that of a surrogate objective which takes the data as given: the frozen-data rung of lesson 02.
+# The theorem's first derivative is right whatever you do about the derivatives of $\nu$ and $Q$: they cancel. Differentiating once more, they no longer do. The Hessian is then that of a surrogate objective which takes the data as given: the frozen-data rung of lesson 02a.
 #
 # </details>
 #

@@ -3,7 +3,7 @@
 #
 # **After these exercises you have** turned episodes into credit, and credit into derivatives: returns and advantages that know padding from an end, the objectives of LVC and DiCE, the three pieces of the Hessian, the score that E-MAML adds and the objective that ProMP climbs. In the end your functions train a meta-policy from episodes alone.
 #
-# **Time:** about two hours. **Lesson:** [02 · Credit assignment](../notebooks/02_credit_assignment.ipynb). 2.1 and 2.2 prepare episodes, 2.3 to 2.6 take the Hessian apart, 2.7 and 2.8 are about what surrounds the adaptation.
+# **Time:** about two hours. **Lessons:** [02a · Estimators](../notebooks/02a_estimators.ipynb) for 2.1 to 2.7, [02b · Algorithms](../notebooks/02b_algorithms.ipynb) for 2.8. 2.1 and 2.2 prepare episodes, 2.3 to 2.6 take the Hessian apart, 2.7 and 2.8 are about what surrounds the adaptation.
 #
 # **How it works.** Replace each `raise NotImplementedError` and run the cell, then the check below it. A check goes through numbered steps and stops at the first that fails: it says what it expected, what it got and, if it recognises the slip, the likely cause. Any right answer counts, whatever its form. `checks.dice_objective.example()` shows the arguments of a check's first question, the case that you can do by hand.
 #

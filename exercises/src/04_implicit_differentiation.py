@@ -3,7 +3,7 @@
 #
 # **After these exercises you have** differentiated an argmax in four ways: as one fraction, as a linear system that your own conjugate gradients solve, state by state on the simplex, and by brute force through the solver's steps. You have written the hypergradient of BO-MRL with and without the dependence of its data on the meta-policy, and know what the difference is worth.
 #
-# **Time:** about 90 minutes. **Lesson:** [04 · Implicit differentiation](../notebooks/04_implicit_differentiation.ipynb): section 1 for 4.1, 4 for 4.2, 2 for 4.3 and 4.5, 3 for 4.4 and 4.7, 5 for 4.6, 7 for 4.8.
+# **Time:** about 90 minutes. **Lessons:** [04a · Implicit differentiation](../notebooks/04a_implicit_differentiation.ipynb): section 1 for 4.1, 2 for 4.3 and 4.5, 3 for 4.4 and 4.7, 4 for 4.6; [04b · Solvers](../notebooks/04b_solvers.ipynb): section 1 for 4.2, 2 for 4.8; [04c · Constraints and samples](../notebooks/04c_constraints_and_samples.ipynb) goes beyond them.
 #
 # **How it works.** As in set 01: replace each `raise NotImplementedError`, run the cell, then the check below it, which stops at the first step that fails and says what it expected. `checks.implicit_vjp.example()` shows the arguments of a check's first question, the case that you can do by hand. If you are stuck, set `unsolved = "reference"` in the next cell and restart.
 
@@ -371,7 +371,7 @@ hypergradient = checks.hypergradient(hypergradient)
 # %% [markdown]
 # ## 4.6 The rung below: Q as a number
 #
-# Code that works on stored data sees Q as numbers, and numbers have no gradient. This is the *frozen data* rung of lesson 02's ladder, and what BO-MRL's first public code for Frozen Lake amounts to. Write it, to measure what it leaves out.
+# Code that works on stored data sees Q as numbers, and numbers have no gradient. This is the *frozen data* rung of the ladder (lesson 04a, section 4), and what BO-MRL's first public code for Frozen Lake amounts to. Write it, to measure what it leaves out.
 #
 # <details><summary>Hint 1: the idea</summary>
 #

@@ -783,4 +783,4 @@ weights.round(2)
 # - J. Achiam et al. (2017), *Constrained Policy Optimization*, arXiv 1705.10528: sharper bounds.
 # - D. Hunter, K. Lange (2004), *A Tutorial on MM Algorithms*: climbing lower bounds.
 #
-# **Next:** the exercises, [`exercises/03_universal_adaptation.ipynb`](../exercises/03_universal_adaptation.ipynb), then [04 · Implicit differentiation](04_implicit_differentiation.ipynb).
+# **Next:** the exercises, [`exercises/03_universal_adaptation.ipynb`](../exercises/03_universal_adaptation.ipynb), then [04a · Implicit differentiation](04a_implicit_differentiation.ipynb).

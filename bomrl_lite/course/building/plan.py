@@ -23,7 +23,7 @@ from bomrl_lite.course.building.sources import (
 )
 
 LESSONS, EXERCISES, SOLUTIONS = Path("notebooks"), Path("exercises"), Path("solutions")
-_SOURCE_NAME = re.compile(r"\d\d_[a-z0-9_]+\.py")
+_SOURCE_NAME = re.compile(r"\d\d[a-z]?_[a-z0-9_]+\.py")
 
 
 class Target(NamedTuple):

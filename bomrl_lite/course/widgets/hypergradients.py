@@ -1,4 +1,4 @@
-"""Widget of lesson 04: inner steps, lam and linear solver over the error of a hypergradient."""
+"""Widget of lesson 04b: inner steps, lam and linear solver over the error of a hypergradient."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

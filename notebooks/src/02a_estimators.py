@@ -1,15 +1,14 @@
 # %% [markdown]
-# # 02 · Credit assignment
+# # 02a · Estimators of the meta-gradient
 #
 # **After this lesson you can**
 #
 # - tell apart the two objectives that papers call MAML-RL, and say what each credits the collection of data with;
 # - split the Hessian of $J$ into four terms, and name the estimator that keeps each of them;
 # - build naive MAML, LVC, DiCE and Loaded DiCE from episodes, one change at a time;
-# - measure bias and variance of an estimator against the exact answer, and see which laws they obey;
-# - explain what ProMP adds, and read a fair comparison of fifteen methods.
+# - measure bias and variance of an estimator against the exact answer, and see which laws they obey.
 #
-# **Time:** reading 50 minutes, computing about 1 minute. **Before:** [01 · The MAML baseline](01_maml_baseline.ipynb). **After:** exercise set 02 (`exercises/02_credit_assignment.ipynb`).
+# **Time:** reading 30 minutes, computing about 1 minute. **Before:** [01 · The MAML baseline](01_maml_baseline.ipynb). **After:** [02b · From estimators to algorithms](02b_algorithms.ipynb); exercise set 02 (`exercises/02_credit_assignment.ipynb`) goes with both, and 2.1 to 2.6 can be done now.
 #
 # | equation | function |
 # |---|---|
@@ -17,7 +16,6 @@
 # | $\nabla^2J=H_1+H_2+H_{12}+H_{12}^\top$ | `naive_samples`, `frozen_samples`, `samples_with_q_gradient`, `full_samples` |
 # | $\mathrm{box}(x)=e^{x-\bot x}$ | `magic_box`, `dice_objective`, `loaded_dice_objective` |
 # | $\theta=\phi+\alpha\nabla_\theta\overline{\rho_\theta\hat A}\,\vert_{\theta=\phi}$ | `gradient_adaptation` |
-# | $\min(\rho A,\mathrm{clip}(\rho,1\pm\epsilon)A)-\eta\,\mathrm{KL}(\pi_{old}\Vert\pi_\phi)$ | `ratio_objective`, `bl.METHODS["promp"]` |
 
 # %% tags=["parameters"]
 profile = "class"  # "smoke": seconds, for tests · "class": for you · "full": larger, for figures
@@ -31,49 +29,21 @@ import pandas as pd
 import torch
 from torch.func import grad, vmap
 
+# %%
 import bomrl_lite as bl
-from bomrl_lite.adaptation.episodes import ratio_objective
-from bomrl_lite.adaptation.gradient import gradient_adaptation
 from bomrl_lite.course import plots
 from bomrl_lite.course.experiments import laboratory
 from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source, stored_table
-from bomrl_lite.course.statistics import paired_difference
-from bomrl_lite.policies.networks import over_states
-from bomrl_lite.rollout.collect import repeat
-from bomrl_lite.rollout.data import frozen_samples, full_samples, naive_samples
-from bomrl_lite.rollout.returns import dice_objective, discounted_returns, magic_box
-from bomrl_lite.solvers.linear import add_scaled, dot, hessian_vector_product, norm
 
 begin(profile, seed)
 plots.use_style()
 torch.set_num_threads(1)
 sizes = {
-    "smoke": {
-        "ascent_steps": 5,
-        "episodes": (10, 100),
-        "budget": 200,
-        "iterations": 3,
-        "corner_iterations": 2,
-        "batch": {"num_tasks": 5, "num_episodes": 5},
-    },
-    "class": {
-        "ascent_steps": 200,
-        "episodes": (5, 20, 100, 500),
-        "budget": 2000,
-        "iterations": 20,
-        "corner_iterations": 40,
-        "batch": {},
-    },
-    "full": {
-        "ascent_steps": 400,
-        "episodes": laboratory.EPISODES,
-        "budget": 10000,
-        "iterations": 50,
-        "corner_iterations": 100,
-        "batch": {},
-    },
+    "smoke": {"ascent_steps": 5, "episodes": (10, 100), "budget": 200},
+    "class": {"ascent_steps": 200, "episodes": (5, 20, 100, 500), "budget": 2000},
+    "full": {"ascent_steps": 400, "episodes": laboratory.EPISODES, "budget": 10000},
 }[profile]
 
 # %% [markdown]
@@ -119,40 +89,54 @@ def formulation_two(phi, credit=True):
     return each.mean() * (actions[1] - actions[0])
 
 
+# %% [markdown]
+# Each objective is climbed from five starts, in steps of fixed length along its gradient:
+
+# %%
 objectives = {
     "formulation I": formulation_one,
     "formulation II": formulation_two,
     "II, E-MAML term dropped": partial(formulation_two, credit=False),
 }
 starts = torch.tensor([(-1.5, -0.5), (0.0, -1.0), (0.3, 0.3), (1.3, -1.3), (0.8, 0.6)]).double()
-rows, paths = [], {}
-for name, objective in objectives.items():
+
+
+def climb(objective):
+    """Return five ascents, [5, steps + 1, 2]."""
     points, climbed = starts, [starts]
     for _ in range(sizes["ascent_steps"]):
         slopes = vmap(grad(objective))(points)
         points = points + 0.05 * slopes / (slopes.norm(dim=-1, keepdim=True) + 1e-3)
         climbed.append(points)
-    paths[name] = list(torch.stack(climbed, dim=1))
-    for point in points:
-        rows.append(
-            {
-                "climbed": name,
-                "return, endless data": formulation_one(point).item(),
-                "return, one episode": formulation_two(point).item(),
-                "sigma": point[1].exp().item(),
-            }
-        )
-ends = pd.DataFrame(rows).groupby("climbed", sort=False).mean()
+    return torch.stack(climbed, dim=1)
+
+
+paths = {name: climb(objective) for name, objective in objectives.items()}
+fig = plots.ascent_fields(
+    objectives, {name: list(path) for name, path in paths.items()}, labels=("mu", "log sigma")
+)
+
+# %%
+rows = []
+for name, path in paths.items():
+    ends = path[:, -1]
+    judged = {
+        "return, endless data": vmap(formulation_one)(ends).mean().item(),
+        "return, one episode": vmap(formulation_two)(ends).mean().item(),
+        "sigma": ends[:, 1].exp().mean().item(),
+    }
+    rows.append({"climbed": name, **judged})
+ends = pd.DataFrame(rows).set_index("climbed")
 for short, (_, row) in zip(("one", "two", "two_without_credit"), ends.iterrows(), strict=True):
     record(f"one_episode_return_after_climbing_{short}", row["return, one episode"], "return")
-fig = plots.ascent_fields(objectives, paths, labels=("mu", "log sigma"))
 ends.round(3)
 
 # %% [markdown]
 # *Brightness: the objective that is climbed, arrows: its gradient (the one that is followed), lines: five ascents to the dots. The right panel climbs formulation II without its E-MAML term, which is the gradient of no objective: its lines may stop where the picture is not brightest.*
 #
 # The table judges each end by both objectives. Neither formulation is "the right one": I is what you want if adaptation will see much data, II if it will see little. What is wrong is to maximise II and drop a term of its gradient without noticing.
-#
+
+# %% [markdown]
 # ## 2. Four terms of one Hessian
 #
 # In formulation I the meta-gradient is $(I+\alpha\nabla^2J(\phi))\,\nabla J(\theta)$, so everything hangs on estimating $\nabla^2J$ from episodes. It has four parts (Rothfuss et al., 2018, here with $Q$ in their place of returns):
@@ -162,6 +146,8 @@ ends.round(3)
 # $H_2$: the score changes with $\phi$. $H_1$: the *actions* do. $H_{12}$: what an action is *worth* does, through all later actions. $H_{12}^\top$: the *states* do, through all earlier ones. Write the inner gradient as $\nabla_\theta L(\theta)$ at $\theta=\phi$ on one-time data; then which term survives is decided by which of the data still knows $\phi$. Exactly, without sampling:
 
 # %%
+from bomrl_lite.solvers.linear import add_scaled, dot, hessian_vector_product, norm
+
 problem = laboratory.make_problem("frozen_lake/holes-4x4", seed)
 direction = laboratory.outer_direction(problem)
 truth = hessian_vector_product(
@@ -185,12 +171,17 @@ for rung, data_of in bl.DATA_FUNCTIONS.items():
 
 # %% [markdown]
 # Only all four together are the Hessian. The same ladder returns in lesson 04, for an Alg that solves its inner problem.
-#
+
+# %% [markdown]
 # ## 3. The estimators, one change at a time
 #
 # Now from episodes. `collect` lets a policy act in all tasks at once; a `Rollout` is batch first, padded where episodes end early:
 
 # %%
+from bomrl_lite.policies.networks import over_states
+from bomrl_lite.rollout.collect import repeat
+from bomrl_lite.rollout.returns import discounted_returns
+
 family = bl.make_tasks("probe/random-5x3")
 generator = torch.Generator().manual_seed(seed)
 mdps = family.sample(2, generator, "train")
@@ -208,6 +199,8 @@ print("returns of the first task's episodes:", discounted_returns(rollout, famil
 # **LVC.** Divide by the probability that was stored when the action was taken. The ratio is 1, so no value changes. Its derivative is the score: the actions know $\phi$ again, $H_1$ is back. It is also the likelihood ratio of ProMP.
 
 # %%
+from bomrl_lite.rollout.data import frozen_samples, full_samples, naive_samples
+
 show_source(naive_samples, frozen_samples)
 
 # %% [markdown]
@@ -216,6 +209,8 @@ show_source(naive_samples, frozen_samples)
 # $$J_{\mathrm{DiCE}}=\frac1B\sum_{\text{episodes}}\sum_t\gamma^t\,\mathrm{box}\Big(\sum_{u\le t}\log\pi_\phi(a_u\mid s_u)\Big)\,r_t.$$
 
 # %%
+from bomrl_lite.rollout.returns import dice_objective, magic_box
+
 show_source(magic_box, dice_objective)
 x = torch.tensor(0.3)
 print("value", magic_box(x).item(), " derivative", grad(magic_box)(x).item())
@@ -226,10 +221,13 @@ print("value", magic_box(x).item(), " derivative", grad(magic_box)(x).item())
 # %%
 show_source(full_samples)
 
+
 # %% [markdown]
 # One gradient step on such data is MAML's inner step, whichever rung; `Adapted.pull` is the way back from $\nabla J(\theta)$ to $\phi$.
 
 # %%
+from bomrl_lite.adaptation.gradient import gradient_adaptation
+
 show_source(gradient_adaptation)
 
 # %% [markdown]
@@ -254,9 +252,11 @@ for name in ("LVC", "DiCE", "Loaded DiCE"):
     record(f"error_{label}", float(mine.set_index("episodes").loc[most, "error"]), "relative")
 shown.round(2)
 
+
 # %%
 fig = plots.draw_experiment("laboratory", stored_table("laboratory"))
 fig.set_dpi(62)
+
 
 # %% [markdown]
 # *The stored table (`python -m bomrl_lite experiment laboratory`): estimates of $\nabla^2J\,v$ on random problems and on lakes, over episodes per batch.*
@@ -268,131 +268,15 @@ table = stored_table("laboratory").query("quantity == 'curvature'")
 table = table.groupby(["problem", "estimator", "episodes"], sort=False)["error"].median().unstack()
 table.round(2)
 
-# %% [markdown]
-# ## 5. From estimator to algorithm: ProMP
-#
-# ProMP (Rothfuss et al., 2018) keeps the low-variance estimator and makes more of each batch. It re-adapts and climbs several times on the same episodes, with PPO's clipped ratio on the adapted policies and a price on moving the policy that collected:
-#
-# $$J^{\mathrm{ProMP}}(\phi)=J^{\mathrm{CLIP}}(\theta(\phi))-\eta\,\mathrm{KL}(\pi_{\phi_{old}}\Vert\pi_\phi),\qquad\theta(\phi)=\phi+\alpha\nabla J^{\mathrm{LR}}(\phi).$$
-
-# %%
-show_source(ratio_objective)
-pd.DataFrame(
-    {
-        name: {"Alg": m.alg, "rung": m.rungs[0], "outer": m.outer, "what it is": m.summary}
-        for name, m in bl.METHODS.items()
-    }
-).T
 
 # %% [markdown]
-# That table is the whole family: every method is an Alg, a rung and an outer update, with the settings of each. Methods on exact values (lessons 01, 03 to 05) stand beside those on episodes; LVC is `lvc_maml`. Let three of them train on the plane: a point that starts at the origin and walks to a goal on the unit circle that it cannot see.
-
-# %%
-curves = []
-for method in ("lvc_maml", "promp", "e_maml"):
-    dials = {"seed": seed, "iterations": sizes["iterations"], **sizes["batch"]}
-    config = bl.configure(method, tasks="navigation/circle", **dials)
-    state = bl.meta_train(config)
-    for row in state.history:
-        after = {"return": row["return_after"], "when": "after 1 adaptation"}
-        before = {"return": row["return_before"], "when": "before"}
-        labels = {"iteration": row["iteration"], "method": method}
-        curves += [{**labels, **after}, {**labels, **before}]
-    record(f"{method}_return_after", state.history[-1]["return_after"], "return")
-fig = plots.sampled_training_curves(pd.DataFrame(curves))
-
-# %% [markdown]
-# *Training batches, one seed. Before adaptation nobody can know the goal, and all stay near $-30$.*
-#
-# One seed and untuned patience prove nothing. The stored comparison gave every method the same tuning (eight configurations, two seeds), then trained each anew on other seeds and judged it on goals that training never saw.
-
-# %%
-comparison = stored_table("navigation")
-fig = plots.draw_experiment("navigation", comparison)
-
-# %%
-pairs = (("promp", "lvc_maml"), ("bomrl_natural", "lvc_maml"), ("bomrl_natural", "promp"))
-rows = {}
-for step in (1, 2, 3):
-    judged = comparison[comparison["step"] == step]
-    for method, baseline in pairs:
-        rows[f"{method} over {baseline}", step] = paired_difference(judged, method, baseline)
-leads = pd.DataFrame(rows).T.rename_axis(["lead of", "adaptations"])
-for (name, step), lead in leads.iterrows():
-    record(f"stored_lead_{name.replace(' ', '_')}_{step}", lead["mean"], "return", source="table")
-leads.round(2)
-
-# %% [markdown]
-# *Mean lead in return, its standard error, and on how many seeds it is positive; paired by seed, same goals. Later adaptations take shorter steps, by a factor that every method chose on training goals. Methods that take long were trained on three seeds.*
-#
-# After one adaptation, ProMP and BO-MRL are level at the front, and both clearly ahead of MAML with its single step per batch. After a second and third, BO-MRL's lead over ProMP is small and steady; it pays for that with about twice the computing time. Note also what does *not* separate: naive, LVC and first-order gradients end close together here. A bias of the meta-gradient that is large in the laboratory need not cost return.
-#
-# `bomrl_natural` is the method of the next lessons with a network in place of a table: it stands here so that you meet it beside its rivals. The tuning itself is a stored table too, and worth a look: within one method, settings move the return more than most methods differ.
-
-# %%
-fig = plots.draw_experiment("navigation_tuning", stored_table("navigation_tuning"))
-
-# %% [markdown]
-# ## 6. Exploring for the sake of adaptation
-#
-# On the dense task every step tells where the goal is. Make it sparse: four corners, one of them pays, and only nearby. Now a meta-policy must *look* before it can adapt, and the return before adaptation gives it no reason to. Does credit for the collection of data teach it to look?
-
-# %%
-corners = bl.make_tasks("navigation/corners")
-four = type(corners.sample(1, generator, "train"))(
-    torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
-)
-walks, gained = {}, {}
-for method in ("lvc_maml", "e_maml", "promp"):
-    dials = {"seed": seed, "iterations": sizes["corner_iterations"], **sizes["batch"]}
-    config = bl.configure(method, tasks="navigation/corners", **dials)
-    problem_2d = bl.make_problem(config)
-    phi_2d = bl.meta_train(config).phi
-    draw = torch.Generator().manual_seed(seed + 1)
-    simulator = corners.simulator(four, 20, None)
-    thetas = repeat(phi_2d, 4)
-    for when in ("before", "after"):
-        episodes = bl.collect(simulator, problem_2d.policy, thetas, draw)
-        walks[f"{method}, {when}"] = episodes.observations[:, :6]
-        gained[method, when] = episodes.rewards.sum(-1).mean().item()
-        thetas = vmap(lambda p, b, pb=problem_2d: pb.alg(p, b).theta)(
-            thetas, problem_2d.batch(episodes)
-        )
-    record(f"corners_{method}_gain", gained[method, "after"] - gained[method, "before"], "return")
-fig = plots.draw_walks(walks, four.goal, radius=0.9)
-fig.set_dpi(60)
-pd.Series(gained).unstack()[["before", "after"]].round(2)
-
-# %% [markdown]
-# *Six episodes per corner, before and after one adaptation, in the colour of the corner that pays; discs show where. One seed.*
-#
-# Look at the *before* panels first: a policy that always walks to the same corner is right in one task of four without adapting at all, and is stuck. The stored table has five seeds per method, with the settings of the dense task:
-
-# %%
-fig = plots.draw_experiment("corners", stored_table("corners"))
-
-# %%
-sparse = stored_table("corners")
-means = sparse[sparse["step"] <= 1].pivot_table(index="method", columns="step", values="return")
-means.columns = ["before", "after"]
-means["gain"] = means["after"] - means["before"]
-for method in ("lvc_maml", "e_maml", "promp", "bomrl_natural"):
-    record(f"stored_corners_{method}", means.loc[method, "after"], "return", source="table")
-means.sort_values("after", ascending=False).round(2)
-
-# %% [markdown]
-# Two groups. The joint policy and those of MAML and E-MAML adapt little. ProMP and both BO-MRL recipes earn next to nothing before they adapt and most afterwards: what they do before serves to find out. It is not the E-MAML term that made the difference, at a weight that was tuned where nothing has to be explored; why the others explore is worth an experiment of your own. Five seeds and untuned settings: take the groups seriously, not the order inside them.
-
-# %% [markdown]
-# ## 7. Recap
+# ## 5. Recap
 #
 # - Formulation I adapts with the expected step, formulation II with a sampled one; only II credits the collection by a score term (E-MAML).
 # - $\nabla^2J$ has four terms. Naive autodiff keeps $H_2$, LVC $H_1+H_2$, DiCE all. The rung says which of the data knows $\phi$.
 # - DiCE is unbiased and loud, LVC biased and quiet; all spreads fall like $1/\sqrt N$, no bias does. With few episodes, quiet wins.
-# - ProMP is LVC plus several clipped steps on one batch plus a KL price; MAML-TRPO limits the step instead.
-# - Compare methods at equal tuning, on fresh seeds and tasks, with intervals. Settings matter as much as names.
 #
-# ## 8. Check yourself
+# ## 6. Check yourself
 #
 # <details><summary>Why does dividing by a number that equals 1 change a gradient?</summary>
 #
@@ -412,19 +296,12 @@ means.sort_values("after", ascending=False).round(2)
 #
 # </details>
 #
-# <details><summary>Why is clipping the ratio not enough to bound an outer step?</summary>
+# ## 7. Reading
 #
-# The clip acts on the adapted policies of the sampled actions. Where $\theta(\phi)$ is very sensitive to $\phi$, one optimiser step moves it far before the clip has a say; hence `kl_guard` and the trust region.
-#
-# </details>
-#
-# ## 9. Reading
-#
-# - J. Rothfuss et al. (2018), *ProMP: Proximal Meta-Policy Search*, arXiv 1810.06784: formulations, the split, LVC, ProMP.
+# - J. Rothfuss et al. (2018), *ProMP: Proximal Meta-Policy Search*, arXiv 1810.06784: the two formulations, the split of the Hessian, LVC.
+# - B. Stadie et al. (2018), *Some Considerations on Learning to Explore via Meta-Reinforcement Learning*, arXiv 1803.01118: E-MAML.
 # - J. Foerster et al. (2018), *DiCE: The Infinitely Differentiable Monte Carlo Estimator*, arXiv 1802.05098.
 # - G. Farquhar et al. (2019), *Loaded DiCE*, arXiv 1909.10549: any advantage, any order, shorter memory.
-# - B. Stadie et al. (2018), *Some Considerations on Learning to Explore via Meta-Reinforcement Learning*, arXiv 1803.01118: E-MAML.
 # - Y. Tang et al. (2021), *Unifying Gradient Estimators for Meta-Reinforcement Learning via Off-Policy Evaluation*, arXiv 2106.13125: LVC and DiCE as two ends of one expansion.
-# - R. Agarwal et al. (2021), *Deep Reinforcement Learning at the Edge of the Statistical Precipice*, arXiv 2108.13264: interquartile means and intervals.
 #
-# **Next:** the exercises, [`exercises/02_credit_assignment.ipynb`](../exercises/02_credit_assignment.ipynb), then [03 · Universal adaptation](03_universal_adaptation.ipynb).
+# **Next:** [02b · From estimators to algorithms](02b_algorithms.ipynb). If you would rather write code first: exercises 2.1 to 2.6 of [`exercises/02_credit_assignment.ipynb`](../exercises/02_credit_assignment.ipynb).

@@ -1,0 +1,270 @@
+# %% [markdown]
+# # 04c · Constraints and samples
+#
+# **After this lesson you can**
+#
+# - differentiate through a trust region, its multiplier included, and say what holding the multiplier constant costs;
+# - choose among three recipes for sampled data and neural policies, and check each against differences;
+# - read the diagnostics of a training run, and tell signal from noise;
+# - say when the term through $Q$ pays on samples, and where BO-MRL loses.
+#
+# **Time:** reading 35 minutes, computing about 2 minutes. **Before:** [04b · Solvers and failures](04b_solvers.ipynb). **After:** exercise set 04 (`exercises/04_implicit_differentiation.ipynb`).
+#
+# | equation | function |
+# |---|---|
+# | bordered system of Karush, Kuhn and Tucker | `bl.constrained_vjp`, `bomrl_trust_region` |
+# | recipes A, B, C on samples | `head_adaptation`, `natural_adaptation`, `solved_adaptation` |
+# | lead of one method over another, paired by seed | `paired_difference` |
+
+# %% tags=["parameters"]
+profile = "class"  # "smoke": seconds, for tests · "class": for you · "full": larger, for figures
+seed = 0
+
+# %%
+from functools import partial
+
+import pandas as pd
+import torch
+from torch.func import vmap
+
+# %%
+import bomrl_lite as bl
+from bomrl_lite.course import plots
+from bomrl_lite.course.bench import sampled as sampled_bench
+from bomrl_lite.course.experiments import bilevel
+from bomrl_lite.course.parameters import begin
+from bomrl_lite.course.record import record
+from bomrl_lite.course.show import show_source, stored_table
+
+begin(profile, seed)
+plots.use_style()
+torch.set_num_threads(1)
+few = {"num_tasks": 4, "num_episodes": 4}
+effort = sampled_bench.SMALL if profile == "smoke" else sampled_bench.Effort()
+sizes = {
+    "smoke": {"tasks": 2, "iterations": {"bomrl_head": 3, "bomrl_natural": 2}, "batch": few},
+    "class": {"tasks": 5, "iterations": {"bomrl_head": 20, "bomrl_natural": 12}, "batch": {}},
+    "full": {"tasks": 20, "iterations": {"bomrl_head": 50, "bomrl_natural": 50}, "batch": {}},
+}[profile]
+count = sizes["tasks"]
+
+# %% [markdown]
+# ## 1. Trust regions: what holding the multiplier constant costs
+#
+# In the constrained form, $\max_\theta L_\phi(\theta)$ subject to $D^2(\pi_\phi,\pi_\theta)\le\delta$, the weight of the distance is not chosen: it is the multiplier $\eta(\phi)$, found by the solver. While the constraint binds, *two* conditions hold for every $\phi$ (Karush, Kuhn and Tucker):
+#
+# $$\nabla_\theta L-\eta\nabla_\theta D^2=0,\qquad D^2=\delta.$$
+#
+# Differentiate both. With $n=\nabla_\theta D^2$, the adjoint system has one more row and column than before:
+#
+# $$\begin{pmatrix}-\nabla_\theta^2(L-\eta D^2)&n\\ n^\top&0\end{pmatrix}\begin{pmatrix}x\\ \xi\end{pmatrix}=\begin{pmatrix}c\\0\end{pmatrix},\qquad\nabla_\phi J=\nabla_\phi\big[\langle x,\nabla_\theta(L-\eta D^2)\rangle-\xi D^2\big].$$
+#
+# The tempting shortcut is to take the $\eta$ that the solver found, call it $\lambda$, and reuse lesson 04a. But $\eta$ depends on $\phi$ too.
+
+# %%
+from bomrl_lite.adaptation.meta_gradients import bomrl_trust_region
+from bomrl_lite.adaptation.trust_region import adapt_to_task_in_trust_region
+
+DELTA = 0.1
+
+
+def in_trust_region(phi, task, problems, distance):
+    """Errors of the bordered system and of the shortcut."""
+    choices = {"distance": distance, "delta": DELTA}
+    bordered, _ = bomrl_trust_region(phi, task, **problems.exact, **choices)
+    data = bl.full_data(phi, task, **problems.exact)
+    theta, eta, _ = bl.adapt_in_trust_region(phi, data, policy=problems.policy, **choices)
+    unit = torch.where(eta > 0, eta, 1.0)
+    options = {"theta": theta, "tolerance": torch.inf}
+    constant, _ = bilevel.implicit(phi, task, problems, distance, unit, **options)
+    solve = partial(adapt_to_task_in_trust_region, **problems.exact, **choices)
+    oracle = bilevel.differences(solve, phi, task, problems)
+    return bilevel.relative_error(bordered, oracle), bilevel.relative_error(constant, oracle)
+
+
+# %%
+small, linear = bilevel.random_problems(count, seed), bilevel.linear_problems(count, seed)
+problems = {("tabular", "D1"): small, ("tabular", "D2"): small}
+if profile != "smoke":  # the solver of the linear policy takes its time
+    problems["linear", "D1"] = linear if profile == "full" else linear.first(2)
+rows = {}
+for (policy, name), these in problems.items():
+    errors = partial(in_trust_region, problems=these, distance=bl.DISTANCES[name.lower()])
+    bordered, constant = vmap(errors)(these.phis, these.tasks)
+    rows[policy, name] = {
+        "bordered, largest": bordered.max().item(),
+        "eta constant, median": constant.median().item(),
+        "eta constant, largest": constant.max().item(),
+    }
+kkt = pd.DataFrame(rows).T.rename_axis(["policy", "distance"])
+record("bordered_error", kkt["bordered, largest"].max(), "relative")
+record("eta_constant_error", kkt["eta constant, median"].max(), "relative")
+kkt.map("{:.1e}".format)
+
+# %% [markdown]
+# *Relative errors against central differences over tasks (two for the linear policy), $\delta=0.1$.*
+#
+# The constant multiplier is no small mistake, and a better linear solver cannot repair it.
+#
+# A constraint that does *not* bind has $\eta=0$, and its row is left out. Between the two lies a third case. Take $F=-\frac12(\theta-\phi)^2$ with $\theta\le b$, at $\phi=1$:
+
+
+# %%
+def half_square(theta, phi):
+    return -((theta["x"] - phi["x"]) ** 2) / 2
+
+
+one = {"x": torch.ones((), dtype=torch.float64)}
+for bound in (3.0, 0.5, 1.0):
+    best = {"x": torch.tensor(min(bound, 1.0), dtype=torch.float64)}
+    try:
+        slope, _ = bl.constrained_vjp(
+            half_square,
+            lambda theta, phi, bound=bound: theta["x"] - bound,
+            best,
+            one["x"] - best["x"],  # eta = the slope of F that the constraint holds back
+            one,
+            one,
+        )
+        print(f"theta <= {bound}:  d theta / d phi = {slope['x']:.0f}")
+    except bl.UnsolvedInnerProblem as error:
+        print(f"theta <= {bound}:  {str(error).split('. ')[0]}")
+
+
+# %% [markdown]
+# Free, $\theta=\phi$ follows; held back, it does not move. Where the region ends exactly at the best $\theta$, there is a kink: moving $\phi$ to one side makes the constraint bind, to the other it does not. There is no derivative, and no number is returned.
+
+# %% [markdown]
+# ## 2. From samples: three recipes and what they cost
+#
+# Nothing above asked where the data came from. From episodes, every visit is a state of its own, with the one action that was taken; with that reading `surrogate_objective`, the distances and `implicit_vjp` run unchanged on samples of a neural policy. What is left to choose is surrogate, metric and the parameters that move:
+#
+# | recipe | surrogate | metric | moves | solved by |
+# |---|---|---|---|---|
+# | A | linear in $\theta$ | KL + ridge | the linear head | one small linear system |
+# | B | linear in $\theta$ | KL to second order + ridge | everything | conjugate gradients, the same matrix both ways |
+# | C | ratio or smooth clip | KL + ridge | the linear head | Newton, then `implicit_vjp` |
+#
+# The ridge belongs *inside* the objective, so that inner solution, Hessian and mixed term agree. Recipe A in full:
+
+# %%
+from bomrl_lite.adaptation.head import head_adaptation
+
+show_source(head_adaptation)
+
+# %% [markdown]
+# And recipe B, where no matrix is ever written out:
+
+# %%
+from bomrl_lite.adaptation.natural import natural_adaptation
+
+show_source(natural_adaptation)
+
+# %% [markdown]
+# Each against central differences, on episodes of 2-D navigation that are kept fixed while $\phi$ moves, in double precision:
+
+# %%
+recipe_errors = {
+    figure.name.split(", ", 1)[1]: figure.figure for figure in sampled_bench.recipe_errors(effort)
+}
+record("largest_recipe_error", max(recipe_errors.values()), "relative")
+pd.Series(recipe_errors, name="relative error").map("{:.1e}".format).to_frame()
+
+# %% [markdown]
+# ## 3. Training, and what to watch
+#
+# The head-only recipe trains in seconds, recipe B in a minute. A short run of each, from the same seed:
+
+# %%
+curves, diagnostics = [], {}
+for method, iterations in sizes["iterations"].items():
+    dials = {"seed": seed, "iterations": iterations, **sizes["batch"]}
+    config = bl.configure(method, tasks="navigation/circle", **dials)
+    state = bl.meta_train(config)
+    diagnostics[method] = state.history
+    for row in state.history:
+        labels = {"iteration": row["iteration"], "method": method}
+        for when, column in (("after 1 adaptation", "return_after"), ("before", "return_before")):
+            curves.append({**labels, "return": row[column], "when": when})
+    record(f"{method}_return_after", state.history[-1]["return_after"], "return")
+fig = plots.sampled_training_curves(pd.DataFrame(curves))
+
+# %% [markdown]
+# A hypergradient that nobody checks is a rumour. Every iteration reports its inner problem: the residual of both linear systems, the smallest curvature they met, how many tasks were left out because they were not solved, how far the adaptation moved ($D_1^2$), and how far it moves on *shuffled* advantages, which is pure noise:
+
+# %%
+wanted = ["iteration", "stationarity", "residual", "curvature", "unsolved"]
+wanted += ["distance", "shuffled_distance"]
+log = pd.DataFrame(diagnostics["bomrl_natural"])[wanted]
+record("residual_of_recipe_b", float(log["residual"].max()), "relative")
+record(
+    "signal_over_noise_at_start", float(log["distance"][0] / log["shuffled_distance"][0]), "ratio"
+)
+log[log["shuffled_distance"].notna()].set_index("iteration").map("{:.2g}".format)
+
+# %% [markdown]
+# If signal and noise are close, $\lambda$ or the ridge is too small: the adaptation would follow accidents of the sample.
+#
+# ## 4. The term through $Q$, from samples
+#
+# Lesson 04a, section 4, said what $\nabla_\phi Q$ is worth when it is exact. From episodes it is a sum of scores of later actions, and loud. The stored table compares the hypergradient with the sampled term, for several truncations of the causal horizon, to the hypergradient that leaves the term out:
+
+# %%
+fig = plots.draw_experiment("q_gradient", stored_table("q_gradient"))
+
+
+# %% [markdown]
+# *Error with the sampled term over error without it: below 1 it helps.* It is unbiased at full horizon, and with few episodes that is no consolation: it can be better to drop the term, or to keep the near future only. So it is off by default in sampled training, and `data="q_gradient"`, `causal_trace=0.5` switches it on.
+#
+# ## 5. Does it pay?
+#
+# Return after ONE adaptation on goals that training never saw, over the number of one-time episodes; and over how unlike the tasks are, which is the width of the arc that goals lie on. Settings tuned for 20 episodes and the whole circle, three seeds each:
+
+# %%
+from bomrl_lite.course.statistics import paired_difference
+
+episodes_table = stored_table("episodes")
+fig = plots.draw_experiment("episodes", episodes_table)
+
+matched = episodes_table[episodes_table["trained_with"] == episodes_table["episodes"]]
+leads = {}
+for episodes, part in matched.groupby("episodes"):
+    for baseline in ("lvc_maml", "promp"):
+        leads[episodes, baseline] = paired_difference(part, "bomrl_natural", baseline)
+pd.DataFrame(leads).T.rename_axis(["episodes", "over"]).round(2)
+
+# %%
+fig = plots.draw_experiment("heterogeneity", stored_table("heterogeneity"))
+
+
+# %% [markdown]
+# *Interquartile means over seeds with 95 % bootstrap intervals; priors trained with one episode end below the picture. The table pairs by seed: mean lead of recipe B, its standard error, seeds won.* Recipe B and ProMP are level at every number of episodes; both leave MAML behind from five on. Trained with a single episode per task every method fails, those with several steps per batch worst, although the same settings trained with 20 adapt from one episode without harm: settings belong to an amount of data. And where goals lie on a narrow arc there is little to adapt: there the head alone, recipe A, is best. What the KL metric certainly buys is a step whose size is known beforehand and a hypergradient that can be checked.
+
+# %% [markdown]
+# ## 6. Recap
+#
+# - A multiplier must be differentiated like everything else: the bordered system has one more row and column, and is exact.
+# - On samples the same functions run; the recipe decides what is linear and what moves. Damping belongs into the objective there too.
+# - $\nabla_\phi Q$ is loud on samples: truncate it or leave it out.
+#
+# ## 7. Check yourself
+#
+# <details><summary>Why can a better linear solver not repair a multiplier that is held constant?</summary>
+#
+# The system that it solves is another one: it lacks the row which says that the constraint stays binding as $\phi$ moves. Its exact solution is the hypergradient of the penalised problem with that $\lambda$, not of the trust region.
+#
+# </details>
+#
+# <details><summary>The adaptation moves as far on shuffled advantages as on real ones. What follows?</summary>
+#
+# That it follows accidents of the sample: whatever it does has nothing to do with which action was good. Raise $\lambda$ or the ridge, or collect more episodes.
+#
+# </details>
+#
+# ## 8. Reading
+#
+# - S. Xu, M. Zhu (2024), *Meta-Reinforcement Learning with Universal Policy Adaptation*, arXiv 2410.09728: BO-MRL on samples.
+# - S. Gould et al. (2016), *On Differentiating Parameterized Argmin and Argmax Problems*, arXiv 1607.05447: also with constraints.
+# - A. Rajeswaran et al. (2019), *Meta-Learning with Implicit Gradients*, arXiv 1909.04630: the implicit gradient of a network.
+#
+# **Next:** the exercises, [`exercises/04_implicit_differentiation.ipynb`](../exercises/04_implicit_differentiation.ipynb), then [05 · Near-optimality](05_near_optimality.ipynb).
