@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bomrl_lite.course.checks.engine import Attempt, Question, Step, Wrong, error_of, likely_cause
+from bomrl_lite.course.checks.engine import Attempt, Question, Step, Wrong, error_of
 from bomrl_lite.course.checks.set02 import cases as pool
 from bomrl_lite.course.checks.set02 import questions
-from bomrl_lite.course.checks.steps import Pullback
+from bomrl_lite.course.checks.steps import Pullback, cause_of_derivatives
 
 
 def counts_padding(question: Question, answer: np.ndarray) -> str | None:
@@ -94,7 +94,7 @@ def second_derivative(
                     f"second derivatives of your answer, {question.label}: expected "
                     f"{question.expected[i, j]:.9g} at {[int(i), int(j)]}, got {bend[i, j]:.9g} "
                     f"(error {error:.1e}, tolerance {tolerance:.0e})",
-                    likely_cause([p.question for p in pullbacks], bends),
+                    cause_of_derivatives(pullbacks, bends, tolerance),
                 )
 
     return Step(name, run)
