@@ -7,6 +7,7 @@ Answers are compared here, in numpy, with oracles that share no code with the so
 
 import copy
 import inspect
+import itertools
 import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,6 +37,12 @@ CLOSE = (
     "close but not exact: a sum or loop that stops too early, float32 on the way, a small number "
     "that was added, or differences in place of a derivative"
 )
+
+EARLY = (
+    "a loop over time that stops too early: right where gamma is small, the worse the larger it is"
+)
+MOST_FORGOTTEN = 1e-2
+"""Largest error, at the smallest discount, of answers that are said to stop too early."""
 
 KNOWN_ERRORS = (
     (
@@ -134,6 +141,8 @@ class Question:
     by_hand: bool = False
     separates: str | None = None
     """What is wrong with an answer that fails here and at no question without such a mark."""
+    memory: float | None = None
+    """The discount, where the answer is a sum over time."""
 
 
 @dataclass
@@ -155,7 +164,12 @@ class Attempt:
         """Call the function on a fresh copy of every question."""
         for question in self.questions:
             args = copy.deepcopy(question.args)
-            answer = self.call(*args)
+            try:
+                answer = self.call(*args)
+            except Wrong as wrong:
+                if not question.separates:
+                    raise
+                raise Wrong(f"{question.label}: {wrong.message}", question.separates) from None
             self.used.append(args)
             self.returned.append(answer.detach().clone() if isinstance(answer, Tensor) else answer)
 
@@ -306,19 +320,31 @@ def error_of(got: np.ndarray, expected: np.ndarray) -> float:
 
 def likely_cause(questions: Sequence[Question], answers: Sequence[np.ndarray]) -> str | None:
     """Name the first known slip that gives these answers, or else how they are wrong."""
+    pairs = [(q, a) for q, a in zip(questions, answers, strict=True) if not q.separates]
     with np.errstate(all="ignore"):  # a slip may be to divide by 0
-        every = [question.slips() for question in questions[:EXPLAINED]]
-    for cause in every[-1]:
-        if all(_agrees(got, slips[cause]) for got, slips in zip(answers, every, strict=False)):
+        every = [(answer, question.slips()) for question, answer in pairs[:EXPLAINED]]
+    for cause in every[-1][1]:
+        if all(_agrees(got, slips[cause]) for got, slips in every):
             return cause
     if not all(np.isfinite(answer).all() for answer in answers):
         return NOT_FINITE
-    usual = [
-        _agrees(answer, question.expected, 1e-4)
-        for question, answer in zip(questions, answers, strict=True)
-        if not question.separates
-    ]
-    return CLOSE if all(usual) else None
+    if _forgets(pairs):
+        return EARLY
+    return CLOSE if all(_agrees(a, q.expected, 1e-4) for q, a in pairs) else None
+
+
+def _forgets(pairs: Sequence[tuple[Question, np.ndarray]]) -> bool:
+    """Tell whether answers are the worse the longer the memory that a question asks for."""
+    by_memory: dict[float, list[float]] = {}
+    for question, answer in pairs:
+        if question.memory is None or answer.shape != question.expected.shape:
+            return False
+        error = error_of(answer, question.expected)
+        by_memory.setdefault(question.memory, []).append(error)
+    least = [min(by_memory[memory]) for memory in sorted(by_memory)]
+    most = [max(by_memory[memory]) for memory in sorted(by_memory)]
+    grows = all(2 * a < b or b < 1e-14 for a, b in itertools.pairwise(most))
+    return len(most) > 1 and grows and most[0] < MOST_FORGOTTEN < 1e6 * least[-1]
 
 
 def _agrees(got: np.ndarray, slip: np.ndarray, tolerance: float = SLIP_TOLERANCE) -> bool:

@@ -167,14 +167,20 @@ VALUES = (Step("by hand", _by_hand), Step("random values", _random_values))
 """The small case that paper can solve, then random instances against the oracle."""
 
 
-def property_step(name: str, complaint: Complaint) -> Step:
-    """Make a step that holds every answer against a property it must have."""
+def property_step(name: str, complaint: Complaint, cause: str | None = None) -> Step:
+    """Make a step that holds every answer against a property it must have.
+
+    Args:
+        name: of the step.
+        complaint: what is wrong with an answer.
+        cause: the likely one, if no known slip explains the answers.
+    """
 
     def run(attempt: Attempt) -> None:
         for question, answer in attempt.answers():
             what = complaint(question, answer)
             if what is not None:
-                raise Wrong(f"{question.label}: {what}")
+                raise Wrong(f"{question.label}: {what}", attempt.cause or cause)
 
     return Step(name, run)
 
