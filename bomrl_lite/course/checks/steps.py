@@ -278,8 +278,8 @@ def _gradient(attempt: Attempt, pullback: Pullback) -> np.ndarray:
     if gradient is None:
         raise Wrong(
             f"{pullback.question.label}: no gradient flows from your answer back to the input",
-            ".detach(), .item(), .numpy(), torch.tensor(...) or no_grad on the way, or "
-            "torch.autograd.grad without create_graph=True",
+            "the input is not used, or cut off: by .detach(), .item(), .numpy(), torch.tensor(...) "
+            "or no_grad on the way, or by torch.autograd.grad without create_graph=True",
         )
     return gradient.numpy()
 
