@@ -262,7 +262,8 @@ class Check:
             function, self.exercise, self.name, questions, self.tolerance, gauge=self.gauge
         )
         try:
-            self._run(attempt)
+            with np.errstate(all="ignore"):  # a wrong answer may hold nan or infinity
+                self._run(attempt)
         except NotImplementedError:
             return self._not_solved()
         if self._is_lent(function):
