@@ -3,7 +3,7 @@
 #
 # **After these ten minutes you can** say what meta-reinforcement learning is, know that your machine is ready, and have watched one meta-policy learn three new lakes in one step each.
 #
-# Run the cells from top to bottom with <kbd>Shift</kbd>+<kbd>Enter</kbd>. Nothing here needs a GPU or the network.
+# Run the cells from top to bottom with <kbd>Shift</kbd>+<kbd>Enter</kbd>. Nothing here needs a GPU or the network. The first import after a start of the machine can take half a minute without a word: it has not hung. In every lesson, a symbol that you do not recall stands on [the page of symbols and names](../docs/symbols_and_names.md).
 
 # %% tags=["parameters"]
 profile = "class"  # "smoke": seconds, for tests · "class": for you · "full": larger, for figures
@@ -32,6 +32,8 @@ torch.set_num_threads(1)
 setup_check()
 
 # %% [markdown]
+# **What you learnt:** whether your versions are those that the course was tested with.
+#
 # ## 2. What is meta-reinforcement learning?
 #
 # A reinforcement learner that starts from nothing needs a lot of experience for every new task. But tasks come in **families**: the same robot with another goal, the same lake with other holes. *Meta*-reinforcement learning spends its experience on the family, to find one starting point $\phi$ from which every task of the family is a short way.
@@ -42,7 +44,7 @@ fig = plots.meta_learning_picture()
 # %% [markdown]
 # *Left: three tasks learned separately, three long ways. Right: one learned starting point, the meta-parameters $\phi$, and three short adaptations. A drawing, not data.*
 #
-# Our first family is **Frozen Lake**. You start at S and want to reach G; black discs are holes. In this family a hole swallows you and costs 1 at every later step, while the goal pays 1 at every later step. The *return* is the sum of all rewards, each later one worth 0.8 of the one before. Each *task* is another lake.
+# Our first family is **Frozen Lake**. You start at S and want to reach G; black discs are holes. In this family a hole swallows you and costs 1 at every later step, while the goal pays 1 at every later step. The *return* is the sum of all rewards, each later one worth 0.8 of the one before. So it can be negative: a policy that soon falls into a hole pays for ever (though never more than $1/(1-0.8)=5$ in all), and one that stays on the ice has 0. Each *task* is another lake.
 
 # %%
 family = "frozen_lake/holes-4x4"
@@ -64,6 +66,8 @@ fig = plots.bilevel_picture()
 
 # %% [markdown]
 # *The inner level goes from left to right. The gold arrow is the outer level: the gradient of the return after adaptation, with respect to the meta-parameters before it. To compute that gradient correctly is what this course is about.*
+#
+# **What you learnt:** the inner level knows one task, the outer level the family; what is judged is the policy *after* adaptation.
 #
 # ## 3. A first result, live
 #
@@ -122,20 +126,25 @@ record("untrained_return_after", untrained[:, 1].mean().item(), "return")
 # %% [markdown]
 # In brackets: what an untrained policy makes of the same single step, and the best possible return. **Wherever this course compares priors, the untrained one is shown too**, for a method may look good on a problem that is easy. (Lines such as `return_after = ...` are figures that `make course` compares with their usual range.)
 #
+# **What you learnt:** a return means little by itself; read it between what an untrained policy makes of the same data and the best possible.
+#
 # ## 4. The map of the course
 #
 # | lesson | you learn | status |
 # |---|---|---|
 # | 00 start here | the idea, your machine | here |
 # | 01 MAML baseline | exact values, the meta-gradient, what MAML can and cannot promise | here, with exercises |
-# | 02 credit assignment | E-MAML, DiCE, LVC, ProMP: who gets the credit for good data? | here, with exercises |
-# | 03 universal adaptation | one algorithm that contains PPO, natural and plain policy gradient | here, with exercises |
-# | 04 implicit differentiation | the gradient of a solution without unrolling its solver | here, with exercises |
+# | 02a estimators | naive, LVC, DiCE: who gets the credit for good data, and at which variance? | here, with exercise set 02 |
+# | 02b algorithms | E-MAML, ProMP and the rest, at equal tuning | here, with exercise set 02 |
+# | 03 universal adaptation | one algorithm, of which PPO with a penalty, natural and plain policy gradient are special cases or shortcuts | here, with exercises |
+# | 04a implicit differentiation | the gradient of a solution, without a look at how it was found | here, with exercise set 04 |
+# | 04b solvers | linear systems, unrolling, and how to recognise failure | here, with exercise set 04 |
+# | 04c constraints and samples | trust regions, networks and episodes: three recipes | here, with exercise set 04 |
 # | 05 near-optimality | how far from every task's own optimum? | here, with exercises |
-# | 06 GPU locomotion | robots in batches, on CPU and GPU: adaptation at the speed of the physics | here, with exercises |
+# | 06 GPU locomotion | robots in batches: adaptation near the speed of the physics, on a processor and, where there is one, a GPU | here, with exercises |
 # | 07 open questions | what nobody knows yet | planned |
 #
-# Each lesson ends with questions whose answers unfold, and has a set of exercises (folder `exercises/`, same number). An exercise checks your answer step by step and tells you *what* is wrong; if you are stuck, put `unsolved = "reference"` into its first cell and go on.
+# Each lesson ends with questions whose answers unfold. From 01 on there is a set of exercises for every number (folder `exercises/`). An exercise checks your answer step by step and tells you *what* is wrong; if you are stuck, put `unsolved = "reference"` into its first cell and go on.
 #
 # ## 5. Check yourself
 #
