@@ -8,7 +8,7 @@
 # - read the diagnostics of a training run, and tell signal from noise;
 # - say when the term through $Q$ pays on samples, and where BO-MRL loses.
 #
-# **Time:** reading 35 minutes, computing about 2 minutes. **Before:** [04b · Solvers and failures](04b_solvers.ipynb). **After:** exercise set 04 (`exercises/04_implicit_differentiation.ipynb`).
+# **Time:** reading 20 minutes, computing about 2 minutes. **Before:** [04b · Solvers and failures](04b_solvers.ipynb). **After:** exercise set 04 (`exercises/04_implicit_differentiation.ipynb`).
 #
 # | equation | function |
 # |---|---|
