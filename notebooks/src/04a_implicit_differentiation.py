@@ -8,7 +8,7 @@
 # - compute the hypergradient state by state (Proposition 1);
 # - climb the ladder from a naive meta-gradient to the full one, and say which rung is exact where.
 #
-# **Time:** reading 40 minutes, computing about 1 minute. **Before:** [03 · Universal policy adaptation](03_universal_adaptation.ipynb). **After:** [04b · Solvers and failures](04b_solvers.ipynb); exercises 4.1 and 4.3 to 4.7 of set 04 (`exercises/04_implicit_differentiation.ipynb`) can be done now.
+# **Time:** reading 35 minutes, computing about 1 minute. **Before:** [03 · Universal policy adaptation](03_universal_adaptation.ipynb). **After:** [04b · Solvers and failures](04b_solvers.ipynb); exercises 4.1 and 4.3 to 4.7 of set 04 (`exercises/04_implicit_differentiation.ipynb`) can be done now.
 #
 # | equation | function |
 # |---|---|
@@ -364,6 +364,8 @@ print(
 # Room 0 pays 2.5 at once (action 0, and the episode ends) or leads to room 1 (action 1). There action 0 pays 2 and action 1 nothing; $\gamma=\frac12$, so those 2 are worth 1 at the start. The prior takes the 2.5 with chance $\frac14$ and the 2 with chance $\frac12$. D2 with $\lambda=1/\ln3$ turns them into $p=\frac34$ and $q=\frac9{10}$, and $J=2.5\,p+(1-p)\,q$. What is it worth to make action 0 *in room 1* a little likelier beforehand?
 
 # %%
+from bomrl_lite.adaptation.meta_gradients import first_order_bomrl
+
 moves = torch.eye(3, dtype=torch.float64)[torch.tensor([[2, 1], [2, 2], [2, 2]])]
 pays = torch.tensor([[2.5, 0], [2, 0], [0, 0]], dtype=torch.float64)
 rooms = bl.tabular_task(moves, pays, torch.tensor([1.0, 0, 0], dtype=torch.float64))
@@ -376,9 +378,11 @@ for rung, data_of in bl.DATA_FUNCTIONS.items():
     slope = bilevel.implicit(*problem, data=data_of)[0]["logits"][1, 0]
     print(f"{rung:<12} d J / d phi(room 1, action 0) = {slope:+.4f}")
     record(f"three_rooms_{rung}", slope, "return")
+first_order, _ = first_order_bomrl(*problem[:2], **three.exact, distance=bl.d2, lam=problem[-1])
+record("three_rooms_identity", first_order["logits"][1, 0], "return")
 
 # %% [markdown]
-# Frozen data see that the reward in room 1 is taken more often: $(1-p)\,q(1-q)=\frac14\cdot\frac9{100}=+0.0225$. The full rung sees also that room 1 now *looks* better from room 0, so that the adaptation turns less firmly to the 2.5, which is worth more: $-\frac{3}{40}\ln3=-0.0824$, together $-0.0599$. An ascent on frozen data goes the wrong way in that room. (`naive` has the right sign here, and a 27th of the size: two mistakes that nearly cancel.) D2 and a table: `q_gradient` is exact.
+# Frozen data see that the reward in room 1 is taken more often: $(1-p)\,q(1-q)=\frac14\cdot\frac9{100}=+0.0225$. The full rung sees also that room 1 now *looks* better from room 0, so that the adaptation turns less firmly to the 2.5, which is worth more: $-\frac{3}{40}\ln3=-0.0824$, together $-0.0599$. An ascent on frozen data goes the wrong way in that room. (First-order BO-MRL, $d\theta/d\phi=I$, gives the same $+0.0225$, recorded above as `identity`: with D2 and a table $\theta=\phi+Q/\lambda$, so that freezing $Q$ leaves just $I$. `naive` has the right sign, and a 27th of the size: two mistakes that nearly cancel.) D2 and a table: `q_gradient` is exact.
 #
 # ### The ladder, measured
 #
