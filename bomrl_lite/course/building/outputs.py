@@ -50,7 +50,9 @@ def with_palette(figure: str) -> str:
         return figure
     small = io.BytesIO()
     # The one method of Pillow that keeps how transparent a colour is.
-    flat = picture.convert("RGBA").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    flat = picture.convert("RGBA").quantize(
+        256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+    )
     flat.save(small, "PNG", optimize=True)
     return base64.b64encode(small.getvalue()).decode()
 

@@ -137,12 +137,10 @@ def step_size_explorer(
 
     def describe(step_size: float) -> str:
         at = return_after_step(phi, tasks, [step_size], policy=policy, gamma=gamma)["return"]
-        return (
-            f"step size {step_size:.1f}: mean return {at.mean():+.3f}, worst task {at.min():+.3f}"
-        )
+        return f"step size α = {step_size:.1f}: mean return {at.mean():+.3f}, worst task {at.min():+.3f}"
 
     slider = ipywidgets.FloatSlider(
-        chosen, min=0.5, max=largest, step=0.5, description="step size", continuous_update=False
+        chosen, min=0.5, max=largest, step=0.5, description="step size α", continuous_update=False
     )
     return explorer(slider, draw, describe), draw
 
