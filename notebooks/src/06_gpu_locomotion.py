@@ -36,31 +36,31 @@ import pandas as pd
 import torch
 from IPython.display import display
 from mujoco.batch import Batch
-from torch.func import vmap
 
 import bomrl_lite as bl
 from bomrl_lite.course import plots, widgets
 from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.profiling import cpu_profile
 from bomrl_lite.course.record import record
+from bomrl_lite.course.root import course_root
 from bomrl_lite.course.show import show_clip, show_photograph, show_source, stored_table
 from bomrl_lite.physics import make_physics, resolve_backend
 from bomrl_lite.physics.mujoco_batch import MujocoBatch
 from bomrl_lite.physics.robots import MODELS, ROBOTS, load_model
 from bomrl_lite.render.render import frames
 from bomrl_lite.rollout.collect import collect, repeat
-from bomrl_lite.rollout.observations import Moments, lens_of, no_moments, update_moments
+from bomrl_lite.rollout.observations import lens_of, no_moments, update_moments
 from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
 from bomrl_lite.tasks.robot_goals import Directions, direction_reward, speed_reward
 from bomrl_lite.training import episodes as training_episodes
 from bomrl_lite.training import objective as training_objective
 from bomrl_lite.training.episodes import EpisodesProblem, adapted_returns
+from bomrl_lite.training.policy_file import load_policy
 from bomrl_lite.training.streams import seeded
 from bomrl_lite.training.trainer import meta_step, start_state
 
 begin(profile, seed)
 plots.use_style()
-plots.plt.rcParams["figure.dpi"] = 58  # the figures share a notebook of 300 kB
 torch.set_num_threads(1)
 sizes = {
     "smoke": {
@@ -447,35 +447,17 @@ pd.DataFrame(
 ).T.rename_axis(columns="adaptations").round(1)
 
 # %% [markdown]
-# Watch it. One adaptation, on twenty episodes per direction; then one more episode of each policy. Choose a task and a stage, and play:
+# Watch what a full training makes of it: the stored policy of the comparison below, seed 0. One adaptation, on twenty episodes per direction; then one more episode before and after it, side by side. Choose a task, and play:
 
 # %% tags=["widget"]
-generator = seeded(seed, 9)
-simulator = problem.simulator(both_ways, sizes["episodes"], state.moments)
-phis = repeat(state.phi, 2)
-data = problem.batch(collect(simulator, problem.policy, phis, problem.acting(generator)))
-stages = {
-    "before adaptation": phis,
-    "after 1 adaptation": vmap(lambda p, d: problem.alg(p, d).theta)(phis, data),
-}
-lens = lens_of(Moments(*(part.cpu() for part in state.moments)))
-clips = []
-for stage, thetas in stages.items():
-    thetas = {name: leaf.cpu() for name, leaf in thetas.items()}
-    draw = seeded(seed, 10)
-    clips += widgets.record_clips(
-        LocomotionSimulator(cheetah, both_ways, 1, sizes["horizon"], backend="mujoco"),
-        lambda o, t=thetas, g=draw: vmap(problem.policy.distribution)(t, lens(o)).sample(g),
-        draw,
-        robot="half_cheetah",
-        tasks=["run backwards", "run forwards"],
-        stage=stage,
-        goals=widgets.goals_of(both_ways, "half_cheetah"),
-    )
+trained = load_policy(course_root() / "notebooks/results/policies/cheetah_direction_bomrl_head.pt")
+clips = widgets.adapted_clips(
+    trained, both_ways, ("run backwards", "run forwards"), seed=seed, horizon=sizes["horizon"]
+)
 widgets.rollout_player(clips)
 
 # %%
-fig = plots.draw_filmstrip(clips, count=3, width=132, height=88)
+fig = plots.draw_filmstrip(clips, count=3)
 show_photograph(fig)
 
 # %% [markdown]
@@ -483,13 +465,14 @@ show_photograph(fig)
 
 # %%
 films = [
-    frames(model, clip.qpos[:: max(1, len(clip.qpos) // 20)], width=140, height=100, goal=clip.goal)
+    frames(model, clip.qpos[:: max(1, len(clip.qpos) // 20)], width=320, height=240, goal=clip.goal)
     for clip in clips[2:]
 ]
-show_clip(np.concatenate(films, axis=2), fps=4, kilobytes=9)
+alt = "Two robots after one adaptation: one runs backwards, one forwards, as its task pays"
+show_clip(np.concatenate(films, axis=2), fps=4, kilobytes=200, alt=alt)
 
 # %% [markdown]
-# *After adaptation: the same meta-policy, one step later, told by rewards alone to run backwards (left) and forwards (right). After so short a training it may still trip over its own feet.*
+# *After one adaptation: the same meta-policy, one step later, told by rewards alone to run backwards (left) and forwards (right).*
 #
 # ## 7. The full comparison
 #
@@ -497,7 +480,6 @@ show_clip(np.concatenate(films, axis=2), fps=4, kilobytes=9)
 
 # %%
 fig = plots.draw_experiment("cheetah_tuning", stored_table("cheetah_tuning"))
-fig.set_dpi(54)
 
 # %% [markdown]
 # *Each dot is a configuration. Within one method settings decide more than most methods differ; hence "equal tuning".*
@@ -506,14 +488,12 @@ fig.set_dpi(54)
 
 # %%
 fig = plots.draw_experiment("cheetah_direction", stored_table("cheetah_direction"))
-fig.set_dpi(54)
 
 # %% [markdown]
 # *HalfCheetah direction. Top: training; dashed: the untrained policy after one adaptation. Bottom: test goals; left, each adaptation reads 20 fresh episodes, and later ones take steps that differ by a factor that each method chose on training goals. Lines are means over seeds, bands reach from the smallest to the largest, dots are seeds. Dotted: standing still. A direction has no third value to hold out: both splits share the two.*
 
 # %%
 fig = plots.draw_experiment("cheetah_velocity", stored_table("cheetah_velocity"))
-fig.set_dpi(54)
 
 # %% [markdown]
 # *HalfCheetah velocity, $v^*\in[0,2]$ m/s, speeds that training never saw.*
@@ -578,7 +558,6 @@ ants.set_axis(tried).round(1)
 
 # %%
 fig = plots.draw_experiment("ant_velocity", stored_table("ant_velocity"))
-fig.set_dpi(58)
 
 # %% [markdown]
 # *Ant velocity, $v^*\in[0,3]$ m/s, with the two yardsticks printed above.*
@@ -612,7 +591,6 @@ gained.groupby([training["method"], stage]).agg(["mean", "sem"]).unstack().round
 # %%
 parts = stored_table("collections")
 fig = plots.draw_experiment("collections", parts)
-fig.set_dpi(54)
 best = parts.groupby(["method", "collections"], sort=False)["return"].mean().unstack()
 best.round(1)
 

@@ -142,7 +142,7 @@ def adapted_clips(
         raise ValueError("need a policy that was trained on a family of robots of this course")
     config = trained.config
     family, problem = FAMILIES[config.tasks], make_problem(config)
-    robot, steps = family.runner.robot, horizon or config.horizon
+    robot = family.runner.robot
     phis = repeat(trained.phi, len(names))
     simulator = problem.simulator(tasks, num_episodes, trained.moments)
     acting = problem.acting(seeded(seed, 9))
@@ -151,7 +151,7 @@ def adapted_clips(
         "before adaptation": phis,
         "after 1 adaptation": vmap(lambda phi, batch: problem.alg(phi, batch).theta)(phis, data),
     }
-    lens, clips = lens_of(trained.moments), []
+    lens, clips, steps = lens_of(trained.moments), [], horizon or simulator.horizon
     for stage, thetas in stages.items():
         generator = seeded(seed, 10)
 
