@@ -289,7 +289,7 @@ def test_a_photograph_is_the_strip_with_its_words(look):
     got, whole = pixels(image.data), pixels(plots.png(strip))
     assert got.shape == whole.shape
     assert abs(got - whole).mean() < 3
-    data, metadata = image._repr_mimebundle_()
+    _, metadata = image._repr_mimebundle_()
     assert metadata["image/png"]["alt"] == alternative_text(strip)
     assert metadata["image/png"]["width"] >= 700
     plt.close(strip)

@@ -85,4 +85,5 @@ def show_photograph(figure: Figure) -> Image:
     """Return a figure that holds pictures of robots as a notebook keeps it, and close it."""
     picture, page = shown(figure)
     plt.close(figure)
-    return Image(data=picture, format="png", **page)
+    size = {name: page[name] for name in ("width", "height", "unconfined")}
+    return Image(data=picture, format="png", alt=str(page["alt"]), **size)

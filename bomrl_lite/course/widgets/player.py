@@ -26,6 +26,8 @@ from bomrl_lite.training.streams import seeded
 FIT = "display: block; width: 100%; height: auto"
 TEXT = "line-height: 1.4; min-height: 4.2em; font-variant-numeric: tabular-nums"
 """Of the numbers below a picture: they may wrap, and nothing moves when they grow."""
+WRAP = {"flex_flow": "row wrap"}
+"""A slider beside the buttons, or below them where that leaves it short."""
 PLAY_SECONDS = 0.1
 """Between two pictures of the play button: what a browser and a kernel keep up with."""
 
@@ -200,7 +202,7 @@ def rollout_player(
         return png(frames(load_model(clip.robot), clip.qpos, rows=[step], **size)[0])
 
     task = ipywidgets.Dropdown(options=tasks, description="task")
-    slider = ipywidgets.IntSlider(description="step", layout={"flex": "1 1 auto"})
+    slider = ipywidgets.IntSlider(description="step", layout={"flex": "1 1 20em"})
     play = ipywidgets.Play(interval=round(1000 * PLAY_SECONDS))
     layout = {"flex": "1 1 0", "max_width": f"{width}px", "min_width": "0"}
     views = {stage: ipywidgets.HTML(layout=layout) for stage in stages}
@@ -237,7 +239,7 @@ def rollout_player(
     play.observe(follow_play, names="value")
     choose()
     side_by_side = ipywidgets.HBox(list(views.values()), layout={"grid_gap": "8px"})
-    view = ipywidgets.VBox([task, ipywidgets.HBox([play, slider]), side_by_side])
+    view = ipywidgets.VBox([task, ipywidgets.HBox([play, slider], layout=WRAP), side_by_side])
     view.add_class(FRAME)
     return view
 
