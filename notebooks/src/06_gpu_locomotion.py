@@ -33,13 +33,13 @@ import time
 import numpy as np
 import pandas as pd
 import torch
-from torch.func import vmap
 
 # %%
 import bomrl_lite as bl
 from bomrl_lite.course import plots, widgets
 from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
+from bomrl_lite.course.root import course_root
 from bomrl_lite.course.show import show_clip, show_photograph, show_source, stored_table
 from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
 from bomrl_lite.tasks.robot_goals import Directions, direction_reward, speed_reward
@@ -366,7 +366,7 @@ taken.assign(all=taken.sum(axis=1), **{"us per step": per_step}).round(2)
 
 # %%
 from bomrl_lite.rollout.collect import collect, repeat
-from bomrl_lite.rollout.observations import Moments, lens_of, no_moments, update_moments
+from bomrl_lite.rollout.observations import lens_of, no_moments, update_moments
 
 show_source(update_moments, lens_of)
 policy = bl.gaussian_mlp(17, 6, log_std=-0.5, head_scale=0.1)
@@ -455,58 +455,31 @@ pd.DataFrame(
 # *Mean ± standard deviation over repetitions: each draws other episodes to adapt on, and others to judge by.* Twenty episodes are few, as the deviations say; a difference of the size of one is nothing, and that goes for what the untrained policy seems to gain.
 
 # %% [markdown]
-# Watch it. One adaptation, on twenty episodes per direction; then one more episode of each policy. Choose a task and a stage, and play:
-
-# %%
-def adapted_once(problem, phi, moments):
-    """Return the parameters of both directions before, and after one adaptation."""
-    simulator = problem.simulator(both_ways, sizes["episodes"], moments)
-    phis, draw = repeat(phi, 2), problem.acting(seeded(seed, 9))
-    data = problem.batch(collect(simulator, problem.policy, phis, draw))
-    after = vmap(lambda p, d: problem.alg(p, d).theta)(phis, data)
-    return {"before adaptation": phis, "after 1 adaptation": after}
-
-
-def filmed(problem, phi, moments):
-    """Record one episode of each direction, before and after an adaptation."""
-    lens, clips = lens_of(Moments(*(part.cpu() for part in moments))), []
-    for stage, thetas in adapted_once(problem, phi, moments).items():
-        thetas, draw = {name: leaf.cpu() for name, leaf in thetas.items()}, seeded(seed, 10)
-        clips += widgets.record_clips(
-            LocomotionSimulator(cheetah, both_ways, 1, sizes["horizon"], backend="mujoco"),
-            lambda o, t=thetas, g=draw: vmap(problem.policy.distribution)(t, lens(o)).sample(g),
-            draw,
-            robot="half_cheetah",
-            tasks=["run backwards", "run forwards"],
-            stage=stage,
-            goals=widgets.goals_of(both_ways, "half_cheetah"),
-        )
-    return clips
-
+# Watch what a full training makes of it: the stored policy of the comparison below, seed 0. One adaptation, on twenty episodes per direction; then one more episode before and after it, side by side. Choose a task, and play:
 
 # %% tags=["widget"]
-clips = filmed(problem, state.phi, state.moments)
+trained = bl.load_policy(
+    course_root() / "notebooks/results/policies/cheetah_direction_bomrl_head.pt"
+)
+clips = widgets.adapted_clips(
+    trained, both_ways, ("run backwards", "run forwards"), seed=seed, horizon=sizes["horizon"]
+)
 widgets.rollout_player(clips)
 
 # %%
-fig = plots.draw_filmstrip(clips, count=3, width=320, height=240)
+fig = plots.draw_filmstrip(clips, count=3)
 show_photograph(fig)
 
 # %% [markdown]
-# *What the player shows, for a page that cannot move: three moments of each episode. The arrow on the floor points where the task pays; the camera follows the trunk, so look at `x`.* Forwards may not work yet: this was a training of half a minute, and such a policy still trips over its own feet. Here is the same method after forty iterations with twenty tasks, the stored policy of the comparison below:
-
-# %%
-stored = bl.load_policy("results/policies/cheetah_direction_bomrl_head.pt")
-stored_clips = filmed(bl.make_problem(stored.config), stored.phi, stored.moments)
-fig = plots.draw_filmstrip(stored_clips, count=3, width=320, height=240)
-show_photograph(fig)
+# *What the player shows, for a page that cannot move: three moments of each episode. The arrow on the floor points where the task pays; the camera follows the trunk, so look at `x`.* The policy of this notebook, half a minute old, would not run forwards yet: it trips over its own feet, as the table says.
 
 # %%
 films = [
     frames(model, clip.qpos[:: max(1, len(clip.qpos) // 50)], width=320, height=240, goal=clip.goal)
-    for clip in stored_clips[2:]
+    for clip in clips[2:]
 ]
-show_clip(np.concatenate(films, axis=2), fps=10, kilobytes=200)
+alt = "Two robots after one adaptation: one runs backwards, one forwards, as its task pays"
+show_clip(np.concatenate(films, axis=2), fps=10, kilobytes=200, alt=alt)
 
 # %% [markdown]
 # *The stored policy after one adaptation: one meta-policy, told by rewards alone to run backwards (left) and forwards (right).*
@@ -524,6 +497,7 @@ fig = plots.draw_experiment("cheetah_tuning", stored_table("cheetah_tuning"))
 # *Each dot is a configuration. Within one method settings decide more than most methods differ; hence "equal tuning".*
 #
 # Who is who: **MAML-TRPO** limits one large step per iteration, **ProMP** takes several clipped ones. **BO-MRL head** is recipe A, **BO-MRL** recipe B: quadratic in the KL divergence, where D1 and D2 agree. **BO-MRL D1** and **D2** solve the inner problem with the divergence itself, with the settings of recipe B. **BO-MRL D3** replaces $L$ by its tangent, for only then D3 has a closed form (lesson 03 had to climb): $\theta=\phi+\frac1{2\lambda}\nabla L$. So it is MAML's step with $\alpha=1/(2\lambda)$, and with several clipped outer steps it is ProMP without its penalty: do not look for a wonder between those two.
+
 
 # %%
 def summary(name):

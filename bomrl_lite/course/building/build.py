@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from bomrl_lite.course.building.outputs import bare, clean
+from bomrl_lite.course.building.outputs import bare, clean, unnamed_pictures
 from bomrl_lite.course.building.plan import EXERCISES, LESSONS, SOLUTIONS, Target, make_plan, refuse
 from bomrl_lite.course.building.sources import BuildError, Problem
 from bomrl_lite.course.execute import (
@@ -25,7 +25,7 @@ from bomrl_lite.training.files import write_atomically
 
 COMMAND = "python -m bomrl_lite build"
 LIMITS = Limits(cpu=1800, wall=6 * 3600)
-MAX_KILOBYTES = 300
+MAX_KILOBYTES = 1500
 
 
 def build(root: Path, *, check: bool = False, force: bool = False) -> int:
@@ -121,10 +121,14 @@ def _unfit(target: Target, notebook: NotebookNode) -> Iterator[Problem]:
     for cell, what in faults(notebook):
         where = f"{target.path.as_posix()} (cell {cell})"
         yield Problem(where, what, f"mend {target.source.as_posix()}, then run `{COMMAND}`")
+    for cell in unnamed_pictures(notebook):
+        what = "a picture without alternative text"
+        remedy = "show it by plots.use_style() and a figure, or give its <img> an alt"
+        yield Problem(f"{target.path.as_posix()} (cell {cell})", what, remedy)
     kilobytes = len(to_bytes(notebook)) / 1000
     if kilobytes > MAX_KILOBYTES:
         what = f"{kilobytes:.0f} kB, more than {MAX_KILOBYTES}; {_heaviest(notebook)}"
-        yield Problem(target.path.as_posix(), what, "draw fewer or smaller figures (dpi 80)")
+        yield Problem(target.path.as_posix(), what, "draw fewer or smaller figures")
 
 
 def _heaviest(notebook: NotebookNode) -> str:

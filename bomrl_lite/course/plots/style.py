@@ -101,13 +101,14 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def shown(figure: Figure) -> tuple[bytes, dict[str, str | int]]:
+def shown(figure: Figure) -> tuple[bytes, dict[str, str | int | bool]]:
     """Return a figure as a notebook keeps it: the picture, its size on the page, its text."""
     picture = png(figure)
     width, height = (pixels / DENSITY for pixels in Image.open(io.BytesIO(picture)).size)
     scale = max(1.0, min(LEAST_WIDTH / width, MOST_HEIGHT / height))
     size = {"width": round(width * scale), "height": round(height * scale)}
-    return picture, {"alt": alternative_text(figure), **size}
+    # On a narrower page JupyterLab scrolls what is unconfined; it would shrink its letters.
+    return picture, {"alt": alternative_text(figure), **size, "unconfined": True}
 
 
 def figure_of(ax: Axes) -> Figure:

@@ -19,6 +19,8 @@ from bomrl_lite.solvers.linear import add_scaled, dot, norm
 from bomrl_lite.tasks.frozen_lake import LakeMap
 from bomrl_lite.types import Adaptation, Params, TabularPolicy, TabularTask
 
+ALPHA = "\N{GREEK SMALL LETTER ALPHA}"
+
 
 class Landscape(NamedTuple):
     """J of one task on a plane of parameters through phi, and how phi lies in it."""
@@ -137,12 +139,16 @@ def step_size_explorer(
 
     def describe(step_size: float) -> str:
         at = return_after_step(phi, tasks, [step_size], policy=policy, gamma=gamma)["return"]
-        return (
-            f"step size {step_size:.1f}: mean return {at.mean():+.3f}, worst task {at.min():+.3f}"
-        )
+        earned = f"mean return {at.mean():+.3f}, worst task {at.min():+.3f}"
+        return f"step size {ALPHA} = {step_size:.1f}: {earned}"
 
     slider = ipywidgets.FloatSlider(
-        chosen, min=0.5, max=largest, step=0.5, description="step size", continuous_update=False
+        chosen,
+        min=0.5,
+        max=largest,
+        step=0.5,
+        description=f"step size {ALPHA}",
+        continuous_update=False,
     )
     return explorer(slider, draw, describe), draw
 
