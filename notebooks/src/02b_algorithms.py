@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 
 import bomrl_lite as bl
-from bomrl_lite.course import plots
+from bomrl_lite.course import plots, predictions
 from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source, stored_table
@@ -81,10 +81,24 @@ fig = plots.sampled_training_curves(pd.DataFrame(curves))
 #
 # One seed and untuned patience prove nothing. The stored comparison gave every method the same tuning (eight configurations, two seeds), then trained each anew on other seeds and judged it on goals that training never saw.
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "02b.terms",
+    "Four ways to differentiate MAML's step: without a second-order term, with one of the "
+    "four terms (naive), two of them (LVC), all of them (DiCE). Equally tuned, which "
+    "earns most after one adaptation on goals that training never saw?",
+    ("first_order_maml", "naive_maml", "lvc_maml", "dice_maml"),
+)
+
 # %%
 comparison = stored_table("navigation")
 fig = plots.draw_experiment("navigation", comparison)
 
+# %%
+once = comparison[comparison["step"] == 1].groupby("method")["return"].mean()
+four_ways = once[["first_order_maml", "naive_maml", "lvc_maml", "dice_maml"]]
+predictions.reveal("02b.terms", four_ways.idxmax())
+four_ways.round(2)
 
 # %%
 from bomrl_lite.course.statistics import paired_difference
@@ -115,6 +129,22 @@ fig = plots.draw_experiment("navigation_tuning", stored_table("navigation_tuning
 # ## 2. Exploring for the sake of adaptation
 #
 # On the dense task every step tells where the goal is. Make it sparse: four corners, one of them pays, and only nearby. Now a meta-policy must *look* before it can adapt, and the return before adaptation gives it no reason to. Does credit for the collection of data teach it to look?
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "02b.looks",
+    "LVC-MAML, E-MAML, which credits the collection of data, and ProMP train on the four "
+    "corners. Which gains most by adapting?",
+    ("lvc_maml", "e_maml", "promp"),
+)
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "02b.before",
+    "And on five seeds, further below: of all seven methods take the one that earns most "
+    "*after* it has adapted. What does it earn *before*?",
+    edges=(0.3, 1.0, 3.0),
+)
 
 # %%
 from torch.func import vmap
@@ -148,6 +178,8 @@ for method in ("lvc_maml", "e_maml", "promp"):
     record(f"corners_{method}_gain", gained[method, "after"] - gained[method, "before"], "return")
 fig = plots.draw_walks(walks, four.goal, radius=0.9)
 fig.set_dpi(60)
+gain = {m: gained[m, "after"] - gained[m, "before"] for m in ("lvc_maml", "e_maml", "promp")}
+predictions.reveal("02b.looks", max(gain, key=gain.get))
 pd.Series(gained).unstack()[["before", "after"]].round(2)
 
 # %% [markdown]
@@ -166,6 +198,7 @@ means.columns = ["before", "after"]
 means["gain"] = means["after"] - means["before"]
 for method in ("lvc_maml", "e_maml", "promp", "bomrl_natural"):
     record(f"stored_corners_{method}", means.loc[method, "after"], "return", source="table")
+predictions.reveal("02b.before", means["before"][means["after"].idxmax()])
 means.sort_values("after", ascending=False).round(2)
 
 
@@ -178,7 +211,11 @@ means.sort_values("after", ascending=False).round(2)
 # - ProMP is LVC plus several clipped steps on one batch plus a KL price; MAML-TRPO limits the step instead.
 # - Compare methods at equal tuning, on fresh seeds and tasks, with intervals. Settings matter as much as names.
 # - Where every step tells the task, nobody has to explore; where only the right place does, most methods never learn to look.
-#
+
+# %%
+fig = predictions.show("02b")
+
+# %% [markdown]
 # ## 4. Check yourself
 #
 # <details><summary>Why is clipping the ratio not enough to bound an outer step?</summary>
