@@ -37,7 +37,7 @@ from torch.func import vmap
 
 # %%
 import bomrl_lite as bl
-from bomrl_lite.course import plots, widgets
+from bomrl_lite.course import plots, predictions, widgets
 from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source, stored_table
@@ -127,10 +127,20 @@ fig = plots.distance_balls(prior, balls, level=0.2)
 # %% [markdown]
 # *Policies at $D^2=0.1$, $0.2$ (thick) and $0.4$ from the prior. D3 lives in the logits (drawn for those with mean 0) and cares little about what the policy does.* What tells D1 and D2 apart happens near the edges, too near to be seen here. So walk to one: take action 0 away, share by share, the other two in the proportion of the prior.
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "03.edge",
+    "The prior takes action 0 in seven of ten cases. Walk on until its probability is "
+    "1e-16: how large is D2², that is KL(new policy, prior), by then?",
+    edges=(2, 10, 30),
+    unit="nats",
+)
+
 # %%
 left_over = torch.tensor([0.1, 1e-2, 1e-4, 1e-8, 1e-16], dtype=torch.float64)
 others = (1 - left_over)[:, None] * prior[1:] / prior[1:].sum()
 walk = torch.cat([left_over[:, None], others], -1)
+predictions.reveal("03.edge", balls["D2"](walk)[-1].item())
 pd.DataFrame(
     {name: distance(walk).numpy() for name, distance in balls.items()},
     index=pd.Index([f"{p:g}" for p in left_over], name="probability of action 0"),
@@ -141,6 +151,14 @@ pd.DataFrame(
 #
 # Now adapt. Action 1 is the best here, action 2 nearly as good; the prior favours action 0, and action 2 over action 1. From $\lambda=\infty$, which leaves the prior as it is, we lower the price:
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "03.bad action",
+    "Action 0 is the worst, and the prior takes it in seven of ten cases. At the low "
+    "price λ = 0.03, how likely is it still after adapting with D1?",
+    edges=(1e-08, 0.0001, 0.005),
+)
+
 # %%
 q = torch.tensor([0.0, 1.0, 0.9], dtype=torch.float64)
 lams = torch.logspace(1.5, -2.5, 41 if profile != "smoke" else 9, dtype=torch.float64)
@@ -148,6 +166,7 @@ at_one = int((lams - 1).abs().argmin())
 paths = widgets.three_paths(prior, q, lams)
 shown = [int((lams - lam).abs().argmin()) for lam in (30.0, 1.0, 0.03, 0.003)]
 table = {f"{lams[i]:.2g}": {n: p[i].numpy().round(3) for n, p in paths.items()} for i in shown}
+predictions.reveal("03.bad action", paths["D1"][shown[2], 0].item())
 pd.DataFrame(table).T.rename_axis("lam")
 
 # %% tags=["widget"]
@@ -302,6 +321,14 @@ pd.DataFrame(rows).set_index("policy").style.format({"largest change of a probab
 #
 # Sometimes one would rather say how far a policy may go than what going costs: $\max L$ subject to $D^2\le\delta$, a *trust region*. It is the same family: as long as the limit binds, the answer is Alg with a multiplier $\eta$ in place of $\lambda$, the one that uses up $\delta$ exactly.
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "03.region",
+    "From one batch of the uniform policy on this lake, with D2: which limit δ leads to "
+    "the largest return?",
+    ("0.01", "0.1", "0.5", "1"),
+)
+
 # %%
 rows = []
 for delta in (0.01, 0.1, 0.5, 1.0):
@@ -318,6 +345,7 @@ best_of_state = data.q_values.max(-1, keepdim=True).values
 greedy = {"logits": 1e3 * (data.q_values > best_of_state - 1e-12).double()}
 of_greedy = bl.d2(uniform, greedy, policy=policy, state_weights=data.state_weights)
 print(f"D^2 of the policy that is greedy for Q: {of_greedy:.4f}")
+predictions.reveal("03.region", f"{regions['return'].idxmax():g}")
 regions.style.format({"stationarity": "{:.0e}"}, precision=4).format_index("{:g}")
 
 # %% [markdown]
@@ -417,6 +445,14 @@ record("maml_step_error", gap, "relative")
 # %%
 show_source(bl.lower_bound, bl.rigorous_lambda)
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "03.guarantee",
+    "How large is the λ_0 from which on the inequality is guaranteed, for this lake and "
+    "the uniform policy? In section 1 the price was 0.3.",
+    edges=(1, 10, 100),
+)
+
 # %%
 theta, _ = bl.adapt(uniform, data, policy=policy, distance=bl.d2, lam=0.3)
 along = {"logits": theta["logits"] - uniform["logits"]}
@@ -430,6 +466,7 @@ for t in torch.linspace(-0.3, 1.5, 73).tolist():
         name = r"$\lambda=0$: $L$ alone" if lam == 0 else rf"$\lambda={lam:g}$"
         rows.append({"t": t, "what": name, "value": bound})
 fig = plots.bound_along_line(pd.DataFrame(rows))
+predictions.reveal("03.guarantee", least)
 print(f"lam_0 of this lake and policy: {least:.0f}")
 
 # %% [markdown]
@@ -514,6 +551,15 @@ def repeated(phi, task, count):
     return ascend(objective, phi, step_size=6.0, num_steps=count)
 
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "03.one batch",
+    "From the *untrained* prior, 100 gradient steps on one batch of exact data: what does "
+    "the better of the two objectives, L and that of Alg, earn on the held-out lakes? The "
+    "best possible is 1.64.",
+    edges=(0.5, 0.9, 1.3),
+)
+
 # %%
 kinds = {
     "one batch, L alone": partial(climb, price=0.0),
@@ -538,6 +584,10 @@ for kind, key in (("one batch, L alone", "surrogate"), ("one batch, Alg's object
     record(f"return_of_{key}", last.loc[("trained by BO-MRL", kind), "mean"], "return")
 last.round(3)
 
+# %%
+on_one_batch = last.loc["untrained"].filter(like="one batch", axis=0)
+predictions.reveal("03.one batch", on_one_batch["mean"].max())
+
 # %% [markdown]
 # *Mean return over held-out lakes; bands span all seeds, the dotted line is the best possible, the table the end of each curve. From the untrained prior one batch is not enough, whatever is done with it; only fresh data get further. The trained prior knows how to make its one batch count.*
 #
@@ -559,6 +609,14 @@ one_step.rename_axis(index="prior", columns="lam").round(3)
 #
 # Repeating Alg itself, each time on data of the policy before, is the paper's *multi-step* adaptation:
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "03.four batches",
+    "The untrained prior again: four adaptations with D2, each on a fresh batch. What "
+    "does it earn now?",
+    edges=(0.6, 0.9, 1.3),
+)
+
 # %%
 rows = []
 for s, (name, distance) in itertools.product(seeds, bl.DISTANCES.items()):
@@ -574,6 +632,7 @@ fig = plots.returns_over_steps(
 )
 multi = pd.DataFrame(rows).query("step == 4").groupby("kind")["return"].mean()
 record("untrained_after_four_adaptations", multi.iloc[1], "return")
+predictions.reveal("03.four batches", multi.filter(like="D2").item())
 multi.round(3).to_frame()
 
 # %% [markdown]
@@ -621,7 +680,10 @@ for episodes in (1, 20, 400, "infinitely many"):
     error = (counted.q_values - truth.q_values)[seen].abs().mean().item()
     theta, info = bl.adapt(phi, counted, policy=policy, distance=bl.d2, lam=0.3)
     value = bl.policy_return(theta, lake, **exact).item()
-    print(f"K = {episodes}: {seen.sum()} of 16 states seen, mean error of Q there {error:.2f}, ", end="")
+    print(
+        f"K = {episodes}: {seen.sum()} of 16 states seen, mean error of Q there {error:.2f}, ",
+        end="",
+    )
     print(f"J {bl.policy_return(phi, lake, **exact):+.2f} -> {value:+.2f}")
     if isinstance(episodes, int):
         record(f"return_from_{episodes}_episodes", value, "return")
@@ -657,10 +719,22 @@ every.round(2)
 #
 # Does Alg adapt better than a gradient step *from the same prior and the same episodes*?
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "03.gradient",
+    "From 20 episodes, and from the prior that was trained *for* Alg with D2 at λ = 0.3: "
+    "after which of the two is the gap smaller?",
+    ("Alg with D2", "the gradient step", "no difference, to 0.02"),
+)
+
 # %%
 both = table[table["family"] == "holes"].pivot_table(
     index="prior", columns=["episodes", "alg"], values="gap", sort=False
 )
+gap = both.loc["bomrl_d2 lam 0.3", 20]
+lead = gap["bomrl_d2"] - gap["gradient"]
+smaller = "the gradient step" if lead > 0 else "Alg with D2"
+predictions.reveal("03.gradient", smaller if abs(lead) > 0.02 else "no difference, to 0.02")
 both.round(2)
 
 # %% [markdown]
@@ -741,7 +815,11 @@ weights.round(2)
 # - PPO with a KL penalty is Alg with D1; natural and plain gradients are its first-order shortcuts, with errors of order $1/\lambda$.
 # - From $\lambda_0$ on Alg cannot lose; that $\lambda_0$ is too large to be useful.
 # - The prior decides how far ONE batch leads: what the data show, and how far there is to go. From few episodes, weigh an action's advantage by how often it was tried.
-#
+
+# %%
+fig = predictions.show("03")
+
+# %% [markdown]
 # ## 9. Check yourself
 #
 # <details><summary>What does Alg use the data for that MAML's step does not?</summary>
