@@ -29,7 +29,7 @@ from torch.func import vmap
 
 # %%
 import bomrl_lite as bl
-from bomrl_lite.course import plots
+from bomrl_lite.course import plots, predictions
 from bomrl_lite.course.bench import sampled as sampled_bench
 from bomrl_lite.course.experiments import bilevel
 from bomrl_lite.course.parameters import begin
@@ -82,6 +82,14 @@ def in_trust_region(phi, task, problems, distance):
     return bilevel.relative_error(bordered, oracle), bilevel.relative_error(constant, oracle)
 
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04c.multiplier",
+    "How large is the relative error if η is held constant? Median over tasks, of the "
+    "distance for which it is larger.",
+    edges=(0.001, 0.03, 0.15),
+)
+
 # %%
 small, linear = bilevel.random_problems(count, seed), bilevel.linear_problems(count, seed)
 problems = {("tabular", "D1"): small, ("tabular", "D2"): small}
@@ -100,6 +108,9 @@ kkt = pd.DataFrame(rows).T.rename_axis(["policy", "distance"])
 record("bordered_error", kkt["bordered, largest"].max(), "relative")
 record("eta_constant_error", kkt["eta constant, median"].max(), "relative")
 kkt.map("{:.1e}".format)
+
+# %%
+predictions.reveal("04c.multiplier", kkt["eta constant, median"].max())
 
 # %% [markdown]
 # *Relative errors against central differences over tasks (two for the linear policy), $\delta=0.1$.*
@@ -209,9 +220,23 @@ log[log["shuffled_distance"].notna()].set_index("iteration").map("{:.2g}".format
 #
 # Lesson 04a, section 4, said what $\nabla_\phi Q$ is worth when it is exact. From episodes it is a sum of scores of later actions, and loud. The stored table compares the hypergradient with the sampled term, for several truncations of the causal horizon, to the hypergradient that leaves the term out:
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04c.term",
+    "On the random problems at λ = 0.5, with plain returns and the full causal horizon: "
+    "from how many episodes on does the sampled term lower the error?",
+    ("20", "200", "1000", "from none of these"),
+)
+
 # %%
 fig = plots.draw_experiment("q_gradient", stored_table("q_gradient"))
 
+# %%
+whole = stored_table("q_gradient").query("problem == 'probe/random-5x3' and lam == 0.5")
+whole = whole.query("estimator == 'returns' and trace == 1.0")
+ratio = (whole["whole error"] / whole["dropped"]).groupby(whole["episodes"]).median()
+helps = [str(episodes) for episodes in ratio.index[ratio < 1]]
+predictions.reveal("04c.term", (*helps, "from none of these")[0])
 
 # %% [markdown]
 # *Error with the sampled term over error without it: below 1 it helps.* It is unbiased at full horizon, and with few episodes that is no consolation: it can be better to drop the term, or to keep the near future only. So it is off by default in sampled training, and `data="q_gradient"`, `causal_trace=0.5` switches it on.
@@ -219,6 +244,14 @@ fig = plots.draw_experiment("q_gradient", stored_table("q_gradient"))
 # ## 5. Does it pay?
 #
 # Return after ONE adaptation on goals that training never saw, over the number of one-time episodes; and over how unlike the tasks are, which is the width of the arc that goals lie on. Settings tuned for 20 episodes and the whole circle, three seeds each:
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04c.one episode",
+    "Trained with a *single* episode per task: by how much does recipe B lead over ProMP "
+    "after one adaptation? Returns are near -30 before it, and near -7 with 20 episodes.",
+    edges=(-5, -1, 1),
+)
 
 # %%
 from bomrl_lite.course.statistics import paired_difference
@@ -231,11 +264,23 @@ leads = {}
 for episodes, part in matched.groupby("episodes"):
     for baseline in ("lvc_maml", "promp"):
         leads[episodes, baseline] = paired_difference(part, "bomrl_natural", baseline)
+predictions.reveal("04c.one episode", leads[1, "promp"]["mean"])
 pd.DataFrame(leads).T.rename_axis(["episodes", "over"]).round(2)
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04c.arc",
+    "On the whole circle recipe A, the head alone, is the last of the four. Which is the "
+    "first where goals lie on the narrowest arc, of 45 degrees?",
+    ("bomrl_head", "bomrl_natural", "lvc_maml", "promp"),
+)
 
 # %%
 fig = plots.draw_experiment("heterogeneity", stored_table("heterogeneity"))
 
+# %%
+arc = stored_table("heterogeneity").query("tasks == 'navigation/arc-45'")
+predictions.reveal("04c.arc", arc.groupby("method")["return"].mean().idxmax())
 
 # %% [markdown]
 # *Interquartile means over seeds with 95 % bootstrap intervals; priors trained with one episode end below the picture. The table pairs by seed: mean lead of recipe B, its standard error, seeds won.* Recipe B and ProMP are level at every number of episodes; both leave MAML behind from five on. Trained with a single episode per task every method fails, those with several steps per batch worst, although the same settings trained with 20 adapt from one episode without harm: settings belong to an amount of data. And where goals lie on a narrow arc there is little to adapt: there the head alone, recipe A, is best. What the KL metric certainly buys is a step whose size is known beforehand and a hypergradient that can be checked.
@@ -246,7 +291,11 @@ fig = plots.draw_experiment("heterogeneity", stored_table("heterogeneity"))
 # - A multiplier must be differentiated like everything else: the bordered system has one more row and column, and is exact.
 # - On samples the same functions run; the recipe decides what is linear and what moves. Damping belongs into the objective there too.
 # - $\nabla_\phi Q$ is loud on samples: truncate it or leave it out.
-#
+
+# %%
+fig = predictions.show("04c")
+
+# %% [markdown]
 # ## 7. Check yourself
 #
 # <details><summary>Why can a better linear solver not repair a multiplier that is held constant?</summary>
