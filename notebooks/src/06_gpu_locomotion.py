@@ -37,7 +37,7 @@ from torch.func import vmap
 
 # %%
 import bomrl_lite as bl
-from bomrl_lite.course import plots, widgets
+from bomrl_lite.course import plots, predictions, widgets
 from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_clip, show_photograph, show_source, stored_table
@@ -171,6 +171,15 @@ def gymnasium_player(num, actions):
     return lambda: [envs.step(action) for action in actions]
 
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "06.one robot",
+    "For a *single* robot: how many times the processor time of the open loop does a step "
+    "of our simulator take?",
+    edges=(1.3, 2.5, 5),
+    unit="times",
+)
+
 # %%
 robot, model = ROBOTS["half_cheetah"], load_model("half_cheetah")
 forwards, steps = Directions(torch.ones(1, 1)), sizes["steps"]
@@ -204,6 +213,7 @@ table["ours / open loop"] = table["our simulator"] / table["MuJoCo's open loop"]
 if profile != "smoke":  # too short there to measure
     record("cpu_microseconds_per_step", table["our simulator"][256], "us", source="machine")
     record("our_time_over_open_loop", table["ours / open loop"][256], "ratio", source="machine")
+predictions.reveal("06.one robot", table["ours / open loop"][1])
 table.map(lambda cost: "" if pd.isna(cost) else f"{cost:.2f}")
 
 # %% [markdown]
@@ -236,6 +246,14 @@ print("parameters of the policy  ", *{leaf.dtype for leaf in parameters})
 # %% [markdown]
 # On the processor physics is computed in double precision and everything that a network touches in single precision. Warp computes physics in single precision too. Does that matter? Three cheetahs get the same actions; the second starts $10^{-12}$ and the third $10^{-7}$ rad away from the first, which is what single precision can tell apart:
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "06.chaos",
+    "The third cheetah starts 0.0000001 rad away. How far is it from the first after 100 "
+    "steps, five seconds of its life, in the position that differs most?",
+    edges=(1e-06, 0.0001, 0.01),
+)
+
 # %%
 physics = make_physics(model, 3, backend="mujoco")
 start = torch.as_tensor(model.qpos0).repeat(3, 1)
@@ -246,6 +264,7 @@ for step, move in enumerate((2 * torch.rand(100, 1, 6, generator=seeded(seed, 5)
     physics.step(move.expand(3, -1), robot.frame_skip)
     if step in (1, 10, 25, 50, 100):
         apart[step] = (physics.qpos[1:] - physics.qpos[0]).abs().amax(-1).tolist()
+predictions.reveal("06.chaos", apart[100][1])
 pd.DataFrame(apart, index=["1e-12 apart", "1e-7 apart"]).map("{:.0e}".format).rename_axis(
     columns="largest difference after step"
 )
@@ -317,6 +336,15 @@ pieces = {
 }
 named = {"bomrl_head": "BO-MRL, head only", "trpo_maml": "MAML-TRPO", "promp": "ProMP"}
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "06.physics",
+    "What share of the processor time of a meta-iteration of MAML-TRPO, second order and "
+    "all, goes into the physics?",
+    edges=(15, 40, 85),
+    unit="%",
+)
+
 # %%
 taken = {}
 for method, label in named.items():
@@ -351,6 +379,8 @@ if profile != "smoke":
     for method, label in named.items():
         ratio = taken.loc[label].sum() / taken.loc[label, "physics"]
         record(f"{method}_iteration_over_physics", ratio, "ratio", source="machine")
+of_trpo = taken.loc["MAML-TRPO"]
+predictions.reveal("06.physics", 100 * of_trpo["physics"] / of_trpo.sum())
 taken.assign(all=taken.sum(axis=1), **{"us per step": per_step}).round(2)
 
 # %% [markdown]
@@ -457,6 +487,7 @@ pd.DataFrame(
 # %% [markdown]
 # Watch it. One adaptation, on twenty episodes per direction; then one more episode of each policy. Choose a task and a stage, and play:
 
+
 # %%
 def adapted_once(problem, phi, moments):
     """Return the parameters of both directions before, and after one adaptation."""
@@ -525,6 +556,15 @@ fig = plots.draw_experiment("cheetah_tuning", stored_table("cheetah_tuning"))
 #
 # Who is who: **MAML-TRPO** limits one large step per iteration, **ProMP** takes several clipped ones. **BO-MRL head** is recipe A, **BO-MRL** recipe B: quadratic in the KL divergence, where D1 and D2 agree. **BO-MRL D1** and **D2** solve the inner problem with the divergence itself, with the settings of recipe B. **BO-MRL D3** replaces $L$ by its tangent, for only then D3 has a closed form (lesson 03 had to climb): $\theta=\phi+\frac1{2\lambda}\nabla L$. So it is MAML's step with $\alpha=1/(2\lambda)$, and with several clipped outer steps it is ProMP without its penalty: do not look for a wonder between those two.
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "06.leader",
+    "HalfCheetah direction, equal tuning, five seeds: which returns most on test goals "
+    "after one adaptation?",
+    ("MAML-TRPO", "ProMP", "BO-MRL", "BO-MRL head"),
+)
+
+
 # %%
 def summary(name):
     """Return what the text below quotes: returns on test goals, CPU-seconds, seeds."""
@@ -547,6 +587,7 @@ def summary(name):
     )
 
 
+predictions.reveal("06.leader", summary("cheetah_direction")[1].idxmax())
 summary("cheetah_direction")
 
 # %%
@@ -618,10 +659,18 @@ for table in ("cheetah_direction", "cheetah_velocity"):
 #
 # *One-time data* is the premise of the theory: adapt to what $\pi_\phi$ collected, once. Is it also a good use of episodes? Here each task may play 40 episodes, either all by the meta-policy, or in up to eight parts, each collected by what the parts before led to. The factor of later steps is chosen on training goals for every method and number of parts.
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "06.parts",
+    "In how many parts should head-only BO-MRL collect its 40 episodes?",
+    ("1", "2", "4", "8"),
+)
+
 # %%
 parts = stored_table("collections")
 fig = plots.draw_experiment("collections", parts)
 best = parts.groupby(["method", "collections"], sort=False)["return"].mean().unstack()
+predictions.reveal("06.parts", str(best.loc["BO-MRL head"].idxmax()))
 best.round(1)
 
 # %% [markdown]
@@ -732,7 +781,16 @@ ants.set_axis(tried).round(1)
 # %% [markdown]
 # *Ant velocity, tuning seed, 40 iterations: return after one adaptation; standing still earns −90. Each method has its own learning rate of the cheetah's.* With the cheetah's settings neither learns. The head needs less noise and nothing else; ProMP needs both changes at once. Each keeps its best for what follows.
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "06.ant",
+    "The best constant speed earns +60, standing still −90. After 6 million steps, what "
+    "does ProMP return after one adaptation?",
+    edges=(0, 30, 60),
+)
+
 # %%
+predictions.reveal("06.ant", summary("ant_velocity").loc["ProMP", 1])
 summary("ant_velocity")
 
 # %%
@@ -762,5 +820,15 @@ gained.groupby([training["method"], stage]).agg(["mean", "sem"]).unstack().round
 
 # %% [markdown]
 # *Mean over iterations and its standard error.* ProMP's gain may have begun to grow. The environment is not to blame: its states, observations and rewards are those of gymnasium's ant, which a test compares, and the same ant walks above. What is missing is perhaps data: the published code takes 500 iterations with 40 episodes per task, these runs 150 with 20. A negative result at this budget, and no verdict on the methods.
-#
+
+# %%
+fig = predictions.show("06")
+
+# %% [markdown]
+# And over all lessons that you have run in this folder:
+
+# %%
+fig = predictions.show()
+
+# %% [markdown]
 # **Next:** the exercises, [`exercises/06_gpu_locomotion.ipynb`](../exercises/06_gpu_locomotion.ipynb).
