@@ -17,6 +17,7 @@ import yaml
 
 import bomrl_lite
 from bomrl_lite import __main__ as command_line
+from bomrl_lite.tasks.locomotion import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
@@ -133,3 +134,31 @@ def test_versions_agree():
 def test_the_public_names_are_there():
     assert len(set(bomrl_lite.__all__)) == len(bomrl_lite.__all__)
     assert all(hasattr(bomrl_lite, name) for name in bomrl_lite.__all__)
+
+
+def counts() -> dict[str, int]:
+    """What README counts, counted: the pattern of a claim -> the number that it must give."""
+    sets = sorted((ROOT / "exercises" / "src").glob("*.py"))
+    asked = {path.stem: len(re.findall(r'tags=\["exercise"\]', path.read_text())) for path in sets}
+    return {
+        r"(\d+) lessons and": len(list((ROOT / "notebooks" / "src").glob("*.py"))),
+        r"and (\d+) exercise sets": len(sets),
+        r"(\d+) functions to write": sum(asked.values()),
+        r"(\d+) methods from MAML": len(bomrl_lite.METHODS),
+        r"on (\d+)\s+families of robots": len(FAMILIES),
+        r"(\d+) task families": len(FAMILIES),
+        r"holds (\d+) scripts": len(list((ROOT / "examples").glob("*.py"))),
+        r"(\d+) trained\s+policies": len(list((ROOT / "notebooks/results/policies").glob("*.pt"))),
+        **{rf"\(exercises/{name}\.ipynb\) \| (\d+) functions": n for name, n in asked.items()},
+    }
+
+
+@pytest.mark.parametrize(("claim", "number"), counts().items())
+def test_the_readme_counts_right(claim, number):
+    assert number > 0
+    assert re.findall(claim, (ROOT / "README.md").read_text()) == [str(number)]
+
+
+def test_the_readme_names_every_family_of_robots():
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in FAMILIES if f"`{name}`" not in text] == []

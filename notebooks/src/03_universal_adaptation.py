@@ -621,8 +621,9 @@ for episodes in (1, 20, 400, "infinitely many"):
     error = (counted.q_values - truth.q_values)[seen].abs().mean().item()
     theta, info = bl.adapt(phi, counted, policy=policy, distance=bl.d2, lam=0.3)
     value = bl.policy_return(theta, lake, **exact).item()
-    print(f"K = {episodes}: {seen.sum()} of 16 states seen, mean error of Q there {error:.2f}, ", end="")
-    print(f"J {bl.policy_return(phi, lake, **exact):+.2f} -> {value:+.2f}")
+    before = bl.policy_return(phi, lake, **exact)
+    print(f"K = {episodes}: {seen.sum()} of 16 states seen, mean error of Q there {error:.2f}")
+    print(f"    J {before:+.2f} -> {value:+.2f} after Alg")
     if isinstance(episodes, int):
         record(f"return_from_{episodes}_episodes", value, "return")
 

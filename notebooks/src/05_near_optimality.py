@@ -26,6 +26,7 @@ seed = 0
 
 # %%
 import json
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -203,14 +204,8 @@ fresh = widgets.dial_point(
     points[-1].ice, num_tasks=20, generator=seeded(seed, 7), lam=MATCHED["bomrl_d2"], **exact
 )
 others = lakes.lake_tasks(fresh.maps, lakes.HOLES)
-after = bl.adapted_returns(
-    points[-1].middle,
-    others,
-    lambda params, task: bl.adapt_to_task(
-        params, task, distance=bl.d2, lam=MATCHED["bomrl_d2"], **exact
-    ),
-    **exact,
-)[:, 1]
+alg = partial(bl.adapt_to_task, distance=bl.d2, lam=MATCHED["bomrl_d2"], **exact)
+after = bl.adapted_returns(points[-1].middle, others, alg, **exact)[:, 1]
 held_out_gap = (bl.optimal_returns(others, gamma) - after).mean().item()
 print(f"gap from the middle policy: own lakes {points[-1].gap:.3f}, other lakes {held_out_gap:.3f}")
 record("variance_without_holes", points[0].variance, "nats")
@@ -376,10 +371,8 @@ bounded.describe().loc[["min", "mean", "max"]].round(1)
 # %%
 variance, centre, _ = bl.task_variance(pool, **exact)
 lam_0 = vmap(lambda task: bl.rigorous_lambda(centre, task, **exact))(pool).max()
-ends = vmap(
-    lambda task: bl.adapt_to_task(centre, task, distance=bl.d2, lam=lam_0.item(), **exact)
-)(pool)
-gap = optimum - vmap(lambda theta, task: bl.policy_return(theta, task, **exact))(ends, pool).mean()
+alg = partial(bl.adapt_to_task, distance=bl.d2, lam=lam_0.item(), **exact)
+gap = optimum - bl.adapted_returns(centre, pool, alg, **exact)[:, 1].mean()
 bound = 2 * lam_0 / (1 - gamma) * variance
 check("the variance term", gap, bound)
 print(f"mean gap {gap:.2f} <= {bound:.0f}, with lam = lam_0 = {lam_0:.0f}, Var = {variance:.3f}")
