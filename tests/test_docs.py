@@ -162,3 +162,25 @@ def test_the_readme_counts_right(claim, number):
 def test_the_readme_names_every_family_of_robots():
     text = (ROOT / "README.md").read_text()
     assert [name for name in FAMILIES if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize(
+    "source", sorted((ROOT / "notebooks" / "src").glob("*.py")), ids=lambda path: path.stem
+)
+def test_a_lesson_imports_little_at_a_time(source):
+    """A wall of imports is the first that a learner sees: at most 8, where they are used."""
+    for cell in re.split(r"(?m)^# %%", source.read_text())[1:]:
+        assert len(re.findall(r"(?m)^(?:import|from) ", cell)) <= 8, cell[:200]
+
+
+CLOSING = ("Recap", "Check yourself", "Reading", "The map of the course", "Appendix")
+
+
+@pytest.mark.parametrize(
+    "source", sorted((ROOT / "notebooks" / "src").glob("*.py")), ids=lambda path: path.stem
+)
+def test_each_section_of_a_lesson_says_what_was_learnt(source):
+    sections = re.split(r"(?m)^# ## (?:\d+\. )?", source.read_text())[1:]
+    teaching = [section for section in sections if not section.startswith(CLOSING)]
+    assert teaching
+    assert [text.split("\n")[0] for text in teaching if "**Learnt:**" not in text] == []
