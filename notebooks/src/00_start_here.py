@@ -32,7 +32,7 @@ torch.set_num_threads(1)
 setup_check()
 
 # %% [markdown]
-# **What you learnt:** whether your versions are those that the course was tested with.
+# **Learnt:** whether your versions are those that the course was tested with.
 #
 # ## 2. What is meta-reinforcement learning?
 #
@@ -67,7 +67,7 @@ fig = plots.bilevel_picture()
 # %% [markdown]
 # *The inner level goes from left to right. The gold arrow is the outer level: the gradient of the return after adaptation, with respect to the meta-parameters before it. To compute that gradient correctly is what this course is about.*
 #
-# **What you learnt:** the inner level knows one task, the outer level the family; what is judged is the policy *after* adaptation.
+# **Learnt:** the inner level knows one task, the outer level the family; what is judged is the policy *after* adaptation.
 #
 # ## 3. A first result, live
 #
@@ -139,7 +139,7 @@ record("untrained_return_after", untrained[:, 1].mean().item(), "return")
 # %% [markdown]
 # In brackets: what an untrained policy makes of the same single step, and the best possible return. **Wherever this course compares priors, the untrained one is shown too**, for a method may look good on a problem that is easy. (Lines such as `return_after = ...` are figures that `make course` compares with their usual range.)
 #
-# **What you learnt:** a return means little by itself; read it between what an untrained policy makes of the same data and the best possible.
+# **Learnt:** a return means little by itself; read it between what an untrained policy makes of the same data and the best possible.
 #
 # ## 4. The map of the course
 #

@@ -166,7 +166,7 @@ record("policy_gradient_theorem_error", difference, "relative")
 # %% [markdown]
 # The derivatives of $\nu$ and $Q$ drop out of the *first* derivative only. They are inside the second one, and MAML needs that: keep this in mind for section 5.
 #
-# **What you learnt:** values, occupancies and gradients of a small problem are exact numbers, and each of them can be had on a second road that shares nothing with the first.
+# **Learnt:** values, occupancies and gradients of a small problem are exact numbers, and each of them can be had on a second road that shares nothing with the first.
 #
 # ## 2. Many tasks: a bilevel problem
 #
@@ -242,7 +242,7 @@ print(f"first order        {first_order:+.9f}")
 record("meta_gradient_error", error, "relative")
 
 # %% [markdown]
-# **What you learnt:** the meta-gradient is the gradient at $\theta$, and a Hessian-vector product at $\phi$ on top; leaving the second part out changed the derivative above several-fold (compare the last two lines).
+# **Learnt:** the meta-gradient is the gradient at $\theta$, and a Hessian-vector product at $\phi$ on top; leaving the second part out changed the derivative above several-fold (compare the last two lines).
 #
 # ## 3. Training
 #
@@ -314,7 +314,7 @@ fig = draw_step(config.alg.step_size)
 # %% [markdown]
 # *Left: the return of one lake over a plane through $\phi$; along: $\nabla J(\phi)$, the inner step (arrow); across: what the gradient after a step of size 40 adds to it, that is where a second step on fresh data would turn. Right: one line per training lake, the dotted line is the $\alpha$ of training.* On the right a step of 1000 earns as much as one of 10. Nothing is wrong: the data are exact, and a softmax saturates, so a step that is a hundred times as long changes little more of what the policy does where it goes. That does not make $\alpha$ harmless in *training*: limitation 3 below shows what a small one does.
 #
-# **What you learnt:** a meta-policy is trained for what one step makes of it, so neither its own return nor that of joint training says how good it is.
+# **Learnt:** a meta-policy is trained for what one step makes of it, so neither its own return nor that of joint training says how good it is.
 #
 # ## 4. How good is it? Three metrics
 #
@@ -396,7 +396,7 @@ record("held_out_gap_most_tasks", mean_gap["held-out", counts[-1]], "return")
 # %% [markdown]
 # *Gap of MAML after one step over the number of training lakes; lines are means, bands span all seeds. How the number of tasks matters is a question that the analyses of this field hardly treat (lesson 07).*
 #
-# **What you learnt:** the gap to every task's own optimum, on held-out tasks, is the number to ask for; a small meta-gradient or a good training gap can stand beside a large one.
+# **Learnt:** the gap to every task's own optimum, on held-out tasks, is the number to ask for; a small meta-gradient or a good training gap can stand beside a large one.
 #
 # ## 5. Three limitations, each in a cell
 #
@@ -611,7 +611,7 @@ guarantee.pivot(index="seed", columns="step size", values=["stationarity", "gap"
 # %% [markdown]
 # *Every mark is a run: its meta-gradient norm, and its gap on the training lakes after one step; the table has the same numbers. Dotted: 1.6384, the gap of a policy that earns nothing.* With the small step size some runs sit on that line, and their meta-gradients are the *smallest* of all, several times smaller than those of runs that have nearly solved their lakes. That is a plateau, not a proof that training would never leave it. But judged by stationarity alone those runs come first: a small meta-gradient cannot tell success from standing still. The guarantee one wants bounds the vertical axis. BO-MRL's theorem (lesson 05) does, by a quantity of the task family: how far apart its optimal policies are.
 #
-# **What you learnt:** one step leaves data unused (lesson 03), common meta-gradients leave terms out (02a, 04a), and the usual guarantee does not speak of the gap (05).
+# **Learnt:** one step leaves data unused (lesson 03), common meta-gradients leave terms out (02a, 04a), and the usual guarantee does not speak of the gap (05).
 #
 # ## 6. Recap
 #

@@ -97,7 +97,7 @@ print(info)
 #
 # And do not take $L$ for $J$: at $\phi$ it is $\mathbb E_\nu[V]$, the mean value of the states that are *visited*, while $J$ is the value of the first one. Only differences of $L$ speak of $J$, and only divided by $1-\gamma$ (section 5).
 #
-# **What you learnt:** Alg maximises what one batch says about every policy, less a price for leaving the policy that the batch came from.
+# **Learnt:** Alg maximises what one batch says about every policy, less a price for leaving the policy that the batch came from.
 #
 # ## 2. Three distances, seen as geometry
 #
@@ -222,7 +222,7 @@ print(f"D1^2 = {truth:.4f}; from 20000 sampled actions {estimate:.4f}")
 record("sampled_distance_error", abs(estimate / truth - 1).item(), "relative")
 
 # %% [markdown]
-# **What you learnt:** near the prior D1 and D2 are one distance; far away D1 protects every action that the prior takes, D2 lets it go, and D3 does not look at what policies do.
+# **Learnt:** near the prior D1 and D2 are one distance; far away D1 protects every action that the prior takes, D2 lets it go, and D3 does not look at what policies do.
 #
 # ## 3. Solving it
 #
@@ -351,7 +351,7 @@ regions.style.format({"stationarity": "{:.0e}"}, precision=4).format_index("{:g}
 # %% [markdown]
 # *More is not better: with $\delta=0.5$ the policy follows the old data further and earns less than with $0.1$. And the last line is a warning. No policy has more of $L$ than the greedy one, and that lies within one nat of the uniform policy (printed above), so the limit does not bind (multiplier 0); it is deterministic, which no logits reach, and the stationarity says that there is no solution.*
 #
-# **What you learnt:** free logits make Alg a formula per state (D2) or a root per state (D1); shared weights and D3 need a climb, and a trust region is Alg with the price that uses the limit up.
+# **Learnt:** free logits make Alg a formula per state (D2) or a root per state (D1); shared weights and D3 need a climb, and a trust region is Alg with the price that uses the limit up.
 
 # %% [markdown]
 # ## 4. What Alg reduces to
@@ -432,7 +432,7 @@ print(f"alpha = {(1 - gamma) / (2 * lam):g}, relative difference {gap:.1e}")
 record("maml_step_error", gap, "relative")
 
 # %% [markdown]
-# **What you learnt:** PPO with a KL penalty *is* Alg with D1; natural and plain gradient steps, MAML's among them, are what is left of Alg at a high price.
+# **Learnt:** PPO with a KL penalty *is* Alg with D1; natural and plain gradient steps, MAML's among them, are what is left of Alg at a high price.
 #
 # ## 5. A lower bound
 #
@@ -509,7 +509,7 @@ record("largest_improvement_at_lam_0", max(improvements), "return")
 # %% [markdown]
 # The guarantee holds, and it is nearly worthless as a recipe: at $\lambda_0$ a policy hardly moves. In practice one takes a far smaller $\lambda$, gives the guarantee away, and gains much more. It is honest to say so; lesson 05 returns to it.
 #
-# **What you learnt:** a price high enough makes Alg's objective a bound from below, so that adaptation cannot lose; the prices that one uses are no such prices.
+# **Learnt:** a price high enough makes Alg's objective a bound from below, so that adaptation cannot lose; the prices that one uses are no such prices.
 #
 # ## 6. One-time data, many steps
 #
@@ -638,11 +638,15 @@ multi.round(3).to_frame()
 # %% [markdown]
 # *Mean return over held-out lakes from the untrained prior; bands span all seeds, the table is the right end. The prices are not comparable between D3 and the others: D3 is measured in logits.*
 #
-# **What you learnt:** with exact data a prior saves *rounds*: the untrained policy gets far with four batches, and at no price with one.
+# **Learnt:** with exact data a prior saves *rounds*: the untrained policy gets far with four batches, and at no price with one.
 #
 # ## 7. From samples: what a prior is worth when data are few
 #
-# So far the data were exact. Now let $\pi_\phi$ act for $K$ episodes, once. For a table all that Alg needs of them are counts: how often a state was visited, and the mean return after each action. The record is the same `OneTimeData`, so *nothing after it changes*.
+# So far the data were exact. Now let $\pi_\phi$ act for $K$ episodes, once. For a table all that Alg needs of them are counts: how often a state was visited, and the mean return $G_t$ from there on after each action,
+#
+# $$\hat\nu(s)=\frac{\sum_{k,t}\gamma^t\,1[s_t=s]}{\sum_{k,t}\gamma^t},\qquad\hat Q(s,a)=\frac{\sum_{k,t}\gamma^t\,1[s_t=s,a_t=a]\,G_t}{\sum_{k,t}\gamma^t\,1[s_t=s,a_t=a]},$$
+#
+# sums over episodes and steps; an action never tried counts with the mean return of its state. `counted_data` makes them the same record `OneTimeData`, so *nothing after it changes*.
 
 # %%
 from bomrl_lite.policies.networks import over_states
@@ -651,7 +655,6 @@ from bomrl_lite.rollout.data import counted_data
 from bomrl_lite.tasks.tabular import TabularSimulator
 from bomrl_lite.types import Rollout
 
-show_source(counted_data)
 reader = over_states(policy)  # the same policy, reading state numbers
 
 
@@ -680,11 +683,9 @@ for episodes in (1, 20, 400, "infinitely many"):
     error = (counted.q_values - truth.q_values)[seen].abs().mean().item()
     theta, info = bl.adapt(phi, counted, policy=policy, distance=bl.d2, lam=0.3)
     value = bl.policy_return(theta, lake, **exact).item()
-    print(
-        f"K = {episodes}: {seen.sum()} of 16 states seen, mean error of Q there {error:.2f}, ",
-        end="",
-    )
-    print(f"J {bl.policy_return(phi, lake, **exact):+.2f} -> {value:+.2f}")
+    before = bl.policy_return(phi, lake, **exact)
+    print(f"K = {episodes}: {seen.sum()} of 16 states seen, mean error of Q there {error:.2f}")
+    print(f"    J {before:+.2f} -> {value:+.2f} after Alg")
     if isinstance(episodes, int):
         record(f"return_from_{episodes}_episodes", value, "return")
 
@@ -804,7 +805,7 @@ weights.round(2)
 #
 # An open question remains: from exact data, too, $\pi_\phi(a\mid s)$ as a weight does better than none, and there is no noise to blame. One guess is that $Q$ of an action that the prior avoids is the worth of an action after which *that prior* takes over, where it was never trained. Nobody here has tested it.
 #
-# **What you learnt:** the prior decides what a batch shows; and a step should trust an action's worth as far as the action was tried.
+# **Learnt:** the prior decides what a batch shows; and a step should trust an action's worth as far as the action was tried.
 #
 #
 # ## 8. Recap

@@ -26,6 +26,7 @@ seed = 0
 
 # %%
 import json
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -125,7 +126,7 @@ table.round(3)
 # %% [markdown]
 # *Gap on the training lakes, averaged over the meta-iterations so far (thick), and the fit (dashed). The form does not fit: at first nothing happens, for the prior is far from everything, and then the average falls faster than $1/\sqrt T$. $K$ comes out as 0 for every seed: least squares would like it negative, so these curves say nothing about it. That contradicts nothing. The theorem says "at most", and Adam is not the plain ascent that such rates are proved for; it only means that one should not read a rate off the bound.*
 #
-# **What you learnt:** the metric to ask for compares each task with its own optimum, and it cannot go below what the family itself costs.
+# **Learnt:** the metric to ask for compares each task with its own optimum, and it cannot go below what the family itself costs.
 #
 # ## 2. Task variance
 #
@@ -223,14 +224,8 @@ fresh = widgets.dial_point(
     points[-1].ice, num_tasks=20, generator=seeded(seed, 7), lam=MATCHED["bomrl_d2"], **exact
 )
 others = lakes.lake_tasks(fresh.maps, lakes.HOLES)
-after = bl.adapted_returns(
-    points[-1].middle,
-    others,
-    lambda params, task: bl.adapt_to_task(
-        params, task, distance=bl.d2, lam=MATCHED["bomrl_d2"], **exact
-    ),
-    **exact,
-)[:, 1]
+alg = partial(bl.adapt_to_task, distance=bl.d2, lam=MATCHED["bomrl_d2"], **exact)
+after = bl.adapted_returns(points[-1].middle, others, alg, **exact)[:, 1]
 held_out_gap = (bl.optimal_returns(others, gamma) - after).mean().item()
 print(f"gap from the middle policy: own lakes {points[-1].gap:.3f}, other lakes {held_out_gap:.3f}")
 record("variance_without_holes", points[0].variance, "nats")
@@ -241,7 +236,7 @@ record("gap_at_most_holes_on_other_lakes", held_out_gap, "return")
 # %% [markdown]
 # *Three lakes of the family with their optimal policies; right, variance and gap after one adaptation from the middle policy at each setting of the dial, the gold dot is this one. Without holes all lakes are one lake: no variance, no gap.* Why train, if a formula does as well? It does not ask for less, but for more: the middle policy is computed from the optimal policies of its lakes, which nobody has before the tasks are solved, and it is judged on those same lakes. The printed line judges it on others.
 #
-# **What you learnt:** the variance of a family is a number that one can compute, if the distance is finite at a deterministic optimum and takes the nearest of several optima.
+# **Learnt:** the variance of a family is a number that one can compute, if the distance is finite at a deterministic optimum and takes the nearest of several optima.
 #
 # ## 3. The proof of the variance term
 #
@@ -405,10 +400,8 @@ bounded.describe().loc[["min", "mean", "max"]].round(1)
 # %%
 variance, centre, _ = bl.task_variance(pool, **exact)
 lam_0 = vmap(lambda task: bl.rigorous_lambda(centre, task, **exact))(pool).max()
-ends = vmap(lambda task: bl.adapt_to_task(centre, task, distance=bl.d2, lam=lam_0.item(), **exact))(
-    pool
-)
-gap = optimum - vmap(lambda theta, task: bl.policy_return(theta, task, **exact))(ends, pool).mean()
+alg = partial(bl.adapt_to_task, distance=bl.d2, lam=lam_0.item(), **exact)
+gap = optimum - bl.adapted_returns(centre, pool, alg, **exact)[:, 1].mean()
 bound = 2 * lam_0 / (1 - gamma) * variance
 check("the variance term", gap, bound)
 print(f"mean gap {gap:.2f} <= {bound:.0f}, with lam = lam_0 = {lam_0:.0f}, Var = {variance:.3f}")
@@ -418,7 +411,7 @@ print(f"mean gap {gap:.2f} <= {bound:.0f}, with lam = lam_0 = {lam_0:.0f}, Var =
 #
 # The scale $A_{\max}/(1-\gamma)^2$ is that of the theorem. And mind what was *not* needed: **no gradient, no Hessian, no convexity**, and nothing about how Alg is solved, only that it is. What meta-training has to do with it: it looks for that $\phi$. That it finds it, and at the rate $\frac KT+\frac M{\sqrt T}$, is the part of the theorem that is *quoted* in section 1 and not shown here.
 #
-# **What you learnt:** the gap after adaptation is bounded by the distance to the optimum because a surrogate with a price bounds the return from both sides, and each factor of the constant is a step that you have seen hold.
+# **Learnt:** the gap after adaptation is bounded by the distance to the optimum because a surrogate with a price bounds the return from both sides, and each factor of the constant is a step that you have seen hold.
 #
 # ## 4. Experiments
 #
@@ -599,7 +592,7 @@ live.groupby(["prior", "step"])["gap"].mean().unstack().map("{:.2g}".format)
 # %% [markdown]
 # *Gap to each held-out lake's optimum after 0 to 3 adaptations with D2; bars are means over seeds, whiskers span them. The table has the numbers of bars too low to see.*
 #
-# **What you learnt:** more variance, more gap, as the theorem has it; but who wins depends on the family, the data and the price, and no bound of this lesson is near enough to a gap to decide it.
+# **Learnt:** more variance, more gap, as the theorem has it; but who wins depends on the family, the data and the price, and no bound of this lesson is near enough to a gap to decide it.
 #
 # ## 5. What the bound says, and what it does not
 #
@@ -613,7 +606,7 @@ live.groupby(["prior", "step"])["gap"].mean().unstack().map("{:.2g}".format)
 # - that few tasks are enough: it is about the distribution, and section 4 shows a gap between training and held-out lakes;
 # - anything about D3, or about sampled data: $Q$ and $\nu$ were exact all along.
 #
-# **What you learnt:** to ask of every bound which constants it was proved with, and which it was drawn with.
+# **Learnt:** to ask of every bound which constants it was proved with, and which it was drawn with.
 #
 # ## 6. Recap
 #

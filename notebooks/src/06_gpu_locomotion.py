@@ -134,7 +134,7 @@ print(f"returns: backwards {paid[0].sum():+.1f}, forwards {paid[1].sum():+.1f}")
 # %% [markdown]
 # So before it adapts a policy cannot know where to run, however well it is trained. The best that it can do is to act such that its rewards *tell*, and to be close to both gaits.
 #
-# **What you learnt:** a robot and a free variable of its reward or body are a family, and no observation gives the variable away.
+# **Learnt:** a robot and a free variable of its reward or body are a family, and no observation gives the variable away.
 #
 # ## 2. Many robots at once: from hundreds on, close to the physics
 #
@@ -223,7 +223,7 @@ table.map(lambda cost: "" if pd.isna(cost) else f"{cost:.2f}")
 #
 # The states are those of gymnasium's own environments, bit by bit, at any number of threads; a test of the package compares them over 1000 steps.
 #
-# **What you learnt:** one call for all robots costs little more than the physics itself from some hundreds of robots on, and several times as much for a single one.
+# **Learnt:** one call for all robots costs little more than the physics itself from some hundreds of robots on, and several times as much for a single one.
 #
 # ## 3. Device and precision
 #
@@ -313,7 +313,7 @@ if backend != "warp":
 # %% [markdown]
 # A processor is full with some hundreds of robots. A GPU has thousands of small cores and starts a whole step with one call: it needs *thousands* of robots before it pays. This course has measured none, so here are others' figures, of humanoids, in steps of *physics* per second: 950 thousand on an A100 with 8192 at once, against 1.8 million with C MuJoCo on a processor of 64 cores ([documentation of MuJoCo XLA](https://mujoco.readthedocs.io/en/stable/mjx.html)), and 3.97 million with MuJoCo Warp on an RTX Pro 6000, also 8192 ([google-deepmind/mujoco_warp, pull request 1060](https://github.com/google-deepmind/mujoco_warp/pull/1060)). None of them was checked here. A large processor and a GPU are closer than one may expect, and a meta-iteration of 20 tasks with 20 episodes is only 400 robots.
 #
-# **What you learnt:** the same code runs on both, in different precision; runs of chaotic robots are compared by their returns, never by their trajectories.
+# **Learnt:** the same code runs on both, in different precision; runs of chaotic robots are compared by their returns, never by their trajectories.
 #
 # ## 4. Where the time goes
 #
@@ -388,7 +388,7 @@ taken.assign(all=taken.sum(axis=1), **{"us per step": per_step}).round(2)
 #
 # Physics is the largest part of every bar. All that is *learning* costs a fraction of it, whatever the method: it works on large arrays, a few times per iteration, where the physics works step by step. A hypergradient that costs nothing would save no more than the last piece of its bar. What would help most is to need fewer steps, and a cheaper step.
 #
-# **What you learnt:** look where the time goes before you make anything faster; here it goes into the physics.
+# **Learnt:** look where the time goes before you make anything faster; here it goes into the physics.
 #
 # ## 5. Two details without which nothing learns
 #
@@ -423,7 +423,7 @@ for scale in (1.0, 0.1):
     print(f"head_scale {scale}: the actions of one episode cost {effort:.1f}")
 
 # %% [markdown]
-# **What you learnt:** two dull details, the scale of what goes in and of what first comes out.
+# **Learnt:** two dull details, the scale of what goes in and of what first comes out.
 #
 # ## 6. A cheetah learns to turn round
 #
@@ -542,7 +542,7 @@ show_clip(np.concatenate(films, axis=2), fps=10, kilobytes=200)
 # %% [markdown]
 # *The stored policy after one adaptation: one meta-policy, told by rewards alone to run backwards (left) and forwards (right).*
 #
-# **What you learnt:** one adaptation on twenty episodes turns a cheetah round, if it was trained for that; and twenty episodes are too few to tell small differences.
+# **Learnt:** one adaptation on twenty episodes turns a cheetah round, if it was trained for that; and twenty episodes are too few to tell small differences.
 #
 # ## 7. The full comparison
 #
@@ -678,7 +678,7 @@ best.round(1)
 #
 # **A second collection helps a little, an eighth no longer.** From one part to four, head-only BO-MRL goes from 193 to 210 and ProMP from 161 to 178; with eight parts of five episodes both fall back, and MAML-TRPO stays where it is (122 to 128). So collecting once gives away about a tenth here, less than the choice of the method, and needs one round of interaction instead of four.
 #
-# **What you learnt:** with equal tuning BO-MRL on the head leads on one family and is level on the other; read a lead with its seeds, its error and its price beside it.
+# **Learnt:** with equal tuning BO-MRL on the head leads on one family and is level on the other; read a lead with its seeds, its error and its price beside it.
 #
 # ## 8. A note on scale
 #
@@ -715,7 +715,7 @@ pd.DataFrame(hours).T.round(1)
 #
 # So a published run is a matter of hours on a good desktop, and the comparison above, with horizon 100 and under a million steps, one of minutes. That is why its returns are not comparable with published ones, and why every method of it was run again here.
 #
-# **What you learnt:** multiply before you start a run: steps of an iteration, iterations, microseconds of a step.
+# **Learnt:** multiply before you start a run: steps of an iteration, iterations, microseconds of a step.
 #
 # ## 9. Recap
 #
