@@ -387,7 +387,6 @@ print("value", magic_box(x).item(), " derivative", grad(magic_box)(x).item())
 # %%
 show_source(full_samples)
 
-
 # %% [markdown]
 # One gradient step on such data is MAML's inner step, whichever rung. It returns $\theta$ together with `pull`, the way back: a function that takes $\nabla J(\theta)$ to a gradient at $\phi$, $c\mapsto(d\theta/d\phi)^\top c$ (`vjp` records the step and hands out its transpose):
 
@@ -441,7 +440,6 @@ predictions.ask(
 # %%
 fig = plots.draw_experiment("laboratory", stored_table("laboratory"))
 
-
 # %% [markdown]
 # *The stored table (`python -m bomrl_lite experiment laboratory`): estimates of $\nabla^2J\,v$ on random problems and on lakes, over episodes per batch. Lines are medians over problems drawn with different seeds, bands span all of them; a hollow marker is a bias that could not be told from 0.*
 #
@@ -458,7 +456,6 @@ table.round(2)
 # LVC and plain DiCE cross between 200 and 500 episodes on the random problems, and between 100 and 200 on the lakes; a baseline and a shorter causal trace move the crossing to fewer. Deep meta-RL often runs with some 20 episodes per task, far on the left.
 #
 # **Learnt:** with few episodes the quiet estimator wins, with many the unbiased one, and only a measurement says where you are.
-
 
 # %% [markdown]
 # ## 5. Recap

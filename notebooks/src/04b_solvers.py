@@ -15,6 +15,8 @@
 # | $Ax=b$: eigenvalues, conjugate gradients, $\eta\sum_k(I-\eta A)^kb$ | `bl.null_space_safe_solve`, `bl.conjugate_gradient`, `neumann_series` |
 # | $\nabla_\phi J(\theta_K(\phi))$, back through $K$ steps | `bl.unrolled_hypergradient` |
 # | $\lVert\nabla_\theta F\rVert$, least eigenvalue of $H$, $\lVert Hx-c\rVert/\lVert c\rVert$ | `SolvedInfo`: `stationarity`, `curvature`, `residual` |
+#
+# From 04a: $F=L/\lambda-D^2$ is the inner objective, $\theta(\phi)$ its maximum, $H=-\nabla_\theta^2F$ there, $c=\nabla J(\theta)$, and the hypergradient is $\nabla_\phi\langle x,\nabla_\theta F\rangle$ with $Hx=c$. $P$ is the number of parameters, $\eta$ a step size, $K$ a number of inner steps. `bilevel.implicit` asks for the hypergradient of one task, `bilevel.by_state` is Proposition 1, the truth in what follows.
 
 # %% tags=["parameters"]
 profile = "class"  # "smoke": seconds, for tests · "class": for you · "full": larger, for figures
@@ -134,7 +136,6 @@ record("ten_cg_error_frozen_lake", ten.loc["Frozen Lake", ("error", "max")], "re
 predictions.reveal("04b.ten", ten.loc["5 states", ("error", "max")])
 ten.map("{:.1e}".format)
 
-
 # %% [markdown]
 # *Conjugate gradients after ten iterations, smallest and largest over tasks: relative error of the hypergradient, and the relative residual of the linear system.* Ten suffice for the 5-state problems, whose $H$ has ten eigenvalues that are not 0; on the lakes they do not. The count tells you nothing; the *residual* does, so `bl.conjugate_gradient` stops at its residual and reports it, and `bl.implicit_vjp` refuses a large one.
 #
@@ -173,11 +174,11 @@ for name, problems in {"5 states": small, "Frozen Lake": lakes}.items():
 pd.DataFrame(rows).set_index("problem").map(lambda x: x if isinstance(x, str) else f"{x:.1e}")
 
 # %% [markdown]
-# *Largest over tasks: the share of $c$ along the gauge, and the relative error of the hypergradient with each dense solver, where it did not call $H$ singular.* Whether a plain factorisation fails is a matter of how the zeros were rounded. Where it does not, its answer may hold anything along the gauge, and the hypergradient does not mind: no $\nabla_\theta F$ has a share in that direction.
+# *Largest over tasks: the share of $c$ along the gauge, and the relative error of the hypergradient with each dense solver, and on how many tasks it called $H$ singular and gave none.* Whether a plain factorisation fails is a matter of how the zeros were rounded. Where it does not, its answer may hold anything along the gauge, and the hypergradient does not mind: no $\nabla_\theta F$ has a share in that direction.
 #
 # ### Damping belongs inside the objective
 #
-# A tempting cure for a badly conditioned $H$ is to solve $(H+\varepsilon I)x=c$ instead. But then $x$ belongs to another problem than $\theta$ and the rest of the formula. Put the damping where all of them see it: add $\varepsilon\|\theta-\phi\|^2$ to $D^2$, solve *that* inner problem, and its Hessian, its mixed derivative and its $\theta$ fit together again. A distance of one's own is one function (lesson 03).
+# A tempting cure for a badly conditioned $H$ is to solve $(H+\varepsilon I)x=c$ instead. But then $x$ belongs to another problem than $\theta$ and the rest of the formula. Put the damping where all of them see it: add $\varepsilon\|\theta-\phi\|^2$ to $D^2$, solve *that* inner problem, and its Hessian, its mixed derivative and its $\theta$ fit together again. The two are judged by two truths: damping in the solver by the exact hypergradient of the problem *without* damping, whose $\theta$ it uses; damping in the objective by central differences of the *damped* problem. A distance of one's own is one function (lesson 03).
 
 # %%
 EPSILON = 1e-3
@@ -211,7 +212,9 @@ record("damping_in_the_solver_error", in_solver.max(), "relative")
 record("damping_in_the_objective_error", in_objective.max(), "relative")
 
 # %% [markdown]
-# *Over tasks, each against the exact hypergradient of the problem whose $\theta$ it uses.*
+# *Relative errors, smallest and largest over tasks.*
+#
+# **Learnt:** an iterative solver is as good as its residual, zero eigenvalues along the gauge do no harm, and what is added to $H$ must be added to $F$.
 
 # %% [markdown]
 # ## 2. Unrolled or implicit?
@@ -228,7 +231,6 @@ errors = widgets.hypergradient_errors(
     lams=sizes["lams"],
     inner_steps=sizes["inner_steps"],
 )
-
 
 # %% [markdown]
 # Errors are one half of the comparison, costs are the other. `peak_bytes` counts the bytes that live tensors hold, at their peak; they depend on shapes only, not on which task it is.
@@ -293,7 +295,6 @@ predictions.reveal("04b.memory", growth["unrolled"])
 record("implicit_memory_growth", growth["implicit, 10 CG"], "ratio")
 record("unrolled_memory_growth", growth["unrolled"], "ratio")
 
-
 # %% [markdown]
 # - *Accuracy*: both approach the exact hypergradient as the inner problem gets solved. Neither is right before: the unrolled one answers another question, the implicit one answers this question at the wrong place.
 # - *Memory*: the unrolled graph keeps every step. The implicit hypergradient forgets how $\theta$ was found.
@@ -301,7 +302,7 @@ record("unrolled_memory_growth", growth["unrolled"], "ratio")
 #
 # ### Try it
 #
-# Inner steps, $\lambda$ and solver over the error. Look for: the $\lambda$ at which 10 inner steps suffice; the Neumann series that no inner step helps any more; the line of text that says when `bl.implicit_vjp` would have refused.
+# Inner steps, $\lambda$ and solver over the error. Look for: the $\lambda$ at which 10 inner steps suffice; the Neumann series that no inner step helps any more; the line of text that says when `bl.implicit_vjp` would have refused. (`lam` in the menu is $\lambda$. A page without a running Python shows no controls; the picture of their first setting, and that line as a table, follow below for it.)
 
 # %% tags=["widget"]
 view, draw_error = widgets.hypergradient_explorer(
@@ -309,18 +310,25 @@ view, draw_error = widgets.hypergradient_explorer(
 )
 view
 
-
 # %%
 fig = draw_error(1.0, 10, "implicit, 10 CG")
-
+chosen = errors.query("lam == 1.0 and steps == 10").groupby("solver", sort=False)
+accepted = chosen["believed"].sum().astype(int).astype(str) + f" of {count}"
+pd.DataFrame(
+    {
+        "median error": chosen["error"].median().map("{:.1e}".format),
+        "stationarity": chosen["stationarity"].max().map("{:.1e}".format),
+        "implicit_vjp accepts": accepted.where(accepted.index != "unrolled", "is not asked"),
+    }
+)
 
 # %% [markdown]
-# *Relative error of the hypergradient, median over tasks, for one meta-policy on several 5-state tasks. Left over inner steps, right over $\lambda$; the star is the chosen setting, the thick line the chosen solver. Small $\lambda$ means a far and curved way to the solution: the same number of steps leaves more undone.*
+# *Relative error of the hypergradient, median over tasks, for one meta-policy on several 5-state tasks. Left over inner steps, right over $\lambda$; the star is the chosen setting, the thick line the chosen solver. Small $\lambda$ means a far and curved way to the solution: the same number of steps leaves more undone.* The table is about the setting of the star: ten steps leave a stationarity that `bl.implicit_vjp` does not accept, whatever solver follows.
 
 # %% [markdown]
 # ### The same on samples
 #
-# Unrolling keeps every inner step for the way back. The implicit gradient keeps only the end, but is right only *at* the end. Recipe C's inner problem, climbed by 1 to 100 gradient steps (stored, `python -m bomrl_lite experiment inner_steps`):
+# Unrolling keeps every inner step for the way back. The implicit gradient keeps only the end, but is right only *at* the end. The inner problem of a neural policy whose last layer adapts to episodes (recipe C of lesson 04c), climbed by 1 to 100 gradient steps (stored, `python -m bomrl_lite experiment inner_steps`):
 
 # %%
 steps_table = stored_table("inner_steps")
@@ -340,13 +348,10 @@ record(
     source="table",
 )
 
-
 # %% [markdown]
 # *Medians over five seeds, bands from smallest to largest.* Both become exact as the inner problem is solved. Memory is where they part: flat against linear.
 #
-# ### Training with recipe B
-#
-# The head-only recipe trains in seconds, recipe B in a minute. A short run of each, from the same seed:
+# **Learnt:** unroll when the steps *are* the algorithm, go implicit when the solution is, and then solve it.
 
 # %% [markdown]
 # ## 3. Failure signatures
@@ -372,7 +377,6 @@ dense = errors.query("solver == 'implicit, dense'")
 edges, names = [-1, 1e-6, 1e-4, 1e-2, torch.inf], ["< 1e-6", "< 1e-4", "< 1e-2", "larger"]
 ranges = pd.cut(dense["stationarity"], edges, labels=names)
 dense.groupby(ranges, observed=True)["error"].agg(["size", "median", "max"]).map("{:.2g}".format)
-
 
 # %% [markdown]
 # *Hypergradients by the stationarity of their inner solution: how many, median and largest relative error.*
@@ -527,7 +531,6 @@ for (name, part_of), road in itertools.product(
     record(f"largest_accepted_error_{name}_{road}".replace(" ", "_"), error[ok].max(), "relative")
 pd.DataFrame(rows).set_index(["distance", "road"])
 
-
 # %% [markdown]
 # *As in the figure: how many hypergradients, how many were accepted, and their largest errors (not a number is left out).* The large errors are among the refused. For D2 the two roads fail differently: by state, $1/\pi'$ overflows and the slope is no number; in logits, directions whose curvature has vanished count as gauge, what $c$ has along them stays unsolved, and the *residual* says so. And there is less and less to compute: near a deterministic best response the policy after adaptation hardly depends on $\phi$.
 
@@ -536,7 +539,6 @@ sizes_of_truth = conditions.groupby(["lam", "distance"])["hypergradient"].median
 of_d2 = sizes_of_truth["D2"]
 predictions.reveal("04b.vanishing", of_d2.iloc[0] / of_d2.iloc[-1])
 sizes_of_truth.iloc[::3].map("{:.1e}".format)
-
 
 # %% [markdown]
 # *Norm of the exact hypergradient, median over tasks.* A prior cannot be trained where adaptation overrules it: a small $\lambda$ costs more than digits.
@@ -586,14 +588,16 @@ pd.DataFrame(rows).T.rename_axis("lam")
 # | constraint about to bind | $\eta$ and $D^2-\delta$ both 0 | another $\delta$; the penalised form |
 # | data's dependence left out: training goes on, uphill of something else | none: every figure above is in order | the full rung; test against central differences |
 #
-# The last row is the one that no solver can report. It is why the ladder has names.
+# The last row is the one that no solver can report. It is why the rungs of the ladder have names.
+#
+# **Learnt:** each failure has its own diagnostic, none replaces another, and agreement with finite differences is not among the proofs.
 
 # %% [markdown]
 # ## 4. Recap
 #
 # - Conjugate gradients stop at a residual, not at a count. Damping belongs into the objective.
 # - Implicit differentiation costs memory that does not grow with inner steps, and describes the solved problem only. Ask for its stationarity, curvature and residual.
-# - A prior cannot be trained where adaptation overrules it: as $\lambda$ falls, the hypergradient itself vanishes.
+# - A prior cannot be trained where adaptation overrules it: as $\lambda$ falls, so does the hypergradient itself, with D2 to nothing.
 
 # %%
 fig = predictions.show("04b")
