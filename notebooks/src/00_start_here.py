@@ -20,7 +20,7 @@ from functools import partial
 import torch
 
 import bomrl_lite as bl
-from bomrl_lite.course import plots
+from bomrl_lite.course import plots, predictions
 from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
 from bomrl_lite.course.setup_check import setup_check
@@ -32,7 +32,7 @@ torch.set_num_threads(1)
 setup_check()
 
 # %% [markdown]
-# **What you learnt:** whether your versions are those that the course was tested with.
+# **Learnt:** whether your versions are those that the course was tested with.
 #
 # ## 2. What is meta-reinforcement learning?
 #
@@ -67,7 +67,7 @@ fig = plots.bilevel_picture()
 # %% [markdown]
 # *The inner level goes from left to right. The gold arrow is the outer level: the gradient of the return after adaptation, with respect to the meta-parameters before it. To compute that gradient correctly is what this course is about.*
 #
-# **What you learnt:** the inner level knows one task, the outer level the family; what is judged is the policy *after* adaptation.
+# **Learnt:** the inner level knows one task, the outer level the family; what is judged is the policy *after* adaptation.
 #
 # ## 3. A first result, live
 #
@@ -107,6 +107,18 @@ fig = plots.draw_lakes(
 # %% [markdown]
 # *Top: the meta-policy $\pi_\phi$, the same on every lake; an arrow is as long as its action is likely, colours and numbers are state values. Bottom: the same policy after ONE step in each lake. Look at S: it now takes the free way. A tile that the meta-policy seldom visits, or where it is already sure of itself, stays nearly as it was, even beside a hole: a gradient step moves a tile in proportion to both.*
 
+# %% [markdown]
+# **Predict, then run.** Before some cells this course asks what you expect of them. Choose an answer, and say how sure you are; the cell then compares. Nobody marks it: at the end of each lesson you see how often you were right when you felt sure. Your answers stay in the file `my_predictions.json` in this folder, which you may delete.
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "00.untrained",
+    "An *untrained* policy, which takes every action equally often, makes the same single "
+    "step on the same three lakes. What return does it reach, on average? The best "
+    "possible is 1.64.",
+    edges=(0.3, 0.8, 1.3),
+)
+
 # %%
 batch = lakes.stack_tasks(tasks)
 returns = bl.adapted_returns(state.phi, batch, adapt, policy=policy, gamma=gamma)
@@ -114,6 +126,7 @@ untrained = bl.adapted_returns(
     policy.init(torch.Generator()), batch, adapt, policy=policy, gamma=gamma
 )
 best = bl.optimal_returns(batch, gamma)
+predictions.reveal("00.untrained", untrained[:, 1].mean().item())
 for name, row, other, top in zip("ABC", returns, untrained, best, strict=True):
     print(
         f"lake {name}: {row[0]:+.2f} -> {row[1]:+.2f} after one step  "
@@ -126,7 +139,7 @@ record("untrained_return_after", untrained[:, 1].mean().item(), "return")
 # %% [markdown]
 # In brackets: what an untrained policy makes of the same single step, and the best possible return. **Wherever this course compares priors, the untrained one is shown too**, for a method may look good on a problem that is easy. (Lines such as `return_after = ...` are figures that `make course` compares with their usual range.)
 #
-# **What you learnt:** a return means little by itself; read it between what an untrained policy makes of the same data and the best possible.
+# **Learnt:** a return means little by itself; read it between what an untrained policy makes of the same data and the best possible.
 #
 # ## 4. The map of the course
 #
@@ -145,7 +158,11 @@ record("untrained_return_after", untrained[:, 1].mean().item(), "return")
 # | 07 open questions | what nobody knows yet | planned |
 #
 # Each lesson ends with questions whose answers unfold. From 01 on there is a set of exercises for every number (folder `exercises/`). An exercise checks your answer step by step and tells you *what* is wrong; if you are stuck, put `unsolved = "reference"` into its first cell and go on.
-#
+
+# %%
+fig = predictions.show("00")
+
+# %% [markdown]
 # ## 5. Check yourself
 #
 # <details><summary>Which level of the bilevel problem may look at the data of one task only?</summary>

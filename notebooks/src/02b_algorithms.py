@@ -26,7 +26,7 @@ import pandas as pd
 import torch
 
 import bomrl_lite as bl
-from bomrl_lite.course import plots
+from bomrl_lite.course import plots, predictions
 from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source, stored_table
@@ -88,6 +88,15 @@ fig = plots.sampled_training_curves(pd.DataFrame(curves))
 #
 # One seed and untuned patience prove nothing. The stored comparison gave every method the same tuning (eight configurations, two seeds), then trained each anew on other seeds and judged it on goals that training never saw.
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "02b.terms",
+    "Four ways to differentiate MAML's step: without a second-order term, with one of the "
+    "four terms (naive), two of them (LVC), all of them (DiCE). Equally tuned, which "
+    "earns most after one adaptation on goals that training never saw?",
+    ("first_order_maml", "naive_maml", "lvc_maml", "dice_maml"),
+)
+
 # %%
 from bomrl_lite.course.statistics import interquartile_mean, paired_difference
 
@@ -102,6 +111,8 @@ one = comparison[comparison["step"] == 1].groupby("method")
 ranking = one["return"].agg(
     mean="mean", IQM=lambda x: interquartile_mean(x.to_numpy()), seeds="size"
 )
+four_ways = ranking.loc[["first_order_maml", "naive_maml", "lvc_maml", "dice_maml"], "IQM"]
+predictions.reveal("02b.terms", four_ways.idxmax())
 ranking.assign(seconds=one["seconds"].mean()).sort_values("IQM", ascending=False).round(2)
 
 # %%
@@ -142,6 +153,22 @@ fig = plots.draw_experiment("navigation_tuning", stored_table("navigation_tuning
 far = 2**0.5 * (1 - torch.arange(1, 31) / 10).clamp(min=0)  # each step is 0.1 in x and in y
 print(f"{(0.9 - far).clamp(min=0).sum():.2f}")
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "02b.looks",
+    "LVC-MAML, E-MAML, which credits the collection of data, and ProMP train on the four "
+    "corners. Which gains most by adapting?",
+    ("lvc_maml", "e_maml", "promp"),
+)
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "02b.before",
+    "And on five seeds, further below: of all seven methods take the one that earns most "
+    "*after* it has adapted. What does it earn *before*?",
+    edges=(0.3, 1.0, 3.0),
+)
+
 # %%
 from torch.func import vmap
 
@@ -173,6 +200,8 @@ for method in ("lvc_maml", "e_maml", "promp"):
         gained[method, when] = episodes.rewards.sum(-1).mean().item()
     record(f"corners_{method}_gain", gained[method, "after"] - gained[method, "before"], "return")
 fig = plots.draw_walks(walks, four.goal, radius=0.9)
+gain = {m: gained[m, "after"] - gained[m, "before"] for m in ("lvc_maml", "e_maml", "promp")}
+predictions.reveal("02b.looks", max(gain, key=gain.get))
 pd.Series(gained).unstack()[["before", "after"]].round(2)
 
 # %% [markdown]
@@ -192,6 +221,7 @@ after = sparse[sparse["step"] == 1].groupby("method")["return"]
 means["worst seed"], means["best seed"] = after.min(), after.max()
 for method in ("lvc_maml", "e_maml", "promp", "bomrl_natural"):
     record(f"stored_corners_{method}", means.loc[method, "after"], "return", source="table")
+predictions.reveal("02b.before", means["before"][means["after"].idxmax()])
 means.sort_values("after", ascending=False).round(2)
 
 # %% [markdown]
@@ -221,7 +251,11 @@ pd.Series(gained).unstack()[["before", "after"]].round(2)
 # - ProMP is LVC plus several clipped steps on one batch plus a KL price; MAML-TRPO limits the step instead.
 # - Compare methods at equal tuning, on fresh seeds and tasks, with intervals. Settings matter as much as names.
 # - Where every step tells the task, nobody has to explore; where only the right place pays, a policy that is content with one corner never learns to look.
-#
+
+# %%
+fig = predictions.show("02b")
+
+# %% [markdown]
 # ## 4. Check yourself
 #
 # <details><summary>Why is clipping the ratio not enough to bound an outer step?</summary>

@@ -37,7 +37,7 @@ from torch.func import vmap
 
 # %%
 import bomrl_lite as bl
-from bomrl_lite.course import plots, widgets
+from bomrl_lite.course import plots, predictions, widgets
 from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source, stored_table
@@ -97,7 +97,7 @@ print(info)
 #
 # And do not take $L$ for $J$: at $\phi$ it is $\mathbb E_\nu[V]$, the mean value of the states that are *visited*, while $J$ is the value of the first one. Only differences of $L$ speak of $J$, and only divided by $1-\gamma$ (section 5).
 #
-# **What you learnt:** Alg maximises what one batch says about every policy, less a price for leaving the policy that the batch came from.
+# **Learnt:** Alg maximises what one batch says about every policy, less a price for leaving the policy that the batch came from.
 #
 # ## 2. Three distances, seen as geometry
 #
@@ -127,10 +127,20 @@ fig = plots.distance_balls(prior, balls, level=0.2)
 # %% [markdown]
 # *Policies at $D^2=0.1$, $0.2$ (thick) and $0.4$ from the prior. D3 lives in the logits (drawn for those with mean 0) and cares little about what the policy does.* What tells D1 and D2 apart happens near the edges, too near to be seen here. So walk to one: take action 0 away, share by share, the other two in the proportion of the prior.
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "03.edge",
+    "The prior takes action 0 in seven of ten cases. Walk on until its probability is "
+    "1e-16: how large is D2², that is KL(new policy, prior), by then?",
+    edges=(2, 10, 30),
+    unit="nats",
+)
+
 # %%
 left_over = torch.tensor([0.1, 1e-2, 1e-4, 1e-8, 1e-16], dtype=torch.float64)
 others = (1 - left_over)[:, None] * prior[1:] / prior[1:].sum()
 walk = torch.cat([left_over[:, None], others], -1)
+predictions.reveal("03.edge", balls["D2"](walk)[-1].item())
 pd.DataFrame(
     {name: distance(walk).numpy() for name, distance in balls.items()},
     index=pd.Index([f"{p:g}" for p in left_over], name="probability of action 0"),
@@ -141,6 +151,14 @@ pd.DataFrame(
 #
 # Now adapt. Action 1 is the best here, action 2 nearly as good; the prior favours action 0, and action 2 over action 1. From $\lambda=\infty$, which leaves the prior as it is, we lower the price:
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "03.bad action",
+    "Action 0 is the worst, and the prior takes it in seven of ten cases. At the low "
+    "price λ = 0.03, how likely is it still after adapting with D1?",
+    edges=(1e-08, 0.0001, 0.005),
+)
+
 # %%
 q = torch.tensor([0.0, 1.0, 0.9], dtype=torch.float64)
 lams = torch.logspace(1.5, -2.5, 41 if profile != "smoke" else 9, dtype=torch.float64)
@@ -148,6 +166,7 @@ at_one = int((lams - 1).abs().argmin())
 paths = widgets.three_paths(prior, q, lams)
 shown = [int((lams - lam).abs().argmin()) for lam in (30.0, 1.0, 0.03, 0.003)]
 table = {f"{lams[i]:.2g}": {n: p[i].numpy().round(3) for n, p in paths.items()} for i in shown}
+predictions.reveal("03.bad action", paths["D1"][shown[2], 0].item())
 pd.DataFrame(table).T.rename_axis("lam")
 
 # %% tags=["widget"]
@@ -203,7 +222,7 @@ print(f"D1^2 = {truth:.4f}; from 20000 sampled actions {estimate:.4f}")
 record("sampled_distance_error", abs(estimate / truth - 1).item(), "relative")
 
 # %% [markdown]
-# **What you learnt:** near the prior D1 and D2 are one distance; far away D1 protects every action that the prior takes, D2 lets it go, and D3 does not look at what policies do.
+# **Learnt:** near the prior D1 and D2 are one distance; far away D1 protects every action that the prior takes, D2 lets it go, and D3 does not look at what policies do.
 #
 # ## 3. Solving it
 #
@@ -302,6 +321,14 @@ pd.DataFrame(rows).set_index("policy").style.format({"largest change of a probab
 #
 # Sometimes one would rather say how far a policy may go than what going costs: $\max L$ subject to $D^2\le\delta$, a *trust region*. It is the same family: as long as the limit binds, the answer is Alg with a multiplier $\eta$ in place of $\lambda$, the one that uses up $\delta$ exactly.
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "03.region",
+    "From one batch of the uniform policy on this lake, with D2: which limit δ leads to "
+    "the largest return?",
+    ("0.01", "0.1", "0.5", "1"),
+)
+
 # %%
 rows = []
 for delta in (0.01, 0.1, 0.5, 1.0):
@@ -318,12 +345,13 @@ best_of_state = data.q_values.max(-1, keepdim=True).values
 greedy = {"logits": 1e3 * (data.q_values > best_of_state - 1e-12).double()}
 of_greedy = bl.d2(uniform, greedy, policy=policy, state_weights=data.state_weights)
 print(f"D^2 of the policy that is greedy for Q: {of_greedy:.4f}")
+predictions.reveal("03.region", f"{regions['return'].idxmax():g}")
 regions.style.format({"stationarity": "{:.0e}"}, precision=4).format_index("{:g}")
 
 # %% [markdown]
 # *More is not better: with $\delta=0.5$ the policy follows the old data further and earns less than with $0.1$. And the last line is a warning. No policy has more of $L$ than the greedy one, and that lies within one nat of the uniform policy (printed above), so the limit does not bind (multiplier 0); it is deterministic, which no logits reach, and the stationarity says that there is no solution.*
 #
-# **What you learnt:** free logits make Alg a formula per state (D2) or a root per state (D1); shared weights and D3 need a climb, and a trust region is Alg with the price that uses the limit up.
+# **Learnt:** free logits make Alg a formula per state (D2) or a root per state (D1); shared weights and D3 need a climb, and a trust region is Alg with the price that uses the limit up.
 
 # %% [markdown]
 # ## 4. What Alg reduces to
@@ -404,7 +432,7 @@ print(f"alpha = {(1 - gamma) / (2 * lam):g}, relative difference {gap:.1e}")
 record("maml_step_error", gap, "relative")
 
 # %% [markdown]
-# **What you learnt:** PPO with a KL penalty *is* Alg with D1; natural and plain gradient steps, MAML's among them, are what is left of Alg at a high price.
+# **Learnt:** PPO with a KL penalty *is* Alg with D1; natural and plain gradient steps, MAML's among them, are what is left of Alg at a high price.
 #
 # ## 5. A lower bound
 #
@@ -416,6 +444,14 @@ record("maml_step_error", gap, "relative")
 
 # %%
 show_source(bl.lower_bound, bl.rigorous_lambda)
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "03.guarantee",
+    "How large is the λ_0 from which on the inequality is guaranteed, for this lake and "
+    "the uniform policy? In section 1 the price was 0.3.",
+    edges=(1, 10, 100),
+)
 
 # %%
 theta, _ = bl.adapt(uniform, data, policy=policy, distance=bl.d2, lam=0.3)
@@ -430,6 +466,7 @@ for t in torch.linspace(-0.3, 1.5, 73).tolist():
         name = r"$\lambda=0$: $L$ alone" if lam == 0 else rf"$\lambda={lam:g}$"
         rows.append({"t": t, "what": name, "value": bound})
 fig = plots.bound_along_line(pd.DataFrame(rows))
+predictions.reveal("03.guarantee", least)
 print(f"lam_0 of this lake and policy: {least:.0f}")
 
 # %% [markdown]
@@ -472,7 +509,7 @@ record("largest_improvement_at_lam_0", max(improvements), "return")
 # %% [markdown]
 # The guarantee holds, and it is nearly worthless as a recipe: at $\lambda_0$ a policy hardly moves. In practice one takes a far smaller $\lambda$, gives the guarantee away, and gains much more. It is honest to say so; lesson 05 returns to it.
 #
-# **What you learnt:** a price high enough makes Alg's objective a bound from below, so that adaptation cannot lose; the prices that one uses are no such prices.
+# **Learnt:** a price high enough makes Alg's objective a bound from below, so that adaptation cannot lose; the prices that one uses are no such prices.
 #
 # ## 6. One-time data, many steps
 #
@@ -514,6 +551,15 @@ def repeated(phi, task, count):
     return ascend(objective, phi, step_size=6.0, num_steps=count)
 
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "03.one batch",
+    "From the *untrained* prior, 100 gradient steps on one batch of exact data: what does "
+    "the better of the two objectives, L and that of Alg, earn on the held-out lakes? The "
+    "best possible is 1.64.",
+    edges=(0.5, 0.9, 1.3),
+)
+
 # %%
 kinds = {
     "one batch, L alone": partial(climb, price=0.0),
@@ -538,6 +584,10 @@ for kind, key in (("one batch, L alone", "surrogate"), ("one batch, Alg's object
     record(f"return_of_{key}", last.loc[("trained by BO-MRL", kind), "mean"], "return")
 last.round(3)
 
+# %%
+on_one_batch = last.loc["untrained"].filter(like="one batch", axis=0)
+predictions.reveal("03.one batch", on_one_batch["mean"].max())
+
 # %% [markdown]
 # *Mean return over held-out lakes; bands span all seeds, the dotted line is the best possible, the table the end of each curve. From the untrained prior one batch is not enough, whatever is done with it; only fresh data get further. The trained prior knows how to make its one batch count.*
 #
@@ -559,6 +609,14 @@ one_step.rename_axis(index="prior", columns="lam").round(3)
 #
 # Repeating Alg itself, each time on data of the policy before, is the paper's *multi-step* adaptation:
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "03.four batches",
+    "The untrained prior again: four adaptations with D2, each on a fresh batch. What "
+    "does it earn now?",
+    edges=(0.6, 0.9, 1.3),
+)
+
 # %%
 rows = []
 for s, (name, distance) in itertools.product(seeds, bl.DISTANCES.items()):
@@ -574,16 +632,21 @@ fig = plots.returns_over_steps(
 )
 multi = pd.DataFrame(rows).query("step == 4").groupby("kind")["return"].mean()
 record("untrained_after_four_adaptations", multi.iloc[1], "return")
+predictions.reveal("03.four batches", multi.filter(like="D2").item())
 multi.round(3).to_frame()
 
 # %% [markdown]
 # *Mean return over held-out lakes from the untrained prior; bands span all seeds, the table is the right end. The prices are not comparable between D3 and the others: D3 is measured in logits.*
 #
-# **What you learnt:** with exact data a prior saves *rounds*: the untrained policy gets far with four batches, and at no price with one.
+# **Learnt:** with exact data a prior saves *rounds*: the untrained policy gets far with four batches, and at no price with one.
 #
 # ## 7. From samples: what a prior is worth when data are few
 #
-# So far the data were exact. Now let $\pi_\phi$ act for $K$ episodes, once. For a table all that Alg needs of them are counts: how often a state was visited, and the mean return after each action. The record is the same `OneTimeData`, so *nothing after it changes*.
+# So far the data were exact. Now let $\pi_\phi$ act for $K$ episodes, once. For a table all that Alg needs of them are counts: how often a state was visited, and the mean return $G_t$ from there on after each action,
+#
+# $$\hat\nu(s)=\frac{\sum_{k,t}\gamma^t\,1[s_t=s]}{\sum_{k,t}\gamma^t},\qquad\hat Q(s,a)=\frac{\sum_{k,t}\gamma^t\,1[s_t=s,a_t=a]\,G_t}{\sum_{k,t}\gamma^t\,1[s_t=s,a_t=a]},$$
+#
+# sums over episodes and steps; an action never tried counts with the mean return of its state. `counted_data` makes them the same record `OneTimeData`, so *nothing after it changes*.
 
 # %%
 from bomrl_lite.policies.networks import over_states
@@ -592,7 +655,6 @@ from bomrl_lite.rollout.data import counted_data
 from bomrl_lite.tasks.tabular import TabularSimulator
 from bomrl_lite.types import Rollout
 
-show_source(counted_data)
 reader = over_states(policy)  # the same policy, reading state numbers
 
 
@@ -621,8 +683,9 @@ for episodes in (1, 20, 400, "infinitely many"):
     error = (counted.q_values - truth.q_values)[seen].abs().mean().item()
     theta, info = bl.adapt(phi, counted, policy=policy, distance=bl.d2, lam=0.3)
     value = bl.policy_return(theta, lake, **exact).item()
-    print(f"K = {episodes}: {seen.sum()} of 16 states seen, mean error of Q there {error:.2f}, ", end="")
-    print(f"J {bl.policy_return(phi, lake, **exact):+.2f} -> {value:+.2f}")
+    before = bl.policy_return(phi, lake, **exact)
+    print(f"K = {episodes}: {seen.sum()} of 16 states seen, mean error of Q there {error:.2f}")
+    print(f"    J {before:+.2f} -> {value:+.2f} after Alg")
     if isinstance(episodes, int):
         record(f"return_from_{episodes}_episodes", value, "return")
 
@@ -657,10 +720,22 @@ every.round(2)
 #
 # Does Alg adapt better than a gradient step *from the same prior and the same episodes*?
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "03.gradient",
+    "From 20 episodes, and from the prior that was trained *for* Alg with D2 at λ = 0.3: "
+    "after which of the two is the gap smaller?",
+    ("Alg with D2", "the gradient step", "no difference, to 0.02"),
+)
+
 # %%
 both = table[table["family"] == "holes"].pivot_table(
     index="prior", columns=["episodes", "alg"], values="gap", sort=False
 )
+gap = both.loc["bomrl_d2 lam 0.3", 20]
+lead = gap["bomrl_d2"] - gap["gradient"]
+smaller = "the gradient step" if lead > 0 else "Alg with D2"
+predictions.reveal("03.gradient", smaller if abs(lead) > 0.02 else "no difference, to 0.02")
 both.round(2)
 
 # %% [markdown]
@@ -730,7 +805,7 @@ weights.round(2)
 #
 # An open question remains: from exact data, too, $\pi_\phi(a\mid s)$ as a weight does better than none, and there is no noise to blame. One guess is that $Q$ of an action that the prior avoids is the worth of an action after which *that prior* takes over, where it was never trained. Nobody here has tested it.
 #
-# **What you learnt:** the prior decides what a batch shows; and a step should trust an action's worth as far as the action was tried.
+# **Learnt:** the prior decides what a batch shows; and a step should trust an action's worth as far as the action was tried.
 #
 #
 # ## 8. Recap
@@ -741,7 +816,11 @@ weights.round(2)
 # - PPO with a KL penalty is Alg with D1; natural and plain gradients are its first-order shortcuts, with errors of order $1/\lambda$.
 # - From $\lambda_0$ on Alg cannot lose; that $\lambda_0$ is too large to be useful.
 # - The prior decides how far ONE batch leads: what the data show, and how far there is to go. From few episodes, weigh an action's advantage by how often it was tried.
-#
+
+# %%
+fig = predictions.show("03")
+
+# %% [markdown]
 # ## 9. Check yourself
 #
 # <details><summary>What does Alg use the data for that MAML's step does not?</summary>

@@ -44,7 +44,7 @@ from torch.func import grad, vmap
 
 # %%
 import bomrl_lite as bl
-from bomrl_lite.course import plots
+from bomrl_lite.course import plots, predictions
 from bomrl_lite.course.experiments import bilevel
 from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
@@ -244,6 +244,15 @@ def slides_formula(phi, task, lam):
     return {"weights": c["weights"] @ -torch.linalg.solve(first, second)}
 
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04a.nu",
+    "The slides' formula leaves ∇ν out. With shared parameters, how far is it from the "
+    "whole hypergradient, on average over tasks? Relative difference.",
+    edges=(1e-06, 0.005, 0.3),
+)
+
+
 # %%
 def against_the_slides(phi, task):
     slides = slides_formula(phi, task, 1.0)
@@ -253,6 +262,7 @@ def against_the_slides(phi, task):
 
 
 to_q_gradient, to_full = vmap(against_the_slides)(linear.phis, linear.tasks).T
+predictions.reveal("04a.nu", to_full.mean().item())
 print(f"slides' formula - ours with Q's derivative, nu taken as given: {to_q_gradient.max():.1e}")
 print(f"slides' formula - ours in full: {to_full.min():.1e} to {to_full.max():.1e}, over tasks")
 record("slides_against_q_gradient", to_q_gradient.max(), "relative")
@@ -315,19 +325,32 @@ three_roads.map("{:.1e}".format)
 #
 # **How well can $M(s)$ be solved with?** For D2, $M=\lambda\,\mathrm{diag}(1/\pi')$, so its condition number is $\max_a\pi'/\min_a\pi'$: harmless at a stochastic policy, unbounded as $\pi'$ becomes deterministic. For D1, $M=\lambda\,\mathrm{diag}(\pi_\phi/\pi'^2)$. We come back to this in lesson 04b.
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04a.condition",
+    "On this task at λ = 1: whose worst matrix M(s) over the five states is harder to "
+    "solve with, that of D1 or that of D2?",
+    ("that of D1", "that of D2", "equal, to 10 %"),
+)
+
 # %%
 from bomrl_lite.adaptation.closed_forms import condition_numbers, policywise_curvature
 from bomrl_lite.adaptation.distances import STATE_DISTANCES
 
 phi, task = small.singles()[0]
-log_phi = small.policy.log_probs(phi)
+log_phi, largest = small.policy.log_probs(phi), {}
 for distance in (bl.d1, bl.d2):
     log_theta = small.policy.log_probs(bilevel.solution(phi, task, small, distance, 1.0))
     bends = policywise_curvature(log_phi, log_theta, state_distance=STATE_DISTANCES[distance])
     numbers = condition_numbers(bends).tolist()
+    largest[f"that of {distance.__name__.upper()}"] = max(numbers)
     print(f"{distance.__name__.upper()}  condition of M(s):", *(f"{n:9.3g}" for n in numbers))
 shares = log_theta.exp()
 print("    max pi' / min pi':", *(f"{n:9.3g}" for n in shares.amax(-1) / shares.amin(-1)))
+
+# %%
+equal = max(largest.values()) < 1.1 * min(largest.values())
+predictions.reveal("04a.condition", "equal, to 10 %" if equal else max(largest, key=largest.get))
 
 # %% [markdown]
 # **Learnt:** with free logits the hypergradient is a small system per state, in which $\nu$ does not occur; how well it can be solved is decided by how deterministic $\pi'$ is.
@@ -388,6 +411,21 @@ record("three_rooms_identity", first_order["logits"][1, 0], "return")
 #
 # The method is the same for all, so we climb: three distances, two policies, several tasks, against central differences.
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04a.naive",
+    "How large is the relative error of the *naive* hypergradient, with free logits and "
+    "D1? Median over tasks.",
+    edges=(0.3, 0.7, 1.2),
+)
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04a.lowest",
+    "And which is the lowest rung that is exact, to a millionth, with free logits and D1?",
+    ("naive", "frozen", "q_gradient", "full"),
+)
+
 # %%
 distances = bl.DISTANCES if profile != "smoke" else {"d1": bl.d1}
 policies = {"tabular softmax": small, "linear softmax, 6 features": linear}
@@ -423,6 +461,9 @@ for rung in ("naive", "frozen"):
 nu_matters = worst.loc[("linear softmax, 6 features", "D1"), "q_gradient"]
 record("q_gradient_error_linear_D1", nu_matters, "relative")
 record("full_error_worst", ladder.query("rung == 'full'")["error"].max(), "relative")
+of_d1 = worst.loc[("tabular softmax", "D1")]
+predictions.reveal("04a.naive", of_d1["naive"])
+predictions.reveal("04a.lowest", (of_d1 < 1e-6).idxmax())
 worst.map("{:.1e}".format)
 
 # %% [markdown]
@@ -441,7 +482,11 @@ worst.map("{:.1e}".format)
 # - The implicit function theorem differentiates an arg max from its stationarity: one linear system with $H=-\nabla^2_\theta F$, one derivative towards $\phi$.
 # - Proposition 1 does it state by state with matrices of the size of the action set, completed by the constraint that probabilities sum to 1.
 # - The slides' formula is the third rung of the ladder: exact for tabular D1 and D2. With D3 or shared parameters $\nabla_\phi\nu$ is needed too.
-#
+
+# %%
+fig = predictions.show("04a")
+
+# %% [markdown]
 # ## 6. Check yourself
 #
 # <details><summary>How does bilevel optimisation differ from single-level optimisation?</summary>

@@ -32,7 +32,7 @@ from torch.func import grad, vmap
 
 # %%
 import bomrl_lite as bl
-from bomrl_lite.course import plots, widgets
+from bomrl_lite.course import plots, predictions, widgets
 from bomrl_lite.course.experiments import bilevel
 from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
@@ -86,6 +86,14 @@ def error_and_residual(phi, task, solve, problem):
     return bilevel.relative_error(got, truth), info.residual
 
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04b.ten",
+    "How large is the error of the hypergradient after ten iterations of conjugate "
+    "gradients, on the worst of the 5-state tasks (15 logits)?",
+    edges=(1e-08, 0.0001, 0.01),
+)
+
 # %%
 rows, both = [], {"5 states": small, "Frozen Lake": lakes}
 eigenvalues = {
@@ -125,6 +133,7 @@ for name, values in eigenvalues.items():
     )
 record("ten_cg_error_5_states", ten.loc["5 states", ("error", "max")], "relative")
 record("ten_cg_error_frozen_lake", ten.loc["Frozen Lake", ("error", "max")], "relative")
+predictions.reveal("04b.ten", ten.loc["5 states", ("error", "max")])
 ten.map("{:.1e}".format)
 
 # %% [markdown]
@@ -245,6 +254,15 @@ def implicit_after(steps):
     return bilevel.implicit(phi, task, small, bl.d1, 1.0, theta=theta, **options)
 
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04b.memory",
+    "By what factor does the peak memory of the unrolled hypergradient grow from 1 to 100 "
+    "inner steps?",
+    edges=(1.5, 5, 30),
+    unit="times",
+)
+
 # %%
 import statistics
 
@@ -273,6 +291,7 @@ first, last = timed[0], timed[-1]
 growth = grown[last] / grown[first]
 print(f"peak memory after {last} inner steps, over that after {first}:")
 print(growth.round(2).to_string())
+predictions.reveal("04b.memory", growth["unrolled"])
 record("implicit_memory_growth", growth["implicit, 10 CG"], "ratio")
 record("unrolled_memory_growth", growth["unrolled"], "ratio")
 
@@ -364,7 +383,22 @@ dense.groupby(ranges, observed=True)["error"].agg(["size", "median", "max"]).map
 #
 # ### (b) The spurious stationary point
 #
-# D2 in *logits* is treacherous. The gradient in a logit is $\nu(s)\,\pi_\theta(a\mid s)$ times the slope in the probability, so it vanishes where a probability does, whether or not the slope does. Plain Newton steps on $\nabla_\theta F=0$ find such points with ease, since they look for any point without slope, not for a maximum.
+# D2 in *logits* is treacherous. The gradient in a logit is $\nu(s)\,\pi_\theta(a\mid s)$ times the slope in the probability, so it vanishes where a probability does, whether or not the slope does. And plain Newton steps on $\nabla_\theta F=0$ look for any point without slope, not for a maximum.
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04b.spurious",
+    "What share of the starts does plain Newton lead to a point that is no maximum?",
+    edges=(0.1, 0.3, 0.6),
+)
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04b.differences",
+    "At such a point a hypergradient is wrong. Differentiate the same Newton solver by "
+    "central differences: how far apart are the two, relatively, in the median?",
+    edges=(1e-06, 0.001, 0.1),
+)
 
 # %%
 starts = bilevel.random_problems(sizes["starts"], seed, streams=(16, 17))
@@ -418,8 +452,13 @@ print(f"{len(spurious)} of {len(found)} starts end at a spurious point;")
 print(f"in logits, {int(spurious['accepted in logits'].sum())} of them look solved,")
 print(f"in probabilities, {int((spurious['slope in probabilities'] < 1e-6).sum())}")
 record("spurious_share", len(spurious) / len(found), "of starts")
+predictions.reveal("04b.spurious", len(spurious) / len(found))
 columns = ["to differences", "to closed form", "slope in probabilities", "least probability"]
 spurious[columns].agg(["min", "median", "max"]).map("{:.1e}".format)
+
+# %%
+if len(spurious):
+    predictions.reveal("04b.differences", spurious["to differences"].median())
 
 # %% [markdown]
 # *Over the starts that end at a spurious point: relative difference of the implicit hypergradient to central differences through the same Newton solver, and to automatic differentiation of the closed form; the largest slope in a probability; the smallest probability.*
@@ -449,6 +488,14 @@ def roads_at(phi, task, distance, lam):
     row["condition"] = condition_numbers(bends).max().item()
     return row | {"hypergradient": solvers.norm(truth).item()}
 
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04b.vanishing",
+    "With D2, how large is the *hypergradient* at λ = 0.001, over its size at λ = 10?",
+    edges=(1e-08, 0.1, 10),
+    unit="times",
+)
 
 # %%
 exponents = torch.linspace(-3, 1, 13 if profile != "smoke" else 2, dtype=torch.float64)
@@ -489,6 +536,8 @@ pd.DataFrame(rows).set_index(["distance", "road"])
 
 # %%
 sizes_of_truth = conditions.groupby(["lam", "distance"])["hypergradient"].median().unstack()
+of_d2 = sizes_of_truth["D2"]
+predictions.reveal("04b.vanishing", of_d2.iloc[0] / of_d2.iloc[-1])
 sizes_of_truth.iloc[::3].map("{:.1e}".format)
 
 # %% [markdown]
@@ -549,7 +598,11 @@ pd.DataFrame(rows).T.rename_axis("lam")
 # - Conjugate gradients stop at a residual, not at a count. Damping belongs into the objective.
 # - Implicit differentiation costs memory that does not grow with inner steps, and describes the solved problem only. Ask for its stationarity, curvature and residual.
 # - A prior cannot be trained where adaptation overrules it: as $\lambda$ falls, so does the hypergradient itself, with D2 to nothing.
-#
+
+# %%
+fig = predictions.show("04b")
+
+# %% [markdown]
 # ## 5. Check yourself
 #
 # <details><summary>Why does damping only in the conjugate gradients bias the result?</summary>

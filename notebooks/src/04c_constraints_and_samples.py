@@ -31,7 +31,7 @@ from torch.func import vmap
 
 # %%
 import bomrl_lite as bl
-from bomrl_lite.course import plots
+from bomrl_lite.course import plots, predictions
 from bomrl_lite.course.bench import sampled as sampled_bench
 from bomrl_lite.course.experiments import bilevel
 from bomrl_lite.course.parameters import begin
@@ -84,6 +84,14 @@ def in_trust_region(phi, task, problems, distance):
     return bilevel.relative_error(bordered, oracle), bilevel.relative_error(constant, oracle)
 
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04c.multiplier",
+    "How large is the relative error if η is held constant? Median over tasks, of the "
+    "distance for which it is larger.",
+    edges=(0.001, 0.03, 0.15),
+)
+
 # %%
 small, linear = bilevel.random_problems(count, seed), bilevel.linear_problems(count, seed)
 problems = {("tabular", "D1"): small, ("tabular", "D2"): small}
@@ -102,6 +110,9 @@ kkt = pd.DataFrame(rows).T.rename_axis(["policy", "distance"])
 record("bordered_error", kkt["bordered, largest"].max(), "relative")
 record("eta_constant_error", kkt["eta constant, median"].max(), "relative")
 kkt.map("{:.1e}".format)
+
+# %%
+predictions.reveal("04c.multiplier", kkt["eta constant, median"].max())
 
 # %% [markdown]
 # *Relative errors against central differences over tasks (two for the linear policy), $\delta=0.1$.*
@@ -219,12 +230,23 @@ log[log["shuffled_distance"].notna()].set_index("iteration").map("{:.2g}".format
 #
 # Lesson 04a, section 4, said what $\nabla_\phi Q$ is worth when it is exact. From episodes it is a sum of scores of later actions, and loud. A **causal trace** $\kappa<1$ weighs an effect that comes $k$ steps later by $\kappa^k$: quieter, and biased. The stored table compares the hypergradient with the sampled term, for several traces, to the hypergradient that leaves the term out (rung `frozen`):
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04c.term",
+    "On the lakes at λ = 2, with plain returns and the full causal horizon: "
+    "from how many episodes on does the sampled term lower the error?",
+    ("20", "200", "1000", "from none of these"),
+)
+
 # %%
 q_table = stored_table("q_gradient")
 fig = plots.draw_experiment("q_gradient", q_table)
 returns = q_table.query("lam == 2.0 and estimator == 'returns'")
 ratio = (returns["whole error"] / returns["dropped"]).rename("error with / without")
 table = pd.concat([returns[["problem", "episodes", "trace"]], ratio], axis=1)
+lakes = table.query("problem == 'frozen_lake/holes-4x4' and trace == 1.0").groupby("episodes")
+helps = [str(number) for number, part in lakes if part["error with / without"].median() < 1]
+predictions.reveal("04c.term", (*helps, "from none of these")[0])
 table.groupby(["problem", "episodes", "trace"], sort=False).median().unstack().round(2)
 
 # %% [markdown]
@@ -237,6 +259,14 @@ table.groupby(["problem", "episodes", "trace"], sort=False).median().unstack().r
 #
 # Return after ONE adaptation on goals that training never saw, over the number of one-time episodes; and over how unlike the tasks are, which is the width of the arc that goals lie on. Settings tuned for 20 episodes and the whole circle, three seeds each:
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04c.one episode",
+    "Trained with a *single* episode per task: by how much does recipe B lead over ProMP "
+    "after one adaptation? Returns are near -30 before it, and near -7 with 20 episodes.",
+    edges=(-5, -1, 1),
+)
+
 # %%
 from bomrl_lite.course.statistics import paired_difference
 
@@ -248,7 +278,16 @@ leads = {}
 for episodes, part in matched.groupby("episodes"):
     for baseline in ("lvc_maml", "promp"):
         leads[episodes, baseline] = paired_difference(part, "bomrl_natural", baseline)
+predictions.reveal("04c.one episode", leads[1, "promp"]["mean"])
 pd.DataFrame(leads).T.rename_axis(["episodes", "over"]).round(2)
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04c.arc",
+    "On the whole circle recipe A, the head alone, is the last of the four. Which is the "
+    "first where goals lie on the narrowest arc, of 45 degrees?",
+    ("bomrl_head", "bomrl_natural", "lvc_maml", "promp"),
+)
 
 # %%
 fig = plots.draw_experiment("heterogeneity", stored_table("heterogeneity"))
@@ -258,6 +297,7 @@ fig = plots.draw_experiment("heterogeneity", stored_table("heterogeneity"))
 
 # %%
 arcs = stored_table("heterogeneity").groupby(["tasks", "method"])["return"]
+predictions.reveal("04c.arc", arcs.mean()["navigation/arc-45"].idxmax())
 arcs.agg(["mean", "min"]).unstack().round(2)
 
 # %% [markdown]
@@ -281,7 +321,11 @@ arcs.agg(["mean", "min"]).unstack().round(2)
 # - A multiplier must be differentiated like everything else: the bordered system has one more row and column, and is exact.
 # - On samples the same functions run; the recipe decides what is linear and what moves. Damping belongs into the objective there too, as a ridge.
 # - $\nabla_\phi Q$ is loud on samples: truncate it or leave it out.
-#
+
+# %%
+fig = predictions.show("04c")
+
+# %% [markdown]
 # ## 7. Check yourself
 #
 # <details><summary>Why can a better linear solver not repair a multiplier that is held constant?</summary>

@@ -26,6 +26,7 @@ seed = 0
 
 # %%
 import json
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -34,7 +35,7 @@ from torch.func import vmap
 
 # %%
 import bomrl_lite as bl
-from bomrl_lite.course import plots, widgets
+from bomrl_lite.course import plots, predictions, widgets
 from bomrl_lite.course.experiments.setting import MATCHED
 from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
@@ -125,7 +126,7 @@ table.round(3)
 # %% [markdown]
 # *Gap on the training lakes, averaged over the meta-iterations so far (thick), and the fit (dashed). The form does not fit: at first nothing happens, for the prior is far from everything, and then the average falls faster than $1/\sqrt T$. $K$ comes out as 0 for every seed: least squares would like it negative, so these curves say nothing about it. That contradicts nothing. The theorem says "at most", and Adam is not the plain ascent that such rates are proved for; it only means that one should not read a rate off the bound.*
 #
-# **What you learnt:** the metric to ask for compares each task with its own optimum, and it cannot go below what the family itself costs.
+# **Learnt:** the metric to ask for compares each task with its own optimum, and it cannot go below what the family itself costs.
 #
 # ## 2. Task variance
 #
@@ -146,7 +147,15 @@ for name in ("probe/opposite", "probe/identical"):
 # %% [markdown]
 # ### The trap of the deterministic optimum
 #
-# An optimal policy is usually deterministic. The second argument of the distance is now the optimum: D1 $=\mathrm{KL}(\pi_\theta\Vert\pi^*)$ is *infinite* for every softmax policy, and so is the "variance". D3 fares no better: the logits of a deterministic policy are infinite. One can smooth the optimum, $(1-\varepsilon)\pi^*+\varepsilon\cdot$uniform, but then the answer is as large as $\varepsilon$ is small. D2 $=\mathrm{KL}(\pi^*\Vert\pi_\theta)$ is finite and needs no $\varepsilon$.
+# An optimal policy is usually deterministic, and it is the second argument of the distance now: D1 $=\mathrm{KL}(\pi_\theta\Vert\pi^*)$, D2 $=\mathrm{KL}(\pi^*\Vert\pi_\theta)$. Where a distance does not like that, one can smooth the optimum, $(1-\varepsilon)\pi^*+\varepsilon\cdot$uniform, and let $\varepsilon$ fall.
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "05.trap",
+    "The smoothing ε falls from 0.1 to 0.0001. Under which distance does the task "
+    "variance grow least?",
+    ("D1", "D2", "D3"),
+)
 
 # %%
 rows, smoothings = [], (1e-1, 1e-2, 1e-3, 1e-4) if profile != "smoke" else (1e-1, 1e-4)
@@ -162,19 +171,31 @@ for label, name in {"high variance": family, "low variance": "frozen_lake/costs-
 caveat = pd.DataFrame(rows)
 fig = plots.smoothing_caveat(caveat)
 at = caveat.set_index(["family", "distance", "smoothing"])["variance"].sort_index()
+by_smoothing = at["high variance"].unstack("smoothing")
+predictions.reveal("05.trap", (by_smoothing[1e-4] / by_smoothing[1e-1]).idxmin())
 for label in ("high variance", "low variance"):
     record(f"variance_d2_{label.split()[0]}", at[label, "D2", 1e-4], "nats")
 growth = at["high variance", "D1", 1e-4] / at["high variance", "D1", 1e-1]
 record("growth_of_d1_variance", growth, "ratio")
 
 # %% [markdown]
+# D1 is *infinite* at a deterministic optimum for every softmax policy, and so is the "variance". D3 fares no better: the logits of a deterministic policy are infinite. Smoothed, the answer is as large as $\varepsilon$ is small. D2 is finite and needs no $\varepsilon$.
+#
 # *Task variance of both families of lakes over the smoothing of the optimum. D1 and D3 grow without end as the optimum becomes the true one; D2 (flat) does not depend on it. A published variance under D1 or D3 says as much about $\varepsilon$ as about the tasks.*
 #
 # A second trap: an optimum is rarely unique. On a lake many shortest paths may lead to the goal, and at the goal itself nothing matters. We measure the distance to the *nearest* optimal policy, $-\log\sum_{a\ \text{optimal}}\pi_\theta(a\mid s)$ per state; with one arbitrary optimum instead, states where all actions are equally good would count as variance. How many states have a choice?
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "05.choice",
+    "What share of all states has more than one optimal action?",
+    edges=(0.05, 0.15, 0.3),
+)
+
 # %%
 mask = vmap(lambda task: optimal_actions(task, gamma))(tasks)
 share = (mask.sum(-1) > 1).double().mean().item()
+predictions.reveal("05.choice", share)
 print(f"{share:.0%} of all states have more than one optimal action")
 record("states_with_a_choice", share, "share")
 
@@ -203,14 +224,8 @@ fresh = widgets.dial_point(
     points[-1].ice, num_tasks=20, generator=seeded(seed, 7), lam=MATCHED["bomrl_d2"], **exact
 )
 others = lakes.lake_tasks(fresh.maps, lakes.HOLES)
-after = bl.adapted_returns(
-    points[-1].middle,
-    others,
-    lambda params, task: bl.adapt_to_task(
-        params, task, distance=bl.d2, lam=MATCHED["bomrl_d2"], **exact
-    ),
-    **exact,
-)[:, 1]
+alg = partial(bl.adapt_to_task, distance=bl.d2, lam=MATCHED["bomrl_d2"], **exact)
+after = bl.adapted_returns(points[-1].middle, others, alg, **exact)[:, 1]
 held_out_gap = (bl.optimal_returns(others, gamma) - after).mean().item()
 print(f"gap from the middle policy: own lakes {points[-1].gap:.3f}, other lakes {held_out_gap:.3f}")
 record("variance_without_holes", points[0].variance, "nats")
@@ -221,7 +236,7 @@ record("gap_at_most_holes_on_other_lakes", held_out_gap, "return")
 # %% [markdown]
 # *Three lakes of the family with their optimal policies; right, variance and gap after one adaptation from the middle policy at each setting of the dial, the gold dot is this one. Without holes all lakes are one lake: no variance, no gap.* Why train, if a formula does as well? It does not ask for less, but for more: the middle policy is computed from the optimal policies of its lakes, which nobody has before the tasks are solved, and it is judged on those same lakes. The printed line judges it on others.
 #
-# **What you learnt:** the variance of a family is a number that one can compute, if the distance is finite at a deterministic optimum and takes the nearest of several optima.
+# **Learnt:** the variance of a family is a number that one can compute, if the distance is finite at a deterministic optimum and takes the nearest of several optima.
 #
 # ## 3. The proof of the variance term
 #
@@ -352,6 +367,14 @@ tightness.rename("largest left / right").to_frame().style.format("{:.1e}")
 #
 # $$J_\tau(\pi^*_\tau)-J_\tau(\mathrm{Alg}(\pi_\phi,\lambda,\tau))\ \le\ \frac{\lambda+\lambda_0}{1-\gamma}\,D_\tau^2(\pi_\phi,\pi^*_\tau).$$
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "05.bound",
+    "No policy can have a gap above 6.7 on these lakes. Of up to 40 lakes and random "
+    "priors, how large is the *smallest* bound?",
+    edges=(2, 10, 100),
+)
+
 # %%
 rows = []
 for k in range(min(40, sizes["pairs"])):
@@ -366,6 +389,7 @@ for k in range(min(40, sizes["pairs"])):
 bounded = pd.DataFrame(rows)
 record("smallest_rigorous_bound", bounded["bound"].min(), "return")
 record("largest_gap_under_it", bounded["gap"].max(), "return")
+predictions.reveal("05.bound", bounded["bound"].min())
 bounded.describe().loc[["min", "mean", "max"]].round(1)
 
 # %% [markdown]
@@ -376,10 +400,8 @@ bounded.describe().loc[["min", "mean", "max"]].round(1)
 # %%
 variance, centre, _ = bl.task_variance(pool, **exact)
 lam_0 = vmap(lambda task: bl.rigorous_lambda(centre, task, **exact))(pool).max()
-ends = vmap(
-    lambda task: bl.adapt_to_task(centre, task, distance=bl.d2, lam=lam_0.item(), **exact)
-)(pool)
-gap = optimum - vmap(lambda theta, task: bl.policy_return(theta, task, **exact))(ends, pool).mean()
+alg = partial(bl.adapt_to_task, distance=bl.d2, lam=lam_0.item(), **exact)
+gap = optimum - bl.adapted_returns(centre, pool, alg, **exact)[:, 1].mean()
 bound = 2 * lam_0 / (1 - gamma) * variance
 check("the variance term", gap, bound)
 print(f"mean gap {gap:.2f} <= {bound:.0f}, with lam = lam_0 = {lam_0:.0f}, Var = {variance:.3f}")
@@ -389,7 +411,7 @@ print(f"mean gap {gap:.2f} <= {bound:.0f}, with lam = lam_0 = {lam_0:.0f}, Var =
 #
 # The scale $A_{\max}/(1-\gamma)^2$ is that of the theorem. And mind what was *not* needed: **no gradient, no Hessian, no convexity**, and nothing about how Alg is solved, only that it is. What meta-training has to do with it: it looks for that $\phi$. That it finds it, and at the rate $\frac KT+\frac M{\sqrt T}$, is the part of the theorem that is *quoted* in section 1 and not shown here.
 #
-# **What you learnt:** the gap after adaptation is bounded by the distance to the optimum because a surrogate with a price bounds the return from both sides, and each factor of the constant is a step that you have seen hold.
+# **Learnt:** the gap after adaptation is bounded by the distance to the optimum because a surrogate with a price bounds the return from both sides, and each factor of the constant is a step that you have seen hold.
 #
 # ## 4. Experiments
 #
@@ -401,10 +423,20 @@ print(f"mean gap {gap:.2f} <= {bound:.0f}, with lam = lam_0 = {lam_0:.0f}, Var =
 #
 # Every method has one hyperparameter (the column `dial` below), and a comparison is worth as much as the care with which they were set. So this comes first: equal values at training and at test, the same grid size for each method, and the untrained prior with the same Alg.
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "05.tuned",
+    "Every prior at its best hyperparameter: which has the smallest gap after one "
+    "adaptation, on held-out lakes of the high-variance family?",
+    ("bomrl_d1", "bomrl_d2", "bomrl_d3", "maml"),
+)
+
 # %%
 frame = stored("sensitivity")
 fig = plots.draw_experiment("sensitivity", frame)
 held_out = frame[frame["split"] == "test"].groupby(["family", "alg", "prior", "dial"])["gap"].mean()
+tuned = held_out["high variance"].drop("untrained", level="prior")
+predictions.reveal("05.tuned", tuned.groupby("prior").min().idxmin())
 best = held_out.unstack("dial").agg(["min", "idxmin"], axis=1)
 best.round(3)
 
@@ -417,6 +449,14 @@ best.round(3)
 #
 # ### (b) Returns after 0 to 4 adaptations
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "05.generalises",
+    "In the high-variance family, at matched settings: which prior returns most on "
+    "*held-out* lakes after one adaptation?",
+    ("bomrl_d1", "bomrl_d2", "first_order_bomrl", "maml"),
+)
+
 # %%
 frame = stored("returns")
 fig = plots.draw_experiment("returns", frame)
@@ -424,6 +464,8 @@ fig = plots.draw_experiment("returns", frame)
 # %%
 chosen = frame[(frame["setting"] == "matched") & (frame["step"].isin([1, 4]))]
 grouped = chosen.groupby(["family", "prior", "alg", "split", "step"])["return"]
+once = grouped.mean().xs(("high variance", "test", 1), level=("family", "split", "step"))
+predictions.reveal("05.generalises", once.unstack("alg").max(axis=1).idxmax())
 grouped.mean().unstack(["split", "step"]).round(3)
 
 # %% [markdown]
@@ -438,12 +480,22 @@ grouped.mean().unstack(["split", "step"]).round(3)
 #
 # The published code trains with $\lambda=5$ (or 4) and tests with a 20 to 80 times smaller one; its "MAML" is BO-MRL's own prior with policy-gradient steps. With those settings, on our lakes, and a MAML that was really trained beside it:
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "05.published",
+    "With these settings, in the high-variance family: which prior returns most after ONE "
+    "adaptation on held-out lakes?",
+    ("bomrl_d1", "bomrl_d2", "maml", "untrained"),
+)
+
 # %%
 from bomrl_lite.course.experiments.gaps import PUBLISHED
 
 print({name: dict(settings) for name, settings in PUBLISHED.items()})
 published = frame[(frame["setting"] == "published") & (frame["split"] == "test")]
 grouped = published.groupby(["family", "prior", "alg", "step"])["return"]
+once = grouped.mean().xs(("high variance", 1), level=("family", "step"))
+predictions.reveal("05.published", once.unstack("alg").max(axis=1).idxmax())
 grouped.mean().unstack("step").round(3)
 
 # %% [markdown]
@@ -496,10 +548,20 @@ frozen.agg(["min", "mean", "max"]).round(3)
 #
 # ### (f) Is Proposition 1's matrix well-conditioned during training?
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "05.condition",
+    "At λ = 0.1, with D2 and after all of training: how large is the largest condition "
+    "number of M(s)?",
+    edges=(10000.0, 100000000.0, 1e20),
+)
+
 # %%
 frame = stored("condition")
 fig = plots.draw_experiment("condition", frame)
 last = frame[frame["iteration"] == frame["iteration"].max()]
+worst = last.query("prior == 'bomrl_d2' and lam == 0.1")
+predictions.reveal("05.condition", worst["largest"].mean())
 last.groupby(["prior", "lam"])[["median", "largest"]].mean().style.format("{:.1e}")
 
 # %% [markdown]
@@ -530,7 +592,7 @@ live.groupby(["prior", "step"])["gap"].mean().unstack().map("{:.2g}".format)
 # %% [markdown]
 # *Gap to each held-out lake's optimum after 0 to 3 adaptations with D2; bars are means over seeds, whiskers span them. The table has the numbers of bars too low to see.*
 #
-# **What you learnt:** more variance, more gap, as the theorem has it; but who wins depends on the family, the data and the price, and no bound of this lesson is near enough to a gap to decide it.
+# **Learnt:** more variance, more gap, as the theorem has it; but who wins depends on the family, the data and the price, and no bound of this lesson is near enough to a gap to decide it.
 #
 # ## 5. What the bound says, and what it does not
 #
@@ -544,7 +606,7 @@ live.groupby(["prior", "step"])["gap"].mean().unstack().map("{:.2g}".format)
 # - that few tasks are enough: it is about the distribution, and section 4 shows a gap between training and held-out lakes;
 # - anything about D3, or about sampled data: $Q$ and $\nu$ were exact all along.
 #
-# **What you learnt:** to ask of every bound which constants it was proved with, and which it was drawn with.
+# **Learnt:** to ask of every bound which constants it was proved with, and which it was drawn with.
 #
 # ## 6. Recap
 #
@@ -553,7 +615,11 @@ live.groupby(["prior", "step"])["gap"].mean().unstack().map("{:.2g}".format)
 # - The variance term follows from four steps; no gradient, Hessian or convexity is needed, and the constants are the price. The training terms are quoted.
 # - Holes on the ice are a dial for the variance, and the gap follows it.
 # - Compare priors only with hyperparameters tuned alike, the untrained prior beside them, and on held-out tasks.
-#
+
+# %%
+fig = predictions.show("05")
+
+# %% [markdown]
 # ## 7. Check yourself
 #
 # <details><summary>Why can metric 3 not go to zero for opposite bandits, whatever the meta-learner?</summary>

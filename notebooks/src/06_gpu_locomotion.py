@@ -36,7 +36,7 @@ import torch
 
 # %%
 import bomrl_lite as bl
-from bomrl_lite.course import plots, widgets
+from bomrl_lite.course import plots, predictions, widgets
 from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
 from bomrl_lite.course.root import course_root
@@ -134,7 +134,7 @@ print(f"returns: backwards {paid[0].sum():+.1f}, forwards {paid[1].sum():+.1f}")
 # %% [markdown]
 # So before it adapts a policy cannot know where to run, however well it is trained. The best that it can do is to act such that its rewards *tell*, and to be close to both gaits.
 #
-# **What you learnt:** a robot and a free variable of its reward or body are a family, and no observation gives the variable away.
+# **Learnt:** a robot and a free variable of its reward or body are a family, and no observation gives the variable away.
 #
 # ## 2. Many robots at once: from hundreds on, close to the physics
 #
@@ -171,6 +171,15 @@ def gymnasium_player(num, actions):
     return lambda: [envs.step(action) for action in actions]
 
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "06.one robot",
+    "For a *single* robot: how many times the processor time of the open loop does a step "
+    "of our simulator take?",
+    edges=(1.3, 2.5, 5),
+    unit="times",
+)
+
 # %%
 robot, model = ROBOTS["half_cheetah"], load_model("half_cheetah")
 forwards, steps = Directions(torch.ones(1, 1)), sizes["steps"]
@@ -204,6 +213,7 @@ table["ours / open loop"] = table["our simulator"] / table["MuJoCo's open loop"]
 if profile != "smoke":  # too short there to measure
     record("cpu_microseconds_per_step", table["our simulator"][256], "us", source="machine")
     record("our_time_over_open_loop", table["ours / open loop"][256], "ratio", source="machine")
+predictions.reveal("06.one robot", table["ours / open loop"][1])
 table.map(lambda cost: "" if pd.isna(cost) else f"{cost:.2f}")
 
 # %% [markdown]
@@ -213,7 +223,7 @@ table.map(lambda cost: "" if pd.isna(cost) else f"{cost:.2f}")
 #
 # The states are those of gymnasium's own environments, bit by bit, at any number of threads; a test of the package compares them over 1000 steps.
 #
-# **What you learnt:** one call for all robots costs little more than the physics itself from some hundreds of robots on, and several times as much for a single one.
+# **Learnt:** one call for all robots costs little more than the physics itself from some hundreds of robots on, and several times as much for a single one.
 #
 # ## 3. Device and precision
 #
@@ -236,6 +246,14 @@ print("parameters of the policy  ", *{leaf.dtype for leaf in parameters})
 # %% [markdown]
 # On the processor physics is computed in double precision and everything that a network touches in single precision. Warp computes physics in single precision too. Does that matter? Three cheetahs get the same actions; the second starts $10^{-12}$ and the third $10^{-7}$ rad away from the first, which is what single precision can tell apart:
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "06.chaos",
+    "The third cheetah starts 0.0000001 rad away. How far is it from the first after 100 "
+    "steps, five seconds of its life, in the position that differs most?",
+    edges=(1e-06, 0.0001, 0.01),
+)
+
 # %%
 physics = make_physics(model, 3, backend="mujoco")
 start = torch.as_tensor(model.qpos0).repeat(3, 1)
@@ -246,6 +264,7 @@ for step, move in enumerate((2 * torch.rand(100, 1, 6, generator=seeded(seed, 5)
     physics.step(move.expand(3, -1), robot.frame_skip)
     if step in (1, 10, 25, 50, 100):
         apart[step] = (physics.qpos[1:] - physics.qpos[0]).abs().amax(-1).tolist()
+predictions.reveal("06.chaos", apart[100][1])
 pd.DataFrame(apart, index=["1e-12 apart", "1e-7 apart"]).map("{:.0e}".format).rename_axis(
     columns="largest difference after step"
 )
@@ -294,7 +313,7 @@ if backend != "warp":
 # %% [markdown]
 # A processor is full with some hundreds of robots. A GPU has thousands of small cores and starts a whole step with one call: it needs *thousands* of robots before it pays. This course has measured none, so here are others' figures, of humanoids, in steps of *physics* per second: 950 thousand on an A100 with 8192 at once, against 1.8 million with C MuJoCo on a processor of 64 cores ([documentation of MuJoCo XLA](https://mujoco.readthedocs.io/en/stable/mjx.html)), and 3.97 million with MuJoCo Warp on an RTX Pro 6000, also 8192 ([google-deepmind/mujoco_warp, pull request 1060](https://github.com/google-deepmind/mujoco_warp/pull/1060)). None of them was checked here. A large processor and a GPU are closer than one may expect, and a meta-iteration of 20 tasks with 20 episodes is only 400 robots.
 #
-# **What you learnt:** the same code runs on both, in different precision; runs of chaotic robots are compared by their returns, never by their trajectories.
+# **Learnt:** the same code runs on both, in different precision; runs of chaotic robots are compared by their returns, never by their trajectories.
 #
 # ## 4. Where the time goes
 #
@@ -316,6 +335,15 @@ pieces = {
     "adaptation": (training_objective, "collect_all"),
 }
 named = {"bomrl_head": "BO-MRL, head only", "trpo_maml": "MAML-TRPO", "promp": "ProMP"}
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "06.physics",
+    "What share of the processor time of a meta-iteration of MAML-TRPO, second order and "
+    "all, goes into the physics?",
+    edges=(15, 40, 85),
+    unit="%",
+)
 
 # %%
 taken = {}
@@ -351,6 +379,8 @@ if profile != "smoke":
     for method, label in named.items():
         ratio = taken.loc[label].sum() / taken.loc[label, "physics"]
         record(f"{method}_iteration_over_physics", ratio, "ratio", source="machine")
+of_trpo = taken.loc["MAML-TRPO"]
+predictions.reveal("06.physics", 100 * of_trpo["physics"] / of_trpo.sum())
 taken.assign(all=taken.sum(axis=1), **{"us per step": per_step}).round(2)
 
 # %% [markdown]
@@ -358,7 +388,7 @@ taken.assign(all=taken.sum(axis=1), **{"us per step": per_step}).round(2)
 #
 # Physics is the largest part of every bar. All that is *learning* costs a fraction of it, whatever the method: it works on large arrays, a few times per iteration, where the physics works step by step. A hypergradient that costs nothing would save no more than the last piece of its bar. What would help most is to need fewer steps, and a cheaper step.
 #
-# **What you learnt:** look where the time goes before you make anything faster; here it goes into the physics.
+# **Learnt:** look where the time goes before you make anything faster; here it goes into the physics.
 #
 # ## 5. Two details without which nothing learns
 #
@@ -393,7 +423,7 @@ for scale in (1.0, 0.1):
     print(f"head_scale {scale}: the actions of one episode cost {effort:.1f}")
 
 # %% [markdown]
-# **What you learnt:** two dull details, the scale of what goes in and of what first comes out.
+# **Learnt:** two dull details, the scale of what goes in and of what first comes out.
 #
 # ## 6. A cheetah learns to turn round
 #
@@ -484,7 +514,7 @@ show_clip(np.concatenate(films, axis=2), fps=10, kilobytes=200, alt=alt)
 # %% [markdown]
 # *The stored policy after one adaptation: one meta-policy, told by rewards alone to run backwards (left) and forwards (right).*
 #
-# **What you learnt:** one adaptation on twenty episodes turns a cheetah round, if it was trained for that; and twenty episodes are too few to tell small differences.
+# **Learnt:** one adaptation on twenty episodes turns a cheetah round, if it was trained for that; and twenty episodes are too few to tell small differences.
 #
 # ## 7. The full comparison
 #
@@ -497,6 +527,14 @@ fig = plots.draw_experiment("cheetah_tuning", stored_table("cheetah_tuning"))
 # *Each dot is a configuration. Within one method settings decide more than most methods differ; hence "equal tuning".*
 #
 # Who is who: **MAML-TRPO** limits one large step per iteration, **ProMP** takes several clipped ones. **BO-MRL head** is recipe A, **BO-MRL** recipe B: quadratic in the KL divergence, where D1 and D2 agree. **BO-MRL D1** and **D2** solve the inner problem with the divergence itself, with the settings of recipe B. **BO-MRL D3** replaces $L$ by its tangent, for only then D3 has a closed form (lesson 03 had to climb): $\theta=\phi+\frac1{2\lambda}\nabla L$. So it is MAML's step with $\alpha=1/(2\lambda)$, and with several clipped outer steps it is ProMP without its penalty: do not look for a wonder between those two.
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "06.leader",
+    "HalfCheetah direction, equal tuning, five seeds: which returns most on test goals "
+    "after one adaptation?",
+    ("MAML-TRPO", "ProMP", "BO-MRL", "BO-MRL head"),
+)
 
 
 # %%
@@ -521,6 +559,7 @@ def summary(name):
     )
 
 
+predictions.reveal("06.leader", summary("cheetah_direction")[1].idxmax())
 summary("cheetah_direction")
 
 # %%
@@ -592,10 +631,18 @@ for table in ("cheetah_direction", "cheetah_velocity"):
 #
 # *One-time data* is the premise of the theory: adapt to what $\pi_\phi$ collected, once. Is it also a good use of episodes? Here each task may play 40 episodes, either all by the meta-policy, or in up to eight parts, each collected by what the parts before led to. The factor of later steps is chosen on training goals for every method and number of parts.
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "06.parts",
+    "In how many parts should head-only BO-MRL collect its 40 episodes?",
+    ("1", "2", "4", "8"),
+)
+
 # %%
 parts = stored_table("collections")
 fig = plots.draw_experiment("collections", parts)
 best = parts.groupby(["method", "collections"], sort=False)["return"].mean().unstack()
+predictions.reveal("06.parts", str(best.loc["BO-MRL head"].idxmax()))
 best.round(1)
 
 # %% [markdown]
@@ -603,7 +650,7 @@ best.round(1)
 #
 # **A second collection helps a little, an eighth no longer.** From one part to four, head-only BO-MRL goes from 193 to 210 and ProMP from 161 to 178; with eight parts of five episodes both fall back, and MAML-TRPO stays where it is (122 to 128). So collecting once gives away about a tenth here, less than the choice of the method, and needs one round of interaction instead of four.
 #
-# **What you learnt:** with equal tuning BO-MRL on the head leads on one family and is level on the other; read a lead with its seeds, its error and its price beside it.
+# **Learnt:** with equal tuning BO-MRL on the head leads on one family and is level on the other; read a lead with its seeds, its error and its price beside it.
 #
 # ## 8. A note on scale
 #
@@ -640,7 +687,7 @@ pd.DataFrame(hours).T.round(1)
 #
 # So a published run is a matter of hours on a good desktop, and the comparison above, with horizon 100 and under a million steps, one of minutes. That is why its returns are not comparable with published ones, and why every method of it was run again here.
 #
-# **What you learnt:** multiply before you start a run: steps of an iteration, iterations, microseconds of a step.
+# **Learnt:** multiply before you start a run: steps of an iteration, iterations, microseconds of a step.
 #
 # ## 9. Recap
 #
@@ -706,7 +753,16 @@ ants.set_axis(tried).round(1)
 # %% [markdown]
 # *Ant velocity, tuning seed, 40 iterations: return after one adaptation; standing still earns −90. Each method has its own learning rate of the cheetah's.* With the cheetah's settings neither learns. The head needs less noise and nothing else; ProMP needs both changes at once. Each keeps its best for what follows.
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "06.ant",
+    "The best constant speed earns +60, standing still −90. After 6 million steps, what "
+    "does ProMP return after one adaptation?",
+    edges=(0, 30, 60),
+)
+
 # %%
+predictions.reveal("06.ant", summary("ant_velocity").loc["ProMP", 1])
 summary("ant_velocity")
 
 # %%
@@ -736,5 +792,15 @@ gained.groupby([training["method"], stage]).agg(["mean", "sem"]).unstack().round
 
 # %% [markdown]
 # *Mean over iterations and its standard error.* ProMP's gain may have begun to grow. The environment is not to blame: its states, observations and rewards are those of gymnasium's ant, which a test compares, and the same ant walks above. What is missing is perhaps data: the published code takes 500 iterations with 40 episodes per task, these runs 150 with 20. A negative result at this budget, and no verdict on the methods.
-#
+
+# %%
+fig = predictions.show("06")
+
+# %% [markdown]
+# And over all lessons that you have run in this folder:
+
+# %%
+fig = predictions.show()
+
+# %% [markdown]
 # **Next:** the exercises, [`exercises/06_gpu_locomotion.ipynb`](../exercises/06_gpu_locomotion.ipynb).
