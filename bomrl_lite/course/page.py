@@ -3,6 +3,9 @@
 ``jupyter nbconvert --to bomrl_lite.course.page.OfflinePage notebooks/01_maml_baseline.ipynb``
 """
 
+import contextlib
+import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +35,27 @@ def mathml(tex: str, *, block: bool = False) -> str:
     Args:
         tex: without its dollar signs.
         block: whether it stands on lines of its own.
+
+    Raises:
+        ValueError: it asks for a letter in a style that Unicode has not.
     """
     known = tex.replace(r"\arg", r"\operatorname{arg}")
     text = convert(known, display="block" if block else "inline")
+    text = _STYLED.sub(_letter, text)
     return f'<div class="equation">{text}</div>' if block else text
+
+
+_STYLED = re.compile(r'<(m[in]) mathvariant="(?!normal)([a-z-]+)">(\w)</\1>')
+
+
+def _letter(styled: re.Match[str]) -> str:
+    """Browsers know a blackboard E by its own character, and look at no attribute."""
+    tag, style, letter = styled.groups()
+    name = unicodedata.name(letter).replace("LATIN ", "").replace("LETTER ", "")
+    for prefix in ("MATHEMATICAL ", ""):  # those that Unicode had before stand elsewhere
+        with contextlib.suppress(KeyError):
+            return f"<{tag}>{unicodedata.lookup(f'{prefix}{style.upper()} {name}')}</{tag}>"
+    raise ValueError(f"there is no {style} {letter}: write the equation without it")
 
 
 class _Renderer(IPythonRenderer):
