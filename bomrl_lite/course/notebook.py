@@ -17,6 +17,8 @@ LANGUAGE = {
     "pygments_lexer": "ipython3",
 }
 """Without it ``nbconvert --to script`` writes a text; a kernel's own also names its version."""
+FRAMES = "BOMRL_FRAMES"
+"""Environment variable that asks widgets for their static twin, which takes seconds to draw."""
 _ADDED_TAGS = {"injected-parameters", "papermill-error-cell-tag"}
 _WIDGETS = "application/vnd.jupyter.widget-state+json"
 
