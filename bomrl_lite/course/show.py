@@ -23,7 +23,9 @@ from bomrl_lite.render.render import webp_clip
 def show_source(*functions: Callable[..., Any]) -> None:
     """Display the code of functions without their docstrings, so that text and code cannot part."""
     for function in functions:
-        display(Markdown(f"```python\n{source_without_docstring(function)}\n```"))
+        fence = f"```python\n{source_without_docstring(function)}\n```"
+        # An exported page lets a fence inherit its font from around it: text, but for the div.
+        display(Markdown(f'<div style="font-family: monospace">\n\n{fence}\n\n</div>'))
 
 
 def source_without_docstring(function: Callable[..., Any]) -> str:

@@ -20,7 +20,7 @@ from bomrl_lite.course.execute import (
     execute,
     kernel_environment,
 )
-from bomrl_lite.course.notebook import faults, read_notebook, to_bytes
+from bomrl_lite.course.notebook import FRAMES, faults, read_notebook, to_bytes
 from bomrl_lite.training.files import write_atomically
 
 COMMAND = "python -m bomrl_lite build"
@@ -59,7 +59,8 @@ def update(root: Path, *, force: bool = False) -> list[Problem]:
     """Write every notebook that differs from what its source makes; return what stopped some."""
     plan = make_plan(root)
     problems = list(plan.problems)
-    with kernel_environment() as environment:
+    with kernel_environment() as kernels:
+        environment = kernels | {FRAMES: "1"}
         for target in plan.targets:
             try:
                 _write(root, target, _current(root, target, environment, force=force))

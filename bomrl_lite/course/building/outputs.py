@@ -32,7 +32,7 @@ def clean(notebook: NotebookNode, fresh: NotebookNode) -> NotebookNode:
     for cell in result.cells:
         if cell.id in ran:
             cell.execution_count = ran[cell.id].execution_count
-            cell.outputs = _joined(filter(_is_static, ran[cell.id].outputs))
+            cell.outputs = _joined(filter(None, map(_static, ran[cell.id].outputs)))
             for output in cell.outputs:
                 if figure := output.get("data", {}).get("image/png"):
                     output.data["image/png"] = with_palette(figure)
@@ -69,9 +69,24 @@ def unnamed_pictures(notebook: NotebookNode) -> Iterator[int]:
                 yield number
 
 
-def _is_static(output: NotebookNode) -> bool:
-    """A static page cannot draw a widget; the figure that follows shows the same."""
-    return _WIDGET not in output.get("data", {})
+def without_views(notebook: NotebookNode) -> NotebookNode:
+    """Return the notebook with the static twin of each widget in its place."""
+    result = copy.deepcopy(notebook)
+    for cell in result.cells:
+        if cell.cell_type == "code":
+            cell.outputs = list(filter(None, map(_static, cell.outputs)))
+    return result
+
+
+def _static(output: NotebookNode) -> NotebookNode | None:
+    """A static page cannot draw a widget: keep its frames in HTML; without any, leave it out."""
+    if _WIDGET not in output.get("data", {}):
+        return output
+    if "text/html" not in output.data:
+        return None
+    result = copy.deepcopy(output)
+    result.data = {"text/html": output.data["text/html"]}
+    return result
 
 
 def _joined(outputs: Iterator[NotebookNode]) -> list[NotebookNode]:

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from bomrl_lite.course.plots import shown
+from bomrl_lite.course.widgets.frames import Framed, frames_page
 
 Control = ipywidgets.ValueWidget
 """A slider or a menu."""
@@ -64,7 +65,8 @@ def explorer(
     for control in controls:
         control.observe(show, names="value")
     show()
-    view = ipywidgets.VBox([*controls, line, image])
+    view = Framed([*controls, line, image])
+    view.twin = lambda: frames_page(controls, draw, describe)
     view.add_class(FRAME)
     return view
 
