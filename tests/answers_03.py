@@ -76,9 +76,17 @@ MUTANTS = (
         "by hand",
         "L(theta) - L(phi)",
     ),
-    Mutant(L, f"return {L_SUM}", f"return {L_SUM[:-2]}(-1)", "shape", "a dimension is left over: a sum, mean or"),
+    Mutant(
+        L,
+        f"return {L_SUM}",
+        f"return {L_SUM[:-2]}(-1)",
+        "shape",
+        "a dimension is left over: a sum, mean or",
+    ),
     Mutant(L, f"return {L_SUM}", f"return {L_SUM}.item()", "type", "stay in torch"),
-    Mutant(L, "* q)", "* q.detach())", "differentiable", "Q is held constant, but it depends on phi"),
+    Mutant(
+        L, "* q)", "* q.detach())", "differentiable", "Q is held constant, but it depends on phi"
+    ),
     Mutant(L, f"return {L_SUM}", f"return {L_SUM}.detach()", "differentiable", ".detach()"),
     Mutant(L, "collect(phi,", "collect(phi.detach(),", "differentiable", "data are held constant"),
     Mutant(
@@ -94,13 +102,25 @@ MUTANTS = (
     Mutant(KL, f"return {KL_SUM}", f"return {KL_SUM}.sqrt()", "by hand", "square root"),
     Mutant(KL, KL_SUM, "(log_phi.exp() * (log_phi - log_theta)).sum(-1)", "shape", "per state"),
     Mutant(KL, "log_phi.exp() * ", "", "not negative", "weight of the actions"),
-    Mutant(KL, "phi.log_softmax(-1), theta.log_softmax(-1)", "phi, theta", "not negative", "logits are not log-probabilities, here nor"),
+    Mutant(
+        KL,
+        "phi.log_softmax(-1), theta.log_softmax(-1)",
+        "phi, theta",
+        "not negative",
+        "logits are not log-probabilities, here nor",
+    ),
     Mutant(KL, "(log_phi - log_theta)", "(phi - theta)", "not negative", "take log_softmax"),
     Mutant(KL, "(log_phi - log_theta)", "-log_theta", "by hand", "cross-entropy"),
     Mutant(
         KL, "phi.log_softmax(-1),", "phi.softmax(-1).log(),", "random values", "take log_softmax"
     ),
-    Mutant(KL, "theta.log_softmax(-1)", "theta.detach().log_softmax(-1)", "differentiable", "no gradient comes through to theta:"),
+    Mutant(
+        KL,
+        "theta.log_softmax(-1)",
+        "theta.detach().log_softmax(-1)",
+        "differentiable",
+        "no gradient comes through to theta:",
+    ),
     Mutant(
         KL, f"return {KL_SUM}", "return ((phi - theta) ** 2).sum()", "by hand", "third distance"
     ),
@@ -119,7 +139,9 @@ MUTANTS = (
     Mutant(D2, TILT, f"({TILT}).sum(-1)", "shape", "a dimension is missing: it was summed,"),
     Mutant(D1, LOOP, "    mu = mu + 0\n", "no worse than phi", "left end"),
     Mutant(D1, LOOP, "    mu = q.max(-1, keepdim=True).values + lam\n", "by hand", "right end"),
-    Mutant(D1, "range(30)", "range(2)", "no worse than phi", "Newton stops after 2 steps: thirty are"),
+    Mutant(
+        D1, "range(30)", "range(2)", "no worse than phi", "Newton stops after 2 steps: thirty are"
+    ),
     Mutant(D1, "range(30)", "range(5)", "no worse than phi"),
     Mutant(D1, ROOT, "globals()['adapt_d2'](phi, q, lam)", "by hand", "exponential tilting"),
     Mutant(D1, ROOT, f"({ROOT}).exp()", "no worse than phi", "these are probabilities"),
@@ -207,16 +229,30 @@ MUTANTS = (
         "by hand",
         "belongs to the penalty",
     ),
-    Mutant(BOUND, f"return {BOUND_SUM}", f"return ({BOUND_SUM})[None]", "shape", "a dimension of size 1 is there or missing:"),
+    Mutant(
+        BOUND,
+        f"return {BOUND_SUM}",
+        f"return ({BOUND_SUM})[None]",
+        "shape",
+        "a dimension of size 1 is there or missing:",
+    ),
     Mutant(BOUND, "visits)\n", "visits) ** 2\n", "by hand", "squared already"),
     Mutant(MANY, COLLECT_LAST, "collect(phi, task, gamma)", "by hand", "collect again"),
     Mutant(MANY, "alg(tables[-1],", "alg(phi,", "by hand", "starts from phi again"),
-    Mutant(MANY, "torch.stack(tables)", "torch.stack(tables[1:])", "shape", "phi is missing at the"),
+    Mutant(
+        MANY, "torch.stack(tables)", "torch.stack(tables[1:])", "shape", "phi is missing at the"
+    ),
     Mutant(MANY, "torch.stack(tables)", "tables[-1]", "shape", "last table alone"),
     Mutant(MANY, "range(num_steps)", "range(num_steps + 1)", "shape", "one step too many"),
     Mutant(MANY, "torch.stack(tables)", "torch.stack(tables[::-1])", "begins with phi", "reversed"),
     Mutant(MANY, "torch.stack(tables)", "tables", "type", "torch.stack"),
-    Mutant(MANY, "alg(tables[-1], q, lam)", "tables[-1] + q / lam", "random values", "alg is an argument: call it, whatever"),
+    Mutant(
+        MANY,
+        "alg(tables[-1], q, lam)",
+        "tables[-1] + q / lam",
+        "random values",
+        "alg is an argument: call it, whatever",
+    ),
     Mutant(
         MANY,
         "tables = [phi]",
@@ -270,7 +306,7 @@ MUTANTS = (
         "log_phi.exp() *",
         "log_phi.exp().detach() *",
         "differentiable",
-        "weight of the actions is held",
+        "whose average score",
     ),
     Mutant(
         KL,
@@ -309,7 +345,7 @@ MUTANTS = (
         "random values",
         "a logarithm of 0, a division by 0 or a sum",
     ),
-    Mutant(D1, "slope = -", "slope = ", "by hand", "wrong way"),
+    Mutant(D1, "slope = -", "slope = ", "by hand", "Newton leaves"),
     Mutant(D1, LOOP, LOOP.replace("sum(-1, keepdim=True)", "sum()"), "by hand", None),
     Mutant(
         D1, ROOT, f"({ROOT}).detach() + phi - phi.detach()", "differentiable", "comes through to q"
@@ -375,5 +411,11 @@ MUTANTS = (
     ),
     Mutant(MANY, "range(num_steps)", "range(2)", "shape", "how many adaptations"),
     Mutant(MANY, "q, lam)", "q, lam / len(tables))", "by hand", "shrinks"),
-    Mutant(MANY, "torch.stack(tables)", "torch.stack(tables, -1)", "shape", "dimensions have changed places: a"),
+    Mutant(
+        MANY,
+        "torch.stack(tables)",
+        "torch.stack(tables, -1)",
+        "shape",
+        "dimensions have changed places: a",
+    ),
 )

@@ -65,6 +65,11 @@ KNOWN_ERRORS = (
         "new tensor instead",
     ),
     (
+        "must hold probabilities",
+        "what is handed on as a policy is none: a softmax over the last dimension is missing, or "
+        "it runs over another one",
+    ),
+    (
         "same dtype|scalar type|dtype",
         "torch.eye, zeros, tensor make float32 unless you pass the dtype of the input",
     ),

@@ -8,7 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bomrl_lite.course.checks.engine import Attempt, Question, Step, Wrong, error_of, likely_cause
+from bomrl_lite.course.checks.engine import (
+    CLOSE,
+    NOT_FINITE,
+    Attempt,
+    Question,
+    Step,
+    Wrong,
+    error_of,
+    likely_cause,
+)
 
 Complaint = Callable[[Question, np.ndarray], str | None]
 """(question, answer) -> what is wrong with the answer, if anything."""
@@ -180,7 +189,10 @@ def property_step(name: str, complaint: Complaint, cause: str | None = None) -> 
         for question, answer in attempt.answers():
             what = complaint(question, answer)
             if what is not None:
-                raise Wrong(f"{question.label}: {what}", attempt.cause or cause)
+                vague = attempt.cause in (None, NOT_FINITE, CLOSE)
+                raise Wrong(
+                    f"{question.label}: {what}", cause if cause and vague else attempt.cause
+                )
 
     return Step(name, run)
 

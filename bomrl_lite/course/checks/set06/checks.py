@@ -36,7 +36,7 @@ def _runs(attempt: Attempt) -> None:
     except Wrong as wrong:
         known = {"must match the size": slips.BROADCAST, "singular": slips.SINGULAR}
         causes = [cause for text, cause in known.items() if text in wrong.message]
-        raise Wrong(wrong.message, wrong.cause or next(iter(causes), None)) from None
+        raise Wrong(wrong.message, next(iter(causes), wrong.cause)) from None
 
 
 def _junk_after_the_end(attempt: Attempt) -> None:
