@@ -510,7 +510,7 @@ films = [
 show_clip(np.concatenate(films, axis=2), fps=10, kilobytes=200)
 
 # %% [markdown]
-# *The stored policy after one adaptation: one meta-policy, told by rewards alone to run backwards (left) and forwards (right).*
+# *The stored policy after one adaptation: one meta-policy, told by rewards alone to run backwards (left) and forwards (right).* Compare the forward rows of the strip: before, it runs the wrong way; after, the right one, head down. Nothing in the reward asks for grace.
 #
 # **Learnt:** one adaptation on twenty episodes turns a cheetah round, if it was trained for that; and twenty episodes are too few to tell small differences.
 #
