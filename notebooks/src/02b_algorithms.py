@@ -207,7 +207,7 @@ pd.Series(gained).unstack()[["before", "after"]].round(2)
 # %% [markdown]
 # *Six episodes per corner, before and after one adaptation, in the colour of the corner that pays; discs show where. One seed.*
 #
-# Look at the *before* panels first: a policy that always walks to the same corner is right in one task of four without adapting at all, and is stuck. ProMP's walks stay near the origin and look around; in this run they serve it in the two corners on the right, while in the two on the left it still walks to the wrong side. The stored table has five seeds per method, with the settings of the dense task:
+# Look at the *before* panels first: a policy that always walks to the same corner is right in one task of four without adapting at all, and is stuck. ProMP's walks end between two corners, at (1, 0), where neither pays yet and a little noise finds either. In this run that serves it in the two corners on the right; if a corner on the left pays, it learns nothing and stays where it is. The stored table has five seeds per method, with the settings of the dense task:
 
 # %%
 sparse = stored_table("corners")
@@ -225,7 +225,7 @@ predictions.reveal("02b.before", means["before"][means["after"].idxmax()])
 means.sort_values("after", ascending=False).round(2)
 
 # %% [markdown]
-# *Mean return over five seeds, and the seeds with the smallest and the largest return after one adaptation; the figure ranks by interquartile means (the mean of the middle half), which is why it may put another method first.* Two groups. The joint policy earns 1 whatever it does. MAML and E-MAML adapt little on most seeds and well on one or two. ProMP and both BO-MRL recipes earn next to nothing before they adapt, and about a third of the yardstick afterwards.
+# *Mean return over five seeds, and the seeds with the smallest and the largest return after one adaptation; the figure ranks by interquartile means (the mean of the middle half), which is why it may put another method first.* Two groups. The joint policy earns 1 whatever it does. MAML, E-MAML and Loaded DiCE adapt little on four seeds of five and well on one, the same for all three. ProMP and both BO-MRL recipes earn next to nothing before they adapt, and about a third of the yardstick afterwards.
 #
 # **Why?** It is not the E-MAML term, at a weight that was tuned where nothing has to be explored. But the settings of the dense task differ in more than the estimator: ProMP's inner step is 0.5, MAML's and E-MAML's 0.3, and ProMP takes five small outer steps per batch, MAML one. Change one setting at a time:
 
@@ -241,7 +241,7 @@ for label, (method, changed) in changes.items():
 pd.Series(gained).unstack()[["before", "after"]].round(2)
 
 # %% [markdown]
-# *One seed of each.* With a longer inner step MAML waits in the middle too, and then adapts. But ProMP waits there with the shorter step as well, and with a single outer step. So no one setting is *the* reason. Walking to one corner is a local optimum, right in one task of four; each of these changes gets past it, and the tuned settings of MAML, tuned where every step tells the goal, do not. How large each gain is takes more seeds to say: set `seed = 1` at the top and compare before you believe a number.
+# *One seed of each.* With a longer inner step MAML, too, earns next to nothing before it adapts, and much afterwards. But so does ProMP with the shorter step, and with a single outer step. So no one setting is *the* reason. Walking to one corner is a local optimum, right in one task of four; each of these changes gets past it, and the tuned settings of MAML, tuned where every step tells the goal, do not. How large each gain is takes more seeds to say: set `seed = 1` at the top and compare before you believe a number.
 #
 # **Learnt:** whether a meta-policy explores is decided by settings as much as by the name of the method, and the E-MAML term is neither needed for it nor enough.
 
