@@ -103,6 +103,7 @@ def _contents(ax: Axes, listed: int) -> tuple[str, str]:
             at.add(float(x[kept].max()))
     if len(ends) > 1:
         where = f"at the right end (x = {at.pop():.3g})" if len(at) == 1 else "at their right ends"
+        where = where if listed > FEW else "at the right end"
         return "lines", f"{where}, {ordering(ends, listed)}"
     if ax.images:
         return "pictures", ""
