@@ -47,6 +47,7 @@ def _panel(ax: Axes, *, several: bool, listed: int) -> str:
     kind, what = _contents(ax, listed)
     few = listed > FEW
     axes = f"{f' of {y}' if y and few else ''}{f' over {x}' if x else ''}"
+    axes = axes if few else axes.replace(" (logarithmic)", "")
     title = title if few else _row_and_column(ax)
     name = f"{title}: " if several and title else ""
     heading = f"{name}{kind}{axes}"
