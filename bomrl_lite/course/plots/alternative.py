@@ -43,12 +43,26 @@ def ordering(values: dict[str, float], listed: int = NAMED) -> str:
 
 def _panel(ax: Axes, *, several: bool, listed: int) -> str:
     title = plain(ax.get_title()) or plain(ax.get_ylabel())
-    name = f"{title}: " if several and title else ""
     x, y = (_axis(label, scale) for label, scale in _labels(ax))
     kind, what = _contents(ax, listed)
-    axes = f"{f' of {y}' if y else ''}{f' over {x}' if x else ''}"
+    few = listed > FEW
+    axes = f"{f' of {y}' if y and few else ''}{f' over {x}' if x else ''}"
+    axes = axes if few else axes.replace(" (logarithmic)", "")
+    title = title if few else _row_and_column(ax)
+    name = f"{title}: " if several and title else ""
     heading = f"{name}{kind}{axes}"
     return f"{heading[:1].upper()}{heading[1:]}{f'; {what}' if what else ''}."
+
+
+def _row_and_column(ax: Axes) -> str:
+    """Name a panel of a grid by what stands above its column and beside its row."""
+    own = ax.get_subplotspec()
+    places = [(p, p.get_subplotspec()) for p in ax.figure.axes]
+    column = [p for p, at in places if own and at and at.colspan == own.colspan]
+    row = [p for p, at in places if own and at and at.rowspan == own.rowspan]
+    above = next((p.get_title() for p in column if p.get_title()), "")
+    beside = next((p.get_ylabel() for p in row if p.get_ylabel()), "")
+    return plain(", ".join(filter(None, (above, beside))))
 
 
 def _labels(ax: Axes) -> list[tuple[str, str]]:
@@ -90,6 +104,7 @@ def _contents(ax: Axes, listed: int) -> tuple[str, str]:
             at.add(float(x[kept].max()))
     if len(ends) > 1:
         where = f"at the right end (x = {at.pop():.3g})" if len(at) == 1 else "at their right ends"
+        where = where if listed > FEW else "at the right end"
         return "lines", f"{where}, {ordering(ends, listed)}"
     if ax.images:
         return "pictures", ""
