@@ -605,7 +605,7 @@ record("untrained_best_after_one_adaptation", one_step.loc["untrained"].max(), "
 one_step.rename_axis(index="prior", columns="lam").round(3)
 
 # %% [markdown]
-# *Mean return on held-out lakes after one adaptation with exact data; the optimum is 1.638.* No price rescues the untrained prior: what one batch of the uniform policy says of the way to the goal is that the goal is far.
+# *Mean return on held-out lakes after one adaptation with exact data; the optimum is 1.638.* No price rescues the untrained prior: at its best it gets about a fifth of what there is to get, the trained one more than nine tenths.
 #
 # Repeating Alg itself, each time on data of the policy before, is the paper's *multi-step* adaptation:
 
@@ -690,7 +690,7 @@ for episodes in (1, 20, 400, "infinitely many"):
         record(f"return_from_{episodes}_episodes", value, "return")
 
 # %% [markdown]
-# One episode sees a few states and prices their actions by a single try; from there on every batch of episodes is worth more. Here a prior can help twice: it *goes where the data matter*, and it needs a shorter way.
+# One episode sees a few states and prices their actions by a single try; with 20 the policy improves, with 400 it is close to what exact data give. Here a prior can help twice: it *goes where the data matter*, and it needs a shorter way.
 #
 # The stored experiment (`python -m bomrl_lite experiment sampled_lakes`) asks how large the gap to each lake's optimum is after ONE adaptation from $K$ episodes, on lakes that training never saw. Every pair of a prior and $K$ may choose its $\lambda$ on the training lakes, from one grid.
 

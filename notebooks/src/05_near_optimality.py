@@ -9,7 +9,7 @@
 # - read the experiments: what the theory predicts, what happens, and where MAML wins;
 # - say what the bound does and does not promise.
 #
-# **Time:** reading 45 minutes, computing about 1 minute. **Before:** [04a · Implicit differentiation](04a_implicit_differentiation.ipynb). **After:** exercise set 05 (`exercises/05_near_optimality.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
+# **Time:** reading 55 minutes, computing about 1 minute. **Before:** [04a · Implicit differentiation](04a_implicit_differentiation.ipynb). **After:** exercise set 05 (`exercises/05_near_optimality.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|

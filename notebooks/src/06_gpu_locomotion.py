@@ -10,7 +10,7 @@
 # - train BO-MRL until a cheetah turns round after one adaptation, and judge a comparison of seven methods on two families of the cheetah;
 # - estimate what an experiment of published size would cost you.
 #
-# **Time:** reading 45 minutes, computing about 2 minutes. **Before:** [02b · From estimators to algorithms](02b_algorithms.ipynb) for ProMP and MAML-TRPO, [04c · Constraints and samples](04c_constraints_and_samples.ipynb) for recipes A and B. **After:** exercise set 06 (`exercises/06_gpu_locomotion.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
+# **Time:** reading 50 minutes, 10 more for the appendix, computing about 2 minutes. **Before:** [02b · From estimators to algorithms](02b_algorithms.ipynb) for ProMP and MAML-TRPO, [04c · Constraints and samples](04c_constraints_and_samples.ipynb) for recipes A and B. **After:** exercise set 06 (`exercises/06_gpu_locomotion.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|
@@ -512,7 +512,7 @@ alt = "Two robots after one adaptation: one runs backwards, one forwards, as its
 show_clip(np.concatenate(films, axis=2), fps=10, kilobytes=200, alt=alt)
 
 # %% [markdown]
-# *The stored policy after one adaptation: one meta-policy, told by rewards alone to run backwards (left) and forwards (right).*
+# *The stored policy after one adaptation: one meta-policy, told by rewards alone to run backwards (left) and forwards (right).* Compare the forward rows of the strip: before, it runs the wrong way; after, the right one, head down. Nothing in the reward asks for grace.
 #
 # **Learnt:** one adaptation on twenty episodes turns a cheetah round, if it was trained for that; and twenty episodes are too few to tell small differences.
 #
