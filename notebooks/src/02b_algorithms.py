@@ -225,7 +225,7 @@ predictions.reveal("02b.before", means["before"][means["after"].idxmax()])
 means.sort_values("after", ascending=False).round(2)
 
 # %% [markdown]
-# *Mean return over five seeds, and the seeds with the smallest and the largest return after one adaptation; the figure ranks by interquartile means (the mean of the middle half), which is why it may put another method first.* Two groups. The joint policy earns 1 whatever it does. MAML and E-MAML adapt little on most seeds and well on one or two. ProMP and both BO-MRL recipes earn next to nothing before they adapt, and about a third of the yardstick afterwards.
+# *Mean return over five seeds, and the seeds with the smallest and the largest return after one adaptation; the figure ranks by interquartile means (the mean of the middle half), which is why it may put another method first.* Two groups. The joint policy earns 1 whatever it does. MAML, E-MAML and Loaded DiCE adapt little on four seeds of five and well on one, the same for all three. ProMP and both BO-MRL recipes earn next to nothing before they adapt, and about a third of the yardstick afterwards.
 #
 # **Why?** It is not the E-MAML term, at a weight that was tuned where nothing has to be explored. But the settings of the dense task differ in more than the estimator: ProMP's inner step is 0.5, MAML's and E-MAML's 0.3, and ProMP takes five small outer steps per batch, MAML one. Change one setting at a time:
 
