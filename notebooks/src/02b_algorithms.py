@@ -151,22 +151,6 @@ fig = plots.draw_experiment("navigation_tuning", stored_table("navigation_tuning
 far = 2**0.5 * (1 - torch.arange(1, 31) / 10).clamp(min=0)  # each step is 0.1 in x and in y
 print(f"{(0.9 - far).clamp(min=0).sum():.2f}")
 
-# %% tags=["widget", "hide-input"]
-predictions.ask(
-    "02b.looks",
-    "LVC-MAML, E-MAML, which credits the collection of data, and ProMP train on the four "
-    "corners. Which gains most by adapting?",
-    ("lvc_maml", "e_maml", "promp"),
-)
-
-# %% tags=["widget", "hide-input"]
-predictions.ask(
-    "02b.before",
-    "And on five seeds, further below: of all seven methods take the one that earns most "
-    "*after* it has adapted. What does it earn *before*?",
-    edges=(0.3, 1.0, 3.0),
-)
-
 # %%
 from torch.func import vmap
 
@@ -189,6 +173,22 @@ def walk(method, **changed):
     thetas = adapt(thetas, problem.batch(before))
     return {"before": before, "after": bl.collect(simulator, problem.policy, thetas, draw)}
 
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "02b.looks",
+    "LVC-MAML, E-MAML, which credits the collection of data, and ProMP train on the four "
+    "corners. Which gains most by adapting?",
+    ("lvc_maml", "e_maml", "promp"),
+)
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "02b.before",
+    "And on five seeds, further below: of all seven methods take the one that earns most "
+    "*after* it has adapted. What does it earn *before*?",
+    edges=(0.3, 1.0, 3.0),
+)
 
 # %%
 walks, gained = {}, {}
