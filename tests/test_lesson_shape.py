@@ -27,10 +27,20 @@ LONGER = {
 
 
 def read(lesson: str) -> list[tuple[str, list[str]]]:
-    """Return the cells of a lesson: their kind and their lines that are not blank."""
+    """Return the cells of a lesson: their kind and their lines that are not blank.
+
+    Of a cell that is hidden one reads the words that it shows, as text.
+    """
     cells = jupytext.read(ROOT / f"notebooks/src/{lesson}.py", fmt="py:percent").cells
-    kept = (cell for cell in cells if "parameters" not in cell.metadata.get("tags", ()))
-    return [(c.cell_type, [x for x in c.source.splitlines() if x.strip()]) for c in kept]
+    kept = [(cell, cell.metadata.get("tags", ())) for cell in cells]
+    return [
+        (
+            "markdown" if "hide-input" in tags else cell.cell_type,
+            [line for line in cell.source.splitlines() if line.strip()],
+        )
+        for cell, tags in kept
+        if "parameters" not in tags
+    ]
 
 
 def minutes(cells: list[tuple[str, list[str]]]) -> float:
