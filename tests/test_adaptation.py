@@ -30,7 +30,9 @@ from bomrl_lite.adaptation.solve import adapt, adapt_to_task
 from bomrl_lite.policies.networks import linear_softmax, tabular_softmax
 from bomrl_lite.rollout.data import full_data
 from bomrl_lite.solvers.maximize import maximize
+from bomrl_lite.tasks import make_tasks
 from bomrl_lite.training.metrics import adapted_returns
+from bomrl_lite.training.streams import seeded
 from bomrl_lite.types import TabularTask
 
 GAMMA = 0.9
@@ -67,12 +69,33 @@ def d1_root(value: np.ndarray, prior: np.ndarray, lam: float) -> float:
     return (low + high) / 2
 
 
-def test_an_action_whose_probability_has_underflowed_weighs_as_any_other():
+@pytest.mark.parametrize("logit", [-690.0, -705.0, -711.0, -730.0, -740.0, -744.0, -746.0, -1e4])
+def test_an_action_whose_probability_has_underflowed_weighs_as_any_other(logit):
+    """From exp(-708) on a probability loses its digits, from exp(-745) on it is 0."""
     logits = random_logits(0)
-    logits[2, 1] = -1e4
+    logits[2, 1] = logit
     data = full_data({"logits": logits}, random_task(0), **EXACT)
-    assert data.action_probs[2, 1] == 0
+    assert (data.action_probs[2, 1] == 0) == (logit < -745)
     torch.testing.assert_close(weighted_q(data), data.q_values, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("lam", [0.1, 0.03, 0.01, 0.003, 0.001])
+def test_adapting_again_and_again_at_a_small_lam_stays_finite(lam):
+    """On lakes with holes D2 drives logits through every size there is."""
+    family = make_tasks("frozen_lake/holes-4x4")
+    tasks = family.sample(4, seeded(0, "tasks"), "test")
+    policy = tabular_softmax(16, 4)
+    options = {"policy": policy, "gamma": family.gamma, "distance": d2, "lam": lam}
+    start = {"logits": torch.zeros(16, 4, dtype=torch.float64)}
+    returns = adapted_returns(
+        start,
+        tasks,
+        lambda phi, task: adapt_to_task(phi, task, **options),
+        policy=policy,
+        gamma=family.gamma,
+        num_steps=8,
+    )
+    assert returns.isfinite().all()
 
 
 @pytest.mark.parametrize("lam", [0.05, 1.0, 30.0])

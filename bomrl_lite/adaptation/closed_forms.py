@@ -238,7 +238,8 @@ def weighted_q(data: OneTimeData) -> Float[Tensor, "S A"]:
     The factor is 1, even where a probability has underflowed. The naive rung differentiates only
     half of it, and that is its error.
     """
-    taken = data.action_probs > 0
+    # Below the smallest normal number a probability has lost its digits, and its inverse overflows.
+    taken = data.action_probs >= torch.finfo(data.action_probs.dtype).tiny
     # The inner torch.where keeps exp(inf) out of the derivative of what the outer one drops.
     factor = data.action_probs * (-torch.where(taken, data.log_probs, 0.0)).exp()
     return torch.where(taken, factor, 1.0) * data.q_values
