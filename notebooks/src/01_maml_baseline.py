@@ -347,7 +347,7 @@ gaps = pd.DataFrame(rows)
 fig = plots.gap_bars(gaps)
 
 # %% [markdown]
-# *Mean gap to every task's own optimum; bars are means over seeds, whiskers span all seeds. Zero adaptation steps judge the meta-policy itself, one step is what MAML was trained for, later steps collect fresh data each.*
+# *Mean gap to every task's own optimum; dots are means over seeds, whiskers span all seeds. Zero adaptation steps judge the meta-policy itself, one step is what MAML was trained for, later steps collect fresh data each.*
 
 # %%
 one = gaps[gaps.step == 1].groupby(["prior", "seed", "split"])[["gap", "return"]].mean()

@@ -8,7 +8,7 @@
 # - build naive MAML, LVC, DiCE and Loaded DiCE from episodes, one change at a time;
 # - measure bias and variance of an estimator against the exact answer, and see which laws they obey.
 #
-# **Time:** reading 30 minutes, computing about 1 minute. **Before:** [01 · The MAML baseline](01_maml_baseline.ipynb). **After:** [02b · From estimators to algorithms](02b_algorithms.ipynb); exercise set 02 (`exercises/02_credit_assignment.ipynb`) goes with both, and 2.1 to 2.6 can be done now.
+# **Time:** reading 30 minutes, computing about 1 minute. **Before:** [01 · The MAML baseline](01_maml_baseline.ipynb). **After:** [02b · From estimators to algorithms](02b_algorithms.ipynb); exercise set 02 (`exercises/02_credit_assignment.ipynb`) goes with both, and 2.1 to 2.6 can be done now. **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|

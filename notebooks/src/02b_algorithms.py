@@ -7,7 +7,7 @@
 # - read a fair comparison of fifteen methods: equal tuning, fresh seeds, fresh tasks, intervals;
 # - say when a meta-policy has to explore before it can adapt, and which methods learned to.
 #
-# **Time:** reading 20 minutes, computing about 1 minute. **Before:** [02a · Estimators of the meta-gradient](02a_estimators.ipynb). **After:** exercise set 02 (`exercises/02_credit_assignment.ipynb`).
+# **Time:** reading 20 minutes, computing about 1 minute. **Before:** [02a · Estimators of the meta-gradient](02a_estimators.ipynb). **After:** exercise set 02 (`exercises/02_credit_assignment.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|
@@ -272,6 +272,6 @@ fig = predictions.show("02b")
 #
 # - J. Rothfuss et al. (2018), *ProMP: Proximal Meta-Policy Search*, arXiv 1810.06784: the algorithm.
 # - B. Stadie et al. (2018), *Some Considerations on Learning to Explore via Meta-Reinforcement Learning*, arXiv 1803.01118: exploring for the sake of adaptation.
-# - R. Agarwal et al. (2021), *Deep Reinforcement Learning at the Edge of the Statistical Precipice*, arXiv 2108.13264: interquartile means and intervals.
+# - R. Agarwal et al. (2021), *Deep Reinforcement Learning at the Edge of the Statistical Precipice*, arXiv 2108.13264: intervals over few seeds.
 #
 # **Next:** the exercises, [`exercises/02_credit_assignment.ipynb`](../exercises/02_credit_assignment.ipynb), then [03 · Universal adaptation](03_universal_adaptation.ipynb).

@@ -8,7 +8,7 @@
 # - compute the hypergradient state by state (Proposition 1);
 # - climb the ladder from a naive meta-gradient to the full one, and say which rung is exact where.
 #
-# **Time:** reading 35 minutes, computing about 1 minute. **Before:** [03 · Universal policy adaptation](03_universal_adaptation.ipynb). **After:** [04b · Solvers and failures](04b_solvers.ipynb); exercises 4.1 and 4.3 to 4.7 of set 04 (`exercises/04_implicit_differentiation.ipynb`) can be done now.
+# **Time:** reading 35 minutes, computing about 1 minute. **Before:** [03 · Universal policy adaptation](03_universal_adaptation.ipynb). **After:** [04b · Solvers and failures](04b_solvers.ipynb); exercises 4.1 and 4.3 to 4.7 of set 04 (`exercises/04_implicit_differentiation.ipynb`) can be done now. **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|

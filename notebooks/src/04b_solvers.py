@@ -8,7 +8,7 @@
 # - choose between unrolling and the implicit gradient by what each keeps in memory and when each is right;
 # - recognise a hypergradient that is wrong by its diagnostics, before it spoils a training run.
 #
-# **Time:** reading 40 minutes, computing about 1 minute. **Before:** [04a · Implicit differentiation](04a_implicit_differentiation.ipynb). **After:** [04c · Constraints and samples](04c_constraints_and_samples.ipynb); exercises 4.2 and 4.8 of set 04 (`exercises/04_implicit_differentiation.ipynb`) can be done now.
+# **Time:** reading 40 minutes, computing about 1 minute. **Before:** [04a · Implicit differentiation](04a_implicit_differentiation.ipynb). **After:** [04c · Constraints and samples](04c_constraints_and_samples.ipynb); exercises 4.2 and 4.8 of set 04 (`exercises/04_implicit_differentiation.ipynb`) can be done now. **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|

@@ -8,7 +8,7 @@
 # - read the diagnostics of a training run, and tell signal from noise;
 # - say when the term through $Q$ pays on samples, and where BO-MRL loses.
 #
-# **Time:** reading 20 minutes, computing about 2 minutes. **Before:** [04b · Solvers and failures](04b_solvers.ipynb). **After:** exercise set 04 (`exercises/04_implicit_differentiation.ipynb`).
+# **Time:** reading 20 minutes, computing about 2 minutes. **Before:** [04b · Solvers and failures](04b_solvers.ipynb). **After:** exercise set 04 (`exercises/04_implicit_differentiation.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|
@@ -293,7 +293,7 @@ predictions.ask(
 fig = plots.draw_experiment("heterogeneity", stored_table("heterogeneity"))
 
 # %% [markdown]
-# *Means over seeds with 95 % bootstrap intervals; priors trained with one episode end below the picture. The table pairs by seed: mean lead of recipe B, its standard error, seeds won.* With 2 to 20 episodes, the same number in training and at test, recipe B and ProMP are level: no lead is more than 1.5 standard errors from 0. Both leave MAML behind from five on. Trained with a *single* episode per task every method fails, and those with several steps per batch worst: recipe B ends 16 below ProMP and 18 below MAML, on every seed, although the same settings trained with 20 adapt from one episode without harm: settings belong to an amount of data.
+# *Arithmetic means over seeds with 95 % bootstrap intervals. The table pairs by seed: mean lead of recipe B, its standard error, seeds won.* With 2 to 20 episodes, the same number in training and at test, recipe B and ProMP are level: no lead is more than 1.5 standard errors from 0. Both leave MAML behind from five on. Trained with a *single* episode per task every method fails, and those with several steps per batch worst: recipe B ends 16 below ProMP and 18 below MAML, on every seed, although the same settings trained with 20 adapt from one episode without harm: settings belong to an amount of data.
 
 # %%
 arcs = stored_table("heterogeneity").groupby(["tasks", "method"])["return"]

@@ -469,7 +469,7 @@ predictions.reveal("05.generalises", once.unstack("alg").max(axis=1).idxmax())
 grouped.mean().unstack(["split", "step"]).round(3)
 
 # %% [markdown]
-# *Held-out lakes; lines are means over 5 seeds, bands their 95 % confidence intervals. Top: returns, the dotted line is the best possible. Bottom: the same as gaps, logarithmic. Solid lines adapt by Alg, dashed ones by MAML's step.*
+# *Held-out lakes; lines are means over 5 seeds, bands their 95 % confidence intervals. Top: returns, the dotted line is the best possible. Bottom: gaps before and after one adaptation, logarithmic. Solid lines adapt by Alg, dashed ones by MAML's step.*
 #
 # What we see, held-out, after one adaptation:
 #
@@ -510,7 +510,7 @@ means = frame[frame["split"] == "test"].groupby(["family", "prior", "quantity"])
 means.unstack("quantity").round(3)
 
 # %% [markdown]
-# *Gap on held-out lakes before and after one adaptation beside the illustrative bound, logarithmic; bars are means over 5 seeds, whiskers 95 % confidence intervals. The table adds the rigorous bound (D2, at $\lambda_0$).*
+# *Gap on held-out lakes before and after one adaptation beside the illustrative bound, logarithmic; dots are means over 5 seeds, whiskers 95 % confidence intervals. The table adds the rigorous bound (D2, at $\lambda_0$).*
 #
 # The *illustrative bound*, $\lambda\frac{1+\gamma}{1-\gamma}D^2$, is what published figures of this theorem draw: the form of section 3 with $\gamma\lambda$ written in place of $\lambda_0$. Nobody has proved it.
 #
@@ -590,7 +590,7 @@ record("live_gap_bomrl", one["bomrl_d2"], "return")
 live.groupby(["prior", "step"])["gap"].mean().unstack().map("{:.2g}".format)
 
 # %% [markdown]
-# *Gap to each held-out lake's optimum after 0 to 3 adaptations with D2; bars are means over seeds, whiskers span them. The table has the numbers of bars too low to see.*
+# *Gap to each held-out lake's optimum after 0 to 3 adaptations with D2; dots are means over seeds, whiskers span them.*
 #
 # **Learnt:** more variance, more gap, as the theorem has it; but who wins depends on the family, the data and the price, and no bound of this lesson is near enough to a gap to decide it.
 #
