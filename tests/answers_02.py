@@ -308,7 +308,7 @@ MUTANTS = (
     Mutant(
         RETURNS,
         STACK,
-        "out = torch.stack(columns[::-1], 1)\n    return mask * (out - out[mask > 0].mean()) / out[mask > 0].std()",
+        "out = torch.stack(columns[::-1], 1)\n    return mask * (out - out[mask > 0].mean()) / out[mask > 0].std()",  # noqa: E501
         "by hand",
         "normalised",
     ),
@@ -346,7 +346,7 @@ MUTANTS = (
     Mutant(
         GAE,
         STACK,
-        "out = torch.stack(columns[::-1], 1)\n    return mask * (out - out[mask > 0].mean()) / out[mask > 0].std()",
+        "out = torch.stack(columns[::-1], 1)\n    return mask * (out - out[mask > 0].mean()) / out[mask > 0].std()",  # noqa: E501
         "by hand",
         "normalised",
     ),
@@ -404,7 +404,7 @@ MUTANTS = (
     Mutant(
         DICE,
         CAUSES,
-        "causes = torch.zeros_like(log_probs)\n    last = 0 * log_probs[:, 0]\n    parts = []\n    for t in range(rewards.shape[1]):\n        last = gamma * last + log_probs[:, t]\n        parts.append(last)\n    causes = torch.stack(parts, 1)",
+        "causes = torch.zeros_like(log_probs)\n    last = 0 * log_probs[:, 0]\n    parts = []\n    for t in range(rewards.shape[1]):\n        last = gamma * last + log_probs[:, t]\n        parts.append(last)\n    causes = torch.stack(parts, 1)",  # noqa: E501
         "differentiable",
         "by their age",
     ),
@@ -441,7 +441,7 @@ MUTANTS = (
     Mutant(
         Q,
         "return torch.stack(columns[::-1], dim=1)",
-        "return torch.stack(columns[::-1], dim=1) * (gamma ** torch.arange(credit.shape[1]).to(credit))[:, None]",
+        "return torch.stack(columns[::-1], dim=1) * (gamma ** torch.arange(credit.shape[1]).to(credit))[:, None]",  # noqa: E501
         "by hand",
         "in front",
     ),
@@ -484,7 +484,7 @@ MUTANTS = (
     Mutant(
         E_MAML,
         WORTH,
-        "worth = after - (weights @ after)\n    return weights @ after + weights @ ((box - 1) * worth.detach())",
+        "worth = after - (weights @ after)\n    return weights @ after + weights @ ((box - 1) * worth.detach())",  # noqa: E501
         "differentiable",
         "a baseline",
     ),

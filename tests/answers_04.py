@@ -322,7 +322,7 @@ MUTANTS = (
     Mutant(
         IFT,
         "argnums=0)(theta, phi)",
-        "argnums=0)(theta, phi)\n    bend = torch.func.grad(torch.func.grad(objective, 1), 1)(theta, phi)",
+        "argnums=0)(theta, phi)\n    bend = torch.func.grad(torch.func.grad(objective, 1), 1)(theta, phi)",  # noqa: E501
         "by hand",
         "F_phi_phi stands where F_theta_theta",
     ),
@@ -385,7 +385,7 @@ MUTANTS = (
     Mutant(
         VJP,
         f"x = {SOLVE}",
-        "a = -torch.func.hessian(objective)(theta, phi)\n    x = cotangent * (cotangent @ cotangent) / (cotangent @ a @ cotangent)",
+        "a = -torch.func.hessian(objective)(theta, phi)\n    x = cotangent * (cotangent @ cotangent) / (cotangent @ a @ cotangent)",  # noqa: E501
         "by hand",
         "after one step",
     ),
@@ -414,9 +414,9 @@ MUTANTS = (
     Mutant(
         FULL,
         LAST,
-        "outer = FROZEN\n    moved = torch.func.jvp(lambda x: q_values(x.softmax(-1), task, gamma), (phi,), (outer,))[1]\n    return outer + moved / lam".replace(
+        "outer = FROZEN\n    moved = torch.func.jvp(lambda x: q_values(x.softmax(-1), task, gamma), (phi,), (outer,))[1]\n    return outer + moved / lam".replace(  # noqa: E501
             "FROZEN",
-            "torch.func.grad(lambda t: expected_return(t.softmax(-1), task, gamma))(phi + q_values(phi.softmax(-1), task, gamma) / lam)",
+            "torch.func.grad(lambda t: expected_return(t.softmax(-1), task, gamma))(phi + q_values(phi.softmax(-1), task, gamma) / lam)",  # noqa: E501
         ),
         "rows sum to 0",
         "not transposed",
@@ -424,7 +424,7 @@ MUTANTS = (
     Mutant(
         FULL,
         LAST,
-        "theta = phi + q_values(phi.softmax(-1), task, gamma) / lam\n    outer = GRAD\n    return outer + torch.func.vjp(lambda x: q_values(x.softmax(-1), task, gamma), phi)[1](outer)[0]".replace(
+        "theta = phi + q_values(phi.softmax(-1), task, gamma) / lam\n    outer = GRAD\n    return outer + torch.func.vjp(lambda x: q_values(x.softmax(-1), task, gamma), phi)[1](outer)[0]".replace(  # noqa: E501
             "GRAD", GRAD_J
         ),
         "by hand",
@@ -433,7 +433,7 @@ MUTANTS = (
     Mutant(
         FULL,
         LAST,
-        "outer = GRAD\n    return outer + torch.func.vjp(lambda x: q_values(x.softmax(-1), task, gamma), phi)[1](outer)[0] / lam".replace(
+        "outer = GRAD\n    return outer + torch.func.vjp(lambda x: q_values(x.softmax(-1), task, gamma), phi)[1](outer)[0] / lam".replace(  # noqa: E501
             "GRAD", J_AT_PHI
         ),
         "by hand",
@@ -449,7 +449,7 @@ MUTANTS = (
     Mutant(
         FROZEN,
         GRAD_J,
-        "torch.func.grad(lambda t: task.start @ (t.softmax(-1) * q_values(phi.softmax(-1), task, gamma)).sum(-1))(theta)",
+        "torch.func.grad(lambda t: task.start @ (t.softmax(-1) * q_values(phi.softmax(-1), task, gamma)).sum(-1))(theta)",  # noqa: E501
         "by hand",
         "frozen in J",
     ),

@@ -51,8 +51,20 @@ MUTANTS = (
     Mutant(PAY, ".abs()", ".square()", "by hand", "squared"),
     Mutant(PAY, "(velocity - speeds[:, None]).abs()", "velocity.abs()", "by hand", "standing"),
     Mutant(PAY, "-missed -", "(velocity - speeds[:, None]) -", "by hand", "too slow is as wrong"),
-    Mutant(PAY, f"return {REWARD}", f"return ({REWARD}).sum()", "shape"),
-    Mutant(PAY, f"return {REWARD}", f"return ({REWARD}).float()", "dtype"),
+    Mutant(
+        PAY,
+        f"return {REWARD}",
+        f"return ({REWARD}).sum()",
+        "shape",
+        "one number is left: a sum, mean or maximum",
+    ),
+    Mutant(
+        PAY,
+        f"return {REWARD}",
+        f"return ({REWARD}).float()",
+        "dtype",
+        "float32 comes from .float(), or from",
+    ),
     Mutant(PAY, "(after - before)", "after.sub_(before)", "inputs untouched", "in place"),
     Mutant(PAY, f"return {REWARD}", f"{REWARD}", "type", "return is missing"),
     Mutant(SEE, SEEN, "torch.cat([qpos, qvel], -1)", "shape", "the place x"),
@@ -183,7 +195,13 @@ MUTANTS = (
         "anything in padding",
         "0 * nan",
     ),
-    Mutant(MOMENTS, JOINED, f"(total, joined, squares + own + {SHIFT})", "type"),
+    Mutant(
+        MOMENTS,
+        JOINED,
+        f"(total, joined, squares + own + {SHIFT})",
+        "type",
+        "torch.stack makes one tensor of a list of",
+    ),
     Mutant(
         MOMENTS,
         "n, mean, squares = moments",
@@ -226,9 +244,11 @@ MUTANTS = (
     Mutant(HEAD, SPREAD, "features.mT @ features", "by hand", "C is a sum"),
     Mutant(HEAD, " / num_samples", "", "by hand", "both are sums"),
     Mutant(HEAD, SPREAD, f"({SPREAD}).mean(0)", "random values", "all tasks together"),
-    Mutant(HEAD, ".mT / lam", " / lam", "runs"),
+    Mutant(HEAD, ".mT / lam", " / lam", "runs", "shapes do not fit: print x.shape before"),
     Mutant(HEAD, ", dtype=features.dtype", "", "random values", "float32"),
-    Mutant(HEAD, f"return {STEP}", f"return ({STEP}).mT", "shape"),
+    Mutant(
+        HEAD, f"return {STEP}", f"return ({STEP}).mT", "shape", "dimensions have changed places: a"
+    ),
     Mutant(AMDAHL, f"return {RATIO}", "return (seconds / factors).sum(-1)", "by hand", "are left"),
     Mutant(
         AMDAHL,
@@ -242,6 +262,7 @@ MUTANTS = (
         f"return {RATIO}",
         "return (seconds / seconds.sum() * factors).sum(-1)",
         "by hand",
+        "factors are averaged by their seconds: time",
     ),
     Mutant(
         AMDAHL,
@@ -254,7 +275,13 @@ MUTANTS = (
     Mutant(AMDAHL, "seconds.sum() /", "seconds.sum() -", "by hand", "time that is saved"),
     Mutant(AMDAHL, f"return {RATIO}", f"return 1 - 1 / ({RATIO})", "by hand", "share of time"),
     Mutant(AMDAHL, ".sum(-1)", ".sum()", "shape", "scenarios are added"),
-    Mutant(AMDAHL, "(seconds / factors).sum(-1)", "(seconds / factors)", "shape"),
+    Mutant(
+        AMDAHL,
+        "(seconds / factors).sum(-1)",
+        "(seconds / factors)",
+        "shape",
+        "a logarithm of 0, a division by 0 or a sum",
+    ),
     Mutant(
         AMDAHL,
         f"return {RATIO}",
@@ -297,8 +324,14 @@ MUTANTS = (
     Mutant(BUDGET, "horizon * ", "", "by hand", "episodes x horizon"),
     Mutant(BUDGET, f"return {PICKED}", "return affordable.double()", "by hand", "how many"),
     Mutant(BUDGET, PICKED, f"{PICKED}.max()", "shape", "best is returned"),
-    Mutant(BUDGET, "[:, 0]", "", "shape"),
-    Mutant(BUDGET, f"return {PICKED}", "return affordable", "dtype"),
+    Mutant(BUDGET, "[:, 0]", "", "shape", "a dimension of size 1 is there or missing:"),
+    Mutant(
+        BUDGET,
+        f"return {PICKED}",
+        "return affordable",
+        "dtype",
+        ".double() makes float64 of truth values and",
+    ),
     Mutant(PAY, f"return {REWARD}", f"return -({REWARD})", "by hand", "sign of all"),
     Mutant(
         PAY,
@@ -330,7 +363,7 @@ MUTANTS = (
     Mutant(
         HEAD,
         "noise = ",
-        "advantages = (advantages - advantages.mean(1, keepdim=True)) / advantages.std(1, keepdim=True)\n    noise = ",
+        "advantages = (advantages - advantages.mean(1, keepdim=True)) / advantages.std(1, keepdim=True)\n    noise = ",  # noqa: E501
         "by hand",
         "normalised",
     ),
@@ -358,7 +391,13 @@ MUTANTS = (
         "by their seconds",
     ),
     Mutant(AMDAHL, f"return {RATIO}", "return factors.prod(-1)", "by hand", "multiplied"),
-    Mutant(AMDAHL, f"return {RATIO}", "return factors.log().mean(-1).exp()", "by hand", None),
+    Mutant(
+        AMDAHL,
+        f"return {RATIO}",
+        "return factors.log().mean(-1).exp()",
+        "by hand",
+        "the geometric mean is taken: time adds up,",
+    ),
     Mutant(
         BUDGET,
         PICKED,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import bomrl_lite as bl
 from bomrl_lite.course import checks
 from bomrl_lite.course.checks import CheckFailed, NotSolved
 from bomrl_lite.course.checks.engine import Attempt, Check, Question, error_of
@@ -104,6 +105,16 @@ def by_backward(x):
     return x.grad
 
 
+def marking(x):
+    """Switch requires_grad on for whoever owns the input."""
+    x.requires_grad_()
+    return 2 * x.detach()
+
+
+def ending(x):
+    raise SystemExit
+
+
 def broken(x):
     rows = x.sum(-1)
     return rows[99]
@@ -115,15 +126,19 @@ CASES = [
     (lambda x: 2.0, "type", "stay in torch"),
     (lambda x: [2 * x], "type", "torch.stack"),
     (lambda x: 2 * x.sum(-1), "shape", "rows are summed"),
-    (lambda x: (2 * x)[None], "shape", None),
-    (lambda x: (2 * x).mT, "shape", None),
+    (lambda x: (2 * x)[None], "shape", "size 1"),
+    (lambda x: (2 * x).mT, "shape", "changed places"),
     (lambda x: (2 * x).float(), "dtype", "float32"),
-    (lambda x: (2 * x).to(torch.int64), "dtype", "float32"),
-    (lambda x: (2 * x).to(torch.complex128), "dtype", "float32"),
+    (lambda x: (2 * x).to(torch.int64), "dtype", ".double()"),
+    (lambda x: (2 * x).to(torch.complex128), "dtype", ".double()"),
+    (lambda x: lambda: 2 * x, "type", "call it"),
+    (lambda x: (2 * x).sum(), "shape", "one number is left"),
     (in_place, "inputs untouched", "in place"),
     (with_state(), "repeatable", "global"),
     (lambda x: 2 * x + torch.rand(1).double(), "repeatable", "randomness"),
-    (by_backward, "repeatable", ".backward() adds"),
+    (by_backward, "inputs untouched", "requires_grad_()"),
+    (marking, "inputs untouched", "requires_grad_()"),
+    (ending, "runs", "return"),
     (lambda x: x**2, "by hand", "that is the square"),
     (lambda x: x.clone(), "by hand", "x is returned"),
     (lambda x: 3 * x, "by hand", None),
@@ -134,11 +149,12 @@ CASES = [
     (lambda x: torch.tensor(2 * X), "shape", None),
     (lambda x: 2 * x + (x == 4.1), "random values", None),
     (lambda x: 2 * x.detach(), "differentiable", "create_graph"),
-    (lambda x: x + x.detach(), "differentiable", "cut off"),
+    (lambda x: x + x.detach(), "differentiable", "another one"),
+    (lambda x: 2 * x.detach() + 0 * x, "differentiable", "no gradient comes through"),
     (lambda x: torch.tensor((2 * x).numpy()), "differentiable", "cuts the gradient off"),
-    (lambda: None, "runs", None),
+    (lambda: None, "runs", "too few or many"),
     (3.0, "runs", "without calling it"),
-    (broken, "runs", None),
+    (broken, "runs", "shapes do not fit"),
     (lambda x: torch.eye(2) @ x, "runs", "float32"),
     (lambda x: torch.autograd.grad(x.sum(), x)[0], "runs", "records no gradient"),
 ]
@@ -155,7 +171,7 @@ def test_a_wrong_answer_fails_at_its_step(function, step, cause):
 
 @pytest.mark.parametrize(
     ("check", "function"),
-    [(DOUBLE, reference), (DOUBLE, lambda x: x + x), (OTHER, in_place_restored)],
+    [(DOUBLE, lambda x: 2 * x), (DOUBLE, lambda x: x + x), (OTHER, in_place_restored)],
 )
 def test_right_answers_come_back(check, function, capsys):
     assert check(function) is function
@@ -251,6 +267,70 @@ def test_reference_mode_goes_on(capsys):
     assert OTHER(reference) is reference
 
 
+@pytest.mark.parametrize("mode", ["raise", "reference"])
+def test_what_is_lent_is_never_solved_however_often_it_is_checked(mode, capsys):
+    checks.use("reference")
+    lent = DOUBLE(unsolved)
+    checks.use(mode)
+    for _ in range(2):
+        lent = DOUBLE(lent)
+        assert SESSION.states["7.1"] == "reference"
+    assert "lent, not solved" in capsys.readouterr().out
+    checks.q_values(bl.q_values)
+    assert SESSION.states["1.1"] == "reference"
+
+
+def test_an_exercise_can_be_required():
+    DOUBLE(lambda x: 2 * x)
+    checks.require_solved("7.1")
+    with pytest.raises(NotSolved, match=r"not solved yet: 7\.2, 7\.3"):
+        checks.require_solved("7.1", "7.2", "7.3")
+
+
+def test_a_list_must_keep_its_length():
+    def consuming(xs):
+        return 2 * xs.pop()
+
+    question = Question("list", ([torch.tensor(X)],), 2 * X, by_hand=True)
+    check = Check("7.3", "last", reference, lambda: (question,), (*OPENING, *VALUES))
+    error = failure(consuming, check)
+    assert (error.step, "another length" in str(error)) == ("inputs untouched", True)
+
+
+def test_what_other_cells_differentiate_by_transforms_must_allow_it():
+    step = differentiable(lambda: [PULLBACK], 1e-9, transformed=True)
+    check = Check("7.4", "double", reference, lambda: QUESTIONS, (*OPENING, *VALUES, step))
+    assert check(lambda x: 2 * x)
+    error = failure(lambda x: 2 * x.clone().requires_grad_(), check)
+    assert error.step == "differentiable"
+    assert "inside torch.func.grad" in error.cause
+
+
+def test_an_answer_that_fails_at_an_edge_alone_is_told_what_the_edge_separates():
+    edge = Question(
+        "edge", (torch.zeros(1, 3).double(),), np.zeros((1, 3)), separates="0 is allowed"
+    )
+    check = Check("7.3", "same", reference, lambda: (*QUESTIONS, edge), (*OPENING, *VALUES))
+    assert failure(lambda x: 2 * x * x / x, check).cause == "0 is allowed"
+    assert failure(lambda x: x**2, check).cause == "that is the square"
+    crash = failure(lambda x: 2 * x if x.any() else 1 / 0, check)
+    assert (crash.step, crash.cause) == ("runs", "0 is allowed")
+
+
+def test_an_error_that_grows_with_the_discount_is_that_of_a_loop_that_stops():
+    questions = [
+        Question(str(g), (torch.tensor([g]).double(),), np.array([1 / (1 - g)]), memory=g)
+        for g in (0.25, 0.5, 0.9)
+    ]
+
+    def swept(x):
+        return sum(x**t for t in range(20))
+
+    check = Check("7.3", "sum", reference, lambda: questions, (*OPENING, *VALUES))
+    assert "stops too early" in failure(swept, check).cause
+    assert failure(lambda x: 2 * x, check).cause is None
+
+
 def test_use_refuses_other_words():
     with pytest.raises(ValueError, match=r'unsolved must be "raise" or "reference", got \'skip\''):
         checks.use("skip")
@@ -262,7 +342,7 @@ def test_progress_is_a_table_of_the_sets_met(capsys):
     assert "6.1" in capsys.readouterr().out
     checks.use("reference")
     DOUBLE(unsolved)
-    OTHER(reference)
+    OTHER(lambda x: 2 * x)
     capsys.readouterr()
     print_progress(names)
     assert capsys.readouterr().out == (
@@ -275,7 +355,7 @@ def test_progress_is_a_table_of_the_sets_met(capsys):
 
 
 def test_a_solved_exercise_that_breaks_is_open_again():
-    DOUBLE(reference)
+    DOUBLE(lambda x: 2 * x)
     assert SESSION.states["7.1"] == "solved"
     failure(lambda x: x)
     assert SESSION.states["7.1"] == "open"
@@ -322,7 +402,8 @@ def test_ipython_shows_the_message_and_no_stack():
     assert second == [
         "[exercise 1.1] q_values fails step 1 of 9, 'runs':\n"
         "  NameError: name 'oops' is not defined\n"
-        "  in line 2 of your cell: return oops(p)"
+        "  in line 2 of your cell: return oops(p)\n"
+        "  Likely cause: a name is not defined here: a typo, or a cell that has not been run."
     ]
 
 

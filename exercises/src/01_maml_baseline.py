@@ -196,8 +196,9 @@ def policy_gradient(phi, task, gamma):
     grad J = 1 / (1 - gamma) sum_s nu(s) sum_a grad pi_phi(a | s) Q(s, a)
 
     phi: logits of the policy, [S, A]. task: the record above. gamma: discount in [0, 1).
-    The answer must itself be differentiable in phi: MAML differentiates it again. So keep nu and Q
-    attached (no .detach()), and with torch.autograd.grad pass create_graph=True. About 5 lines.
+    The answer must itself be differentiable in phi, by torch.func.grad as well: MAML differentiates
+    it again. So keep nu and Q attached (no .detach()), and with torch.autograd.grad pass
+    create_graph=True. Leave phi as it is: no phi.requires_grad_(). About 5 lines.
     """
     # BEGIN SOLUTION
     probs = phi.softmax(-1)
@@ -528,6 +529,12 @@ print(gaps.groupby("prior", sort=False)["gap"].mean().round(3).to_string())
 
 # %%
 checks.progress()
+
+# %% [markdown]
+# **A gallery of slips.** For each exercise that you have solved, the known mistakes that are hardest to see: how far off the answer is with them, and what they are.
+
+# %%
+checks.gallery()
 
 # %% [markdown]
 # ## Recap

@@ -3,7 +3,7 @@
 #
 # **After these exercises you have** turned episodes into credit, and credit into derivatives: returns and advantages that know padding from an end, the objectives of LVC and DiCE, the three pieces of the Hessian, the score that E-MAML adds and the objective that ProMP climbs. In the end your functions train a meta-policy from episodes alone.
 #
-# **Time:** about two hours. **Lessons:** [02a · Estimators](../notebooks/02a_estimators.ipynb) for 2.1 to 2.7, [02b · Algorithms](../notebooks/02b_algorithms.ipynb) for 2.8. 2.1 and 2.2 prepare episodes, 2.3 to 2.6 take the Hessian apart, 2.7 and 2.8 are about what surrounds the adaptation.
+# **Time:** about two hours. **Lessons:** [02a · Estimators](../notebooks/02a_estimators.ipynb) for 2.1 to 2.7, [02b · Algorithms](../notebooks/02b_algorithms.ipynb) for 2.8. 2.1 and 2.2 prepare episodes, 2.3 to 2.6 take the Hessian apart, 2.7 and 2.8 are about what surrounds the adaptation. The set can be done alone: it imports nothing from set 01.
 #
 # **How it works.** Replace each `raise NotImplementedError` and run the cell, then the check below it. A check goes through numbered steps and stops at the first that fails: it says what it expected, what it got and, if it recognises the slip, the likely cause. Any right answer counts, whatever its form. `checks.dice_objective.example()` shows the arguments of a check's first question, the case that you can do by hand.
 #
@@ -257,7 +257,7 @@ _ = ax.legend(title="")
 
 # %% tags=["exercise"] exercise="2.3"
 def lvc_objective(log_probs, returns, weights, gamma):
-    r"""Return sum_b w_b sum_t gamma^t (pi / stop(pi)) G_t, a number that can be differentiated.
+    r"""Return sum_b w_b sum_t gamma^t (pi / stop(pi)) G_t, a differentiable tensor of no dimension.
 
     log_probs: log pi_phi(a_t | s_t), [B, T], recording a gradient; 0 at padding.
     returns: G_t or another credit of every step, [B, T]; 0 at padding. weights: w, [B].
@@ -299,7 +299,7 @@ lvc_objective = checks.lvc_objective(lvc_objective)
 
 # %% tags=["exercise"] exercise="2.4"
 def dice_objective(log_probs, rewards, weights, gamma):
-    r"""Return sum_b w_b sum_t gamma^t box(sum_{u <= t} log pi_u) r_t, a number.
+    r"""Return sum_b w_b sum_t gamma^t box(sum_{u <= t} log pi_u) r_t, a tensor of no dimension.
 
     log_probs: log pi_phi(a_t | s_t), [B, T], recording a gradient; 0 at padding.
     rewards: [B, T]; 0 at padding. weights: w, [B]. gamma: in [0, 1]. About 4 lines.
@@ -369,7 +369,7 @@ print(bends.groupby("objective", sort=False)["curvature"].agg(["mean", "std"]).r
 #
 # $$\widehat{\nabla_\phi Q}_t=\sum_{u>t}(\gamma\kappa)^{u-t}\,\nabla_\phi\log\pi_\phi(a_u|s_u)\;\hat A_u .$$
 #
-# At $\kappa=1$ it is unbiased if $\hat A$ is a return, with or without a baseline. Scores of late steps add more noise than knowledge, and $\kappa<1$ forgets them gradually. This is the term that the slides of BO-MRL call the influence of $\pi_\phi$ on the data. The check's last step gives you all paths of a game: averaged over those that begin with $(s,a)$, your estimate must be $\nabla Q_0(s,a)$, which the check knows from dynamic programming.
+# At $\kappa=1$ it is unbiased if $\hat A$ is a return, with or without a baseline. Scores of late steps add more noise than knowledge, and $\kappa<1$ forgets them gradually. This is how $\pi_\phi$ influences the data that it collects. The check's last step gives you all paths of a game: averaged over those that begin with $(s,a)$, your estimate must be $\nabla Q_0(s,a)$, which the check knows from dynamic programming.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -651,7 +651,7 @@ _ = ax.legend(fontsize=8)
 
 # %% tags=["exercise"] exercise="2.8"
 def promp_objective(log_probs, old_log_probs, advantages, prior, old_prior, clip, penalty):
-    r"""Return the mean clipped gain minus eta times the mean divergence, a number.
+    r"""Return the mean clipped gain minus eta times the mean divergence, a scalar tensor.
 
     log_probs: log pi_theta(a | s) of the samples after adaptation, [M], recording a gradient.
     old_log_probs: the same when they were collected, [M]. advantages: [M].
@@ -824,6 +824,12 @@ print(table[["before", "after"]].round(2).to_string())
 
 # %%
 checks.progress()
+
+# %% [markdown]
+# **A gallery of slips.** For each exercise that you have solved, the known mistakes that are hardest to see: how far off the answer is with them, and what they are.
+
+# %%
+checks.gallery()
 
 # %% [markdown]
 # ## Recap

@@ -253,6 +253,8 @@ adapt_d2 = checks.adapt_d2(adapt_d2)
 #
 # This time the multiplier $\mu$ stays in the answer: one number per state, the root of an equation. It has no formula, but it has a bracket.
 #
+# **Half of it first:** on paper, or in a cell of your own, write the equation as $f(\mu)=0$ and find the slope $f'(\mu)$. For $\lambda=\frac43$, $\pi_\phi=(\frac14,\frac34)$ and $Q=(\frac43,0)$ the root is $\mu=2$: does your $f$ say 0 there, and your slope $-1$?
+#
 # <details><summary>Hint 1: the idea</summary>
 #
 # As before: set all derivatives in $\pi(a)$ to one $\mu$ and solve for $\pi(a)$. Which $\mu$? The one with which the probabilities sum to 1; find it numerically, in all states at once.
@@ -585,6 +587,12 @@ for name, alg in (("D1", adapt_d1), ("D2", adapt_d2)):
 
 # %%
 checks.progress()
+
+# %% [markdown]
+# **A gallery of slips.** For each exercise that you have solved, the known mistakes that are hardest to see: how far off the answer is with them, and what they are.
+
+# %%
+checks.gallery()
 
 # %% [markdown]
 # ## Recap

@@ -61,7 +61,7 @@ sizes = {
 
 # %% tags=["exercise"] exercise="4.1"
 def implicit_derivative(objective, theta, phi):
-    r"""Return d theta* / d phi of theta*(phi) = argmax_theta F(theta, phi), a number.
+    r"""Return d theta* / d phi of theta*(phi) = argmax_theta F(theta, phi), a scalar tensor.
 
     objective: F, a smooth function of (theta, phi), strictly concave in theta.
     theta: the argmax at phi, a tensor without dimensions. phi: likewise. About 3 lines.
@@ -147,7 +147,7 @@ _ = ax.set(xlabel=r"$\phi$", ylabel=r"$\theta$", xlim=(-2, 2), ylim=(-1.4, 1.4))
 def conjugate_gradient(matvec, b, tolerance):
     r"""Return x with ||b - A x|| <= tolerance ||b||, [n], by conjugate gradients from x = 0.
 
-    matvec: v -> A v, both [n]; A is symmetric and known through these products alone. Use about one
+    matvec: v -> A v, both [n]; A is symmetric and known through these products alone. Use one
     per iteration. b: right-hand side, [n], may be 0. tolerance: > 0, relative to ||b||.
 
     Raises ValueError at a direction p with <p, A p> <= 0: A is not positive definite then.
@@ -529,6 +529,8 @@ print(f"yours, by Proposition 1       {(yours * direction).sum():+.7f}")
 print(f"autodiff through bisection    {(by_halving * direction).sum():+.7f}")
 
 # %% [markdown]
+# **Why** does the third number differ from the others? The halves `low` and `high` carry the derivatives of the two ends they began with: $\mu$ lies at a fixed share of the way between them, and that share is held constant, although it moves with $\phi$ as well. And a question without a cell: $x=Wc$ was held constant in your last step, although it depends on $\phi$. Its derivative is multiplied by the slope, which is the same number $\mu(s)$ for all actions of a state, while the entries of $x$ sum to 0 for every $\phi$; so it adds nothing.
+#
 # ## 4.8 Through the solver's steps
 #
 # The plain alternative: let the inner problem be $K$ gradient steps that start at $\phi$, and differentiate through all of them (Franceschi et al., 1806.04910; Shaban et al., 1810.10667):
@@ -577,7 +579,7 @@ def unrolled_hypergradient(objective, outer, phi, step_size, num_steps):
 unrolled_hypergradient = checks.unrolled_hypergradient(unrolled_hypergradient)
 
 # %% [markdown]
-# **See it.** How many steps until your unrolled hypergradient is that of the argmax, which you have from 4.5? The inner objective of a lake, $L/\lambda-D_2^2$, with logits as one long vector:
+# **See it.** How many steps until your unrolled hypergradient is that of the argmax, which you have from 4.5? The inner objective of a lake, $L/\lambda-D_2^2$, with logits as one long vector; the steps are as long as 5, because each state is weighed by its occupancy, and these weights are small:
 
 
 # %%
@@ -677,6 +679,12 @@ print(results.pivot_table("gap", ["split", "seed"], "prior", sort=False).round(3
 
 # %%
 checks.progress()
+
+# %% [markdown]
+# **A gallery of slips.** For each exercise that you have solved, the known mistakes that are hardest to see: how far off the answer is with them, and what they are.
+
+# %%
+checks.gallery()
 
 # %% [markdown]
 # ## Recap

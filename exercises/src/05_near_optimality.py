@@ -259,9 +259,13 @@ print(
     f"mean distance of the uniform policy: {mean_distance(untrained, marks, some_lakes, gamma):.4f}"
 )
 print(f"mean distance of the middle policy:  {mean_distance(middle, marks, some_lakes, gamma):.4f}")
+leaf = middle.clone().requires_grad_()
+each = [distance_to_optimum(leaf, m, t, gamma) for m, t in zip(marks, some_lakes, strict=True)]
+(slope,) = torch.autograd.grad(torch.stack(each).mean(), leaf)
+print(f"norm of the gradient there:          {slope.norm():.1e}")
 
 # %% [markdown]
-# *One and the same policy, the middle of twelve lakes, drawn on the first three, with its distance to the optimum of each. The mean distance is over all twelve.*
+# *One and the same policy, the middle of twelve lakes, drawn on the first three, with its distance to the optimum of each. The mean distance is over all twelve. The norm of the gradient tells whether the minimiser was done: it is 0 in the middle.*
 #
 # ## 5.4 Where a return is gained
 #
@@ -359,7 +363,8 @@ def rigorous_lambda(phi, task, gamma):
     lam_0 = 2 gamma A_max / ((1 - gamma) sqrt(nu_min)), both of pi_phi
 
     phi: logits, [S, A]. task: the record above. gamma: discount in [0, 1).
-    States with nu(s) = 0 do not count. About 5 lines.
+    States with nu(s) = 0 do not count, up to rounding: count those with nu(s) > 1e-12, however rare.
+    About 5 lines.
     """
     # BEGIN SOLUTION
     before = phi.softmax(-1)
@@ -635,6 +640,12 @@ print(
 
 # %%
 checks.progress()
+
+# %% [markdown]
+# **A gallery of slips.** For each exercise that you have solved, the known mistakes that are hardest to see: how far off the answer is with them, and what they are.
+
+# %%
+checks.gallery()
 
 # %% [markdown]
 # ## Recap

@@ -428,6 +428,25 @@ def adapt_head(weights, features, actions, advantages, lam, ridge):
 adapt_head = checks.adapt_head(adapt_head)
 
 # %% [markdown]
+# **Verify it.** At the maximum the gradient of the objective in $W'$ is 0 (here with $\sigma=1$):
+
+# %%
+tried = checks.adapt_head.example(1)
+start, h, a, better, lam, rho = tried
+
+
+def head_objective(moved):
+    """Return the objective of 6.6, added up over tasks."""
+    shift = h @ (moved - start).mT
+    pays = (better[..., None] * (a - h @ start.mT) * shift).sum(-1).mean(-1)
+    apart = shift.square().sum(-1).mean(-1) / 2 + rho / 2 * (moved - start).square().sum((-2, -1))
+    return (pays - lam * apart).sum()
+
+
+for name, weights in (("W", start), ("your W'", adapt_head(*tried))):
+    print(f"largest slope at {name:<8} {torch.func.grad(head_objective)(weights).abs().max():.1e}")
+
+# %% [markdown]
 # **See it.** Data collected *once*, by the untrained policy in both directions, and adapted to with several $\lambda$. Advantages are returns to go minus their mean over a task's episodes at the same step, in units of their spread.
 
 
@@ -677,6 +696,12 @@ show_photograph(plots.draw_filmstrip(clips, count=4, width=144, height=108))
 
 # %%
 checks.progress()
+
+# %% [markdown]
+# **A gallery of slips.** For each exercise that you have solved, the known mistakes that are hardest to see: how far off the answer is with them, and what they are.
+
+# %%
+checks.gallery()
 
 # %% [markdown]
 # ## Recap

@@ -5,7 +5,8 @@ does, ``checks.progress()`` prints how far a notebook has come.
 """
 
 from bomrl_lite.course.checks.engine import CheckFailed, NotSolved
-from bomrl_lite.course.checks.session import print_progress, use
+from bomrl_lite.course.checks.gallery import print_gallery
+from bomrl_lite.course.checks.session import SESSION, print_progress, use
 from bomrl_lite.course.checks.set01.checks import (
     CHECKS,
     adapt,
@@ -89,6 +90,7 @@ __all__ = [
     "fit_rate",
     "frozen_hypergradient",
     "gain_by_state",
+    "gallery",
     "gap_bound",
     "generalised_advantages",
     "hessian_split",
@@ -113,6 +115,7 @@ __all__ = [
     "promp_objective",
     "q_gradient",
     "q_values",
+    "require_solved",
     "returns_at_budget",
     "rigorous_lambda",
     "simplex_solve",
@@ -125,7 +128,28 @@ __all__ = [
 ]
 
 
+_EVERY = (*CHECKS, *CHECKS_02, *CHECKS_03, *CHECKS_04, *CHECKS_05, *CHECKS_06)
+
+
 def progress() -> None:
     """Print the state of every exercise in the sets that this notebook has met."""
-    every = (*CHECKS, *CHECKS_02, *CHECKS_03, *CHECKS_04, *CHECKS_05, *CHECKS_06)
-    print_progress({check.exercise: check.name for check in every})
+    print_progress({check.exercise: check.name for check in _EVERY})
+
+
+def gallery() -> None:
+    """Print what the slips that are hardest to see do to each exercise that is solved."""
+    print_gallery([check for check in _EVERY if check.exercise in SESSION.states])
+
+
+def require_solved(*exercises: str) -> None:
+    """Stop unless exercises are solved: by a function of the learner that has passed its check.
+
+    Args:
+        exercises: numbers, such as ``"1.1"``.
+
+    Raises:
+        NotSolved: with the numbers of those that are not.
+    """
+    missing = [each for each in exercises if SESSION.states.get(each) != "solved"]
+    if missing:
+        raise NotSolved(f"not solved yet: {', '.join(missing)}")

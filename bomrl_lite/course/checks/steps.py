@@ -38,6 +38,9 @@ OTHER_DERIVATIVE = (
 )
 """Where no known slip explains a derivative, and nothing is cut off altogether."""
 
+VAGUE = (NOT_FINITE, CLOSE, OTHER_DERIVATIVE)
+"""Causes that are true of many mistakes, and name none."""
+
 
 class Pullback(NamedTuple):
     """A question about derivatives: d <weights, answer> / d leaf, where args depend on the leaf."""
@@ -87,8 +90,13 @@ def _shape(attempt: Attempt) -> None:
         if got != wanted:
             raise Wrong(
                 f"{question.label}: expected shape {wanted}, got {got}",
-                attempt.cause or _why_shape(wanted, got),
+                _first_clear(attempt.cause, _why_shape(wanted, got)),
             )
+
+
+def _first_clear(found: str | None, known: str | None) -> str | None:
+    """Prefer what a step knows to a cause that says little."""
+    return known if known and found in (None, *VAGUE) else found
 
 
 def _why_shape(wanted: tuple[int, ...], got: tuple[int, ...]) -> str | None:
@@ -189,10 +197,7 @@ def property_step(name: str, complaint: Complaint, cause: str | None = None) -> 
         for question, answer in attempt.answers():
             what = complaint(question, answer)
             if what is not None:
-                vague = attempt.cause in (None, NOT_FINITE, CLOSE)
-                raise Wrong(
-                    f"{question.label}: {what}", cause if cause and vague else attempt.cause
-                )
+                raise Wrong(f"{question.label}: {what}", _first_clear(attempt.cause, cause))
 
     return Step(name, run)
 

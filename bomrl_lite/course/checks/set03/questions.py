@@ -222,7 +222,7 @@ def adapt_d1() -> Sequence[Question]:
 
     The sums lam pi_phi / (mu - Q) are 1/2 + 1/2 and 2/3 + 1/3. The last questions have a best action
     that is hardly ever taken: a Newton loop of ten steps has not found their root, one of thirty has.
-    """
+    """  # noqa: E501
     world = TWO_ROOMS._replace(reward=np.array([[4 / 3, 0.0], [1.0, 0.0]]), gamma=0.0)
     questions = _ask_alg(
         "d1", Case(world, THETA, 4 / 3), [[1 / 2, 1 / 2], [2 / 3, 1 / 3]], slips.adapt_d1

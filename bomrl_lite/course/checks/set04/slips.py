@@ -71,7 +71,7 @@ def implicit_vjp(landscape: Landscape, cotangent: np.ndarray) -> Slips:
             cross.T @ cotangent * (cotangent @ cotangent) / (cotangent @ bend @ cotangent)
         ),
         **{
-            f"the Hessian is damped by {damping:g} in the solve: that is another problem's answer": (
+            f"the Hessian is damped by {damping:g} in the solve: that is another problem's answer": (  # noqa: E501
                 cross.T @ np.linalg.solve(bend + damping * np.eye(len(bend)), cotangent)
             )
             for damping in (1.0, 0.1, 0.01)

@@ -73,7 +73,7 @@ def _is_no_table_of_marks(question: Question, answer: np.ndarray) -> str | None:
 
 
 def _marks_amiss(attempt: Attempt) -> None:
-    """Look for optimal actions without a mark where all marks are right, and the other way round."""
+    """Look for optimal actions without a mark where all marks are right, and the other way round."""  # noqa: E501
     single = all((answer.sum(-1) == 1).all() for _, answer in attempt.answers())
     for question, answer in attempt.answers():
         if (answer >= question.expected).all() and (answer > question.expected).any():

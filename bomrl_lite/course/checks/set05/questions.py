@@ -39,7 +39,7 @@ def optimal_actions() -> Sequence[Question]:
         oracle=lambda planted: planted.optimal,
         slips=slips.optimal_actions,
         edges=[
-            (f"a task that takes several improvements (S=6, A=3)", each, NOT_OPTIMAL)
+            ("a task that takes several improvements (S=6, A=3)", each, NOT_OPTIMAL)
             for each in oracles.slow_worlds()
         ],
     )

@@ -284,7 +284,7 @@ def fit_rate(gaps: np.ndarray) -> Slips:
         "only single terms are tried: the best of all eight sets counts": _best_fit(
             columns, means, (1,)
         ),
-        "no set but all three columns together is accepted, if that: try every set, with T from 1": (
+        "no set but all three columns together is accepted, if that: try every set, with T from 1": (  # noqa: E501
             _best_fit(columns, means, (3,))
         ),
         "the floor is missing among the columns": np.append(

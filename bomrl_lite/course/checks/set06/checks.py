@@ -34,7 +34,9 @@ def _runs(attempt: Attempt) -> None:
     try:
         OPENING[0].run(attempt)
     except Wrong as wrong:
-        known = {"must match the size": slips.BROADCAST, "singular": slips.SINGULAR}
+        known = {"singular": slips.SINGULAR}
+        if attempt.name == "speed_reward":
+            known["must match the size"] = slips.BROADCAST
         causes = [cause for text, cause in known.items() if text in wrong.message]
         raise Wrong(wrong.message, next(iter(causes), wrong.cause)) from None
 
