@@ -156,7 +156,7 @@ at_best.round(3)
 def step_in_nats(phi, task, distance, lam):
     """Return what an adaptation moves, and the bound (max Q - min Q) / lam."""
     data = bl.full_data(phi, task, **here.exact)
-    theta, info = bl.adapt(phi, data, policy=here.policy, distance=distance, lam=lam)
+    _, info = bl.adapt(phi, data, policy=here.policy, distance=distance, lam=lam)
     return info.distance, (data.q_values.max() - data.q_values.min()) / lam
 
 
