@@ -3,6 +3,8 @@
 A mean is one of values, also on a logarithmic axis.
 """
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,8 +20,8 @@ SMALL = 9
 
 def spread(table: pd.DataFrame, keys: list[str], value: str) -> pd.DataFrame:
     """Return mean, min and max of a column over whatever ``keys`` leave out, mostly seeds."""
-    grouped = table.groupby(keys, sort=False)[value]
-    return grouped.agg(["mean", "min", "max"]).reset_index()
+    grouped = table.groupby(keys, sort=False, as_index=False)
+    return grouped.agg(mean=(value, "mean"), min=(value, "min"), max=(value, "max"))
 
 
 def gaps_by_task_count(gaps: pd.DataFrame) -> Figure:
@@ -32,14 +34,13 @@ def gaps_by_task_count(gaps: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.6), sharey=True)
     counts = sorted(set(means["num_tasks"]))
     for ax, split in zip(axes, ("training", "test"), strict=True):
-        here = means[means["split"] == split]
-        _lines(ax, here, "num_tasks", "prior", PRIORS)
+        _lines(ax, means.query("split == @split"), "num_tasks", "prior", PRIORS)
         ax.set(xscale="log", yscale="log", xlabel="number of training tasks")
         ax.set_title("training tasks" if split == "training" else "held-out tasks")
         ax.set_xticks(counts, [str(count) for count in counts])
         ax.xaxis.set_minor_formatter(NullFormatter())
     axes[0].set_ylabel("mean gap after one adaptation")
-    axes[0].legend(fontsize=SMALL)
+    axes[0].legend(fontsize=SMALL, loc="center", bbox_to_anchor=(0.5, 0.72))
     return figure
 
 
@@ -51,8 +52,9 @@ def gap_by_movement(rows: pd.DataFrame) -> Figure:
             seeds at one lam.
     """
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.6))
-    means = rows.groupby(["distance", "lam"], sort=False)[["nats", "gap", "largest"]].mean()
-    for name, part in means.reset_index().groupby("distance", sort=False):
+    drawn = dict.fromkeys(("nats", "gap", "largest"), "mean")
+    means = rows.groupby(["distance", "lam"], sort=False, as_index=False).agg(drawn)
+    for name, part in means.groupby("distance", sort=False):
         label = str(name).upper()
         for ax, column in zip(axes, ("gap", "largest"), strict=True):
             style = {"marker": "o", "ms": 5, "color": DISTANCE_COLOURS[label], "label": label}
@@ -89,7 +91,7 @@ def signal_by_length(rows: pd.DataFrame, expected: pd.DataFrame) -> Figure:
     return figure
 
 
-def _lines(ax: Axes, means: pd.DataFrame, x: str, hue: str, colours: dict[str, object]) -> None:
+def _lines(ax: Axes, means: pd.DataFrame, x: str, hue: str, colours: Mapping[str, object]) -> None:
     """Draw a line per hue through the means, and a band from min to max."""
     for name, part in means.groupby(hue, sort=False):
         ordered, colour = part.sort_values(x), colours[str(name)]
