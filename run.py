@@ -18,7 +18,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent
 OLDEST_PYTHON = (3, 11)
-EXTRAS = "lab,test"
+EXTRAS = "lab,test,site"
 UNFINISHED = "unfinished"  # the marker while pip runs
 
 # lint-imports has no `python -m` form, and its script would break when the folder is moved.
@@ -31,6 +31,8 @@ CHECKS = (
 )
 PYTEST = "-m pytest -n auto"
 FAST = '-m "not papermill and not browser"'
+# No execution: the pages show the committed outputs. A warning is an error.
+SITE = "-m sphinx --quiet --fail-on-warning --keep-going -c docs . build/site"
 
 # What each target says in `help`, and what Python runs for it after the set-up.
 TARGETS = {
@@ -42,6 +44,7 @@ TARGETS = {
     "test-fast": ("the same without papermill and a browser", f"{PYTEST} {FAST}"),
     "browser": ("run the tests that drive a real browser", "-m pytest -m browser"),
     "build": ("build notebooks, exercises, solutions from their sources", "-m bomrl_lite build"),
+    "site": ("make the pages of build/site: start at build/site/docs/index.html", SITE),
     "mutants": ("mutate the library; see that its tests notice (hours)", "tests/mutants.py"),
     "bench": ("measure speed and precision against the bars", "-m bomrl_lite bench"),
     "full": ("run all lessons at full size, report", "-m bomrl_lite run --profile full"),

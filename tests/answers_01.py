@@ -21,6 +21,14 @@ FROZEN_STEP = """
         advantage = q - (probs * q).sum(-1, keepdim=True)
         theta = start + step_size * nu[:, None] * probs * advantage / (1 - gamma)"""
 
+UNIFORM = "torch.full_like(task.reward, 1 / task.reward.shape[1])"
+FIRST_ACTION = "torch.eye(task.reward.shape[1]).double()[[0] * len(task.reward)]"
+UNIFORM_ONCE = f"""return task.start @ q_values({UNIFORM}, task, gamma).amax(-1)"""
+IMPROVEMENTS = """probs = {1}
+    for _ in range({0}):
+        probs = torch.eye(task.reward.shape[1]).double()[q_values(probs, task, gamma).argmax(-1)]
+    return task.start @ (probs * q_values(probs, task, gamma)).sum(-1)"""
+
 MUTANTS = (
     Mutant(Q, "+ gamma * task.transition", "+ task.transition", "by hand", "gamma is missing"),
     Mutant(Q, "return task.reward + ", "return ", "by hand", "first step is missing"),
@@ -44,8 +52,15 @@ MUTANTS = (
         '("sa,sat->st", policy_probs, task.transition)',
         "('sat->st', task.transition / policy_probs.shape[1])",
         "by hand",
+        "the transitions are averaged over actions",
     ),
-    Mutant(Q, "(policy_probs * task.reward).sum(-1)", "task.reward.mean(-1)", "by hand"),
+    Mutant(
+        Q,
+        "(policy_probs * task.reward).sum(-1)",
+        "task.reward.mean(-1)",
+        "by hand",
+        "the rewards are averaged over actions",
+    ),
     Mutant(Q, LAST_Q, f"({LAST_Q}).float()", "dtype", "float32"),
     Mutant(
         Q,
@@ -66,12 +81,24 @@ MUTANTS = (
     Mutant(Q, LAST_Q, f"({LAST_Q}).detach().numpy()", "type", "stay in torch"),
     Mutant(Q, LAST_Q, f"{LAST_Q} + 1e-6 * torch.rand(1).double()", "repeatable", "randomness"),
     Mutant(Q, ", paid)", ", paid).detach()", "differentiable", ".detach()"),
-    Mutant(Q, "gamma * moves, paid", "gamma * moves.detach(), paid", "differentiable"),
+    Mutant(
+        Q,
+        "gamma * moves, paid",
+        "gamma * moves.detach(), paid",
+        "differentiable",
+        "P_pi is held constant; the gradient does",
+    ),
     Mutant(Q, "@ values", "@ values * torch.nan", "by hand", "nan"),
-    Mutant(Q, "@ values", "@ valuse", "runs"),
+    Mutant(Q, "@ values", "@ valuse", "runs", "a name is not defined here: a typo, or a"),
     Mutant(NU, "(1 - gamma) * task.start", "task.start", "sums to 1", "(1 - gamma) is missing"),
     Mutant(NU, "(1 - gamma) *", "(1 - gamma) ** 2 *", "sums to 1", "too many"),
-    Mutant(NU, "moves.T", "(moves - moves.detach() + 2 * moves.detach()).T / 2", "differentiable"),
+    Mutant(
+        NU,
+        "moves.T",
+        "(moves - moves.detach() + 2 * moves.detach()).T / 2",
+        "differentiable",
+        "only half of the gradient comes",
+    ),
     Mutant(NU, "moves.T", "moves", "sums to 1", "not transposed"),
     Mutant(NU, f"return {SOLVE}", f"return moves.T @ {SOLVE}", "by hand", "time is off by one"),
     Mutant(NU, f"return {SOLVE}", f"return gamma * {SOLVE}", "sums to 1", "discount is off by one"),
@@ -89,7 +116,7 @@ MUTANTS = (
         "shape",
         "states AND actions",
     ),
-    Mutant(NU, "gamma * moves.T", "moves.T", "runs"),
+    Mutant(NU, "gamma * moves.T", "moves.T", "runs", "the matrix of the linear system is"),
     Mutant(NU, f"return {SOLVE}", f"return {SOLVE}.detach()", "differentiable", ".detach()"),
     Mutant(PG, THEOREM, THEOREM.replace(" / (1 - gamma)", ""), "by hand", "1 / (1 - gamma)"),
     Mutant(PG, THEOREM, f"{THEOREM} / (1 - gamma)", "by hand", "too many"),
@@ -105,6 +132,7 @@ MUTANTS = (
         "= occupancy(probs, task, gamma)",
         "= occupancy(probs, task, gamma).detach()",
         "differentiable",
+        "the occupancy is held constant; the",
     ),
     Mutant(
         PG,
@@ -133,12 +161,19 @@ MUTANTS = (
         "in place",
     ),
     Mutant(STEP, "gamma)", "gamma).detach()", "differentiable", "identity"),
-    Mutant(STEP, "phi + step", "phi.detach() + step", "differentiable"),
+    Mutant(
+        STEP,
+        "phi + step",
+        "phi.detach() + step",
+        "differentiable",
+        "theta follows phi along the gradient alone;",
+    ),
     Mutant(
         MAML,
         "adapt(start, task, gamma, step_size)",
         "adapt(start, task, gamma, step_size).detach()",
         "goes up",
+        "J(theta) does not depend on phi any more;",
     ),
     Mutant(
         MAML,
@@ -165,7 +200,11 @@ MUTANTS = (
         MAML, "return torch.func.grad", "return -torch.func.grad", "goes up", "sign is reversed"
     ),
     Mutant(
-        MAML, "adapt(start, task, gamma, step_size)", "adapt(start, task, gamma, 1.0)", "by hand"
+        MAML,
+        "adapt(start, task, gamma, step_size)",
+        "adapt(start, task, gamma, 1.0)",
+        "by hand",
+        "the inner step has size 1 instead of",
     ),
     Mutant(
         MAML,
@@ -199,13 +238,21 @@ MUTANTS = (
     Mutant(FIRST, "policy_gradient(theta,", "policy_gradient(phi,", "by hand", "at phi"),
     Mutant(FIRST, "return ", "return -", "by hand", "sign is reversed"),
     Mutant(FIRST, "return ", "return step_size * ", "by hand", "multiplies the outer gradient"),
-    Mutant(FIRST, "return policy_gradient(theta, task, gamma)", "return theta", "by hand"),
+    Mutant(
+        FIRST,
+        "return policy_gradient(theta, task, gamma)",
+        "return theta",
+        "by hand",
+        "that is theta: the gradient of J there is",
+    ),
     Mutant(BEST, "task.start @ values", "values.max()", "by hand", "best start"),
     Mutant(BEST, "task.start @ values", "values.mean()", "by hand", "equally likely"),
     Mutant(BEST, "return task.start @ values", "return values", "shape", "value of every state"),
     Mutant(BEST, ".max(-1).values", ".mean(-1)", "by hand", "actions are averaged"),
     Mutant(BEST, "range(300)", "range(1)", "by hand", "only the first reward"),
-    Mutant(BEST, "range(300)", "range(60)", "random values"),
+    Mutant(
+        BEST, "range(300)", "range(60)", "random values", "a loop over time that stops too early:"
+    ),
     Mutant(
         BEST,
         "return task.start @ values",
@@ -213,7 +260,7 @@ MUTANTS = (
         "type",
         "stay in torch",
     ),
-    Mutant(BEST, "+ gamma *", "+", "by hand"),
+    Mutant(BEST, "+ gamma *", "+", "possible", "values grow without a limit where gamma is"),
     Mutant(GAP, "return torch.stack(gaps)", "return torch.stack(gaps).mean()", "shape", "averaged"),
     Mutant(GAP, "return torch.stack(gaps)", "return -torch.stack(gaps)", "not negative", "sign"),
     Mutant(GAP, "policy_return(theta,", "policy_return(phi,", "by hand", "before adaptation"),
@@ -242,4 +289,257 @@ MUTANTS = (
         GAP, " - policy_return(theta, task, gamma)", "", "not negative", "adapted return is missing"
     ),
     Mutant(GAP, "return torch.stack(gaps)", "return gaps", "type", "torch.stack"),
+    Mutant(
+        Q, "(policy_probs * task.reward).sum(-1)", "task.reward.mean(-1)", "by hand", "averaged"
+    ),
+    Mutant(
+        Q,
+        LAST_Q,
+        "task.reward + gamma * (moves @ values)[:, None]",
+        "by hand",
+        "P_pi stands where",
+    ),
+    Mutant(
+        Q,
+        "values = torch.linalg.solve(eye - gamma * moves, paid)",
+        "values = torch.zeros_like(paid)\n    for _ in range(400):\n"
+        "        values = (task.reward + gamma * task.transition @ values).amax(-1)",
+        "by hand",
+        "of an optimal policy",
+    ),
+    Mutant(
+        Q,
+        "values = torch.linalg.solve(eye - gamma * moves, paid)",
+        "values = torch.zeros_like(paid)\n    for _ in range(30):\n"
+        "        values = paid + gamma * moves @ values",
+        "random values",
+        "stops too early",
+    ),
+    Mutant(
+        Q,
+        "values = torch.linalg.solve(eye - gamma * moves, paid)",
+        "values = torch.linalg.solve(eye / gamma - moves, paid / gamma)",
+        "random values",
+        "gamma may be 0",
+    ),
+    Mutant(
+        Q,
+        "paid = (policy_probs * task.reward).sum(-1)",
+        "paid = (policy_probs.log().exp() * task.reward - 0 * policy_probs.log()).sum(-1)",
+        "random values",
+        "probabilities of 0 and 1",
+    ),
+    Mutant(Q, LAST_Q, f"({LAST_Q}).squeeze()", "shape", "squeeze() loses"),
+    Mutant(Q, LAST_Q, f"({LAST_Q}) * policy_probs", "by hand", "multiplied by policy_probs"),
+    Mutant(Q, LAST_Q, f"gamma * ({LAST_Q})", "by hand", "your value is gamma times the right"),
+    Mutant(Q, "task.reward + gamma", "paid[:, None] + gamma", "by hand", "r_pi(s) instead"),
+    Mutant(Q, "gamma * task", "(1 - gamma) * task", "random values", "1 - gamma stands"),
+    Mutant(Q, LAST_Q, f"lambda: {LAST_Q}", "type", "call it"),
+    Mutant(Q, ", paid)", ", paid.detach())", "differentiable", "r_pi is held"),
+    Mutant(Q, LAST_Q, f"({LAST_Q}).T", "shape", "changed places"),
+    Mutant(NU, "task.start)", "torch.eye(len(moves)).double()[0])", "random values", "state 0"),
+    Mutant(NU, f"return {SOLVE}", "return task.start.clone()", "by hand", "no step is taken"),
+    Mutant(
+        NU,
+        "moves = ",
+        "policy_probs = 0 * policy_probs + 1 / policy_probs.shape[1]\n    moves = ",
+        "by hand",
+        "taken as uniform",
+    ),
+    Mutant(NU, f"return {SOLVE}", f"return {SOLVE}.sum()", "shape", "one number is left"),
+    Mutant(
+        NU,
+        f"return {SOLVE}",
+        "now, total = task.start, 0 * task.start\n    for t in range(40):\n"
+        "        total = total + (1 - gamma) * gamma**t * now\n        now = now @ moves\n"
+        "    return total",
+        "sums to 1",
+        "stops too early",
+    ),
+    Mutant(
+        NU,
+        f"return {SOLVE}",
+        "return torch.linalg.solve(eye / gamma - moves.T, (1 - gamma) / gamma * task.start)",
+        "runs",
+        "gamma may be 0",
+    ),
+    Mutant(
+        NU,
+        "eye - gamma",
+        "eye - (1 - gamma)",
+        "sums to 1",
+        "1 - gamma stands where gamma belongs in the",
+    ),
+    Mutant(PG, "phi.softmax(-1)", "phi.softmax(0)", "rows sum to 0", "runs over states"),
+    Mutant(
+        PG,
+        "probs = phi.softmax(-1)",
+        "probs = phi.softmax(-1)\n    return torch.func.grad(lambda x: (x.softmax(0) * "
+        "q_values(x.softmax(0), task, gamma)).sum(-1) @ task.start)(phi)",
+        "rows sum to 0",
+        "of no policy",
+    ),
+    Mutant(
+        PG,
+        "probs = phi.softmax(-1)",
+        "probs = phi.softmax(-1)\n    return torch.func.grad(lambda x: (x.softmax(-1) * "
+        "q_values(x.softmax(-1), task, gamma)).sum(-1).mean())(phi)",
+        "by hand",
+        "mean of V over states",
+    ),
+    Mutant(
+        PG,
+        "probs = phi.softmax(-1)",
+        "phi.requires_grad_(True)\n    probs = phi.softmax(-1)",
+        "inputs untouched",
+        "requires_grad_() on an argument",
+    ),
+    Mutant(
+        PG,
+        "probs = phi.softmax(-1)",
+        "phi = phi.clone().requires_grad_()\n    probs = phi.softmax(-1)",
+        "differentiable",
+        "inside torch.func.grad",
+    ),
+    Mutant(
+        PG,
+        "- (probs * q).sum(-1, keepdim=True)",
+        "- q.amax(-1, keepdim=True)",
+        "rows sum to 0",
+        "largest Q",
+    ),
+    Mutant(PG, "* probs * adv", "* probs * probs * adv", "rows sum to 0", "there twice"),
+    Mutant(
+        PG,
+        "= q_values(probs, task, gamma)",
+        "= q_values(probs, task, gamma).detach()",
+        "differentiable",
+        "Q is held constant",
+    ),
+    Mutant(STEP, "gamma)", "gamma) / step_size**2", "by hand", "divided by step_size"),
+    Mutant(
+        STEP,
+        "return phi + step_size * policy_gradient(phi, task, gamma)",
+        "return (phi + step_size * policy_gradient(phi, task, gamma)).softmax(-1)",
+        "goes up",
+        "a policy, the softmax",
+    ),
+    Mutant(STEP, "phi + step", "phi.softmax(-1) + step", "goes up", "starts from the prob"),
+    Mutant(STEP, "gamma)", "gamma) * (1 - gamma)", "by hand", "factor 1 - gamma"),
+    Mutant(STEP, "gamma)", "gamma).sign()", "by hand", "only the sign"),
+    Mutant(
+        STEP,
+        "return phi + step_size * policy_gradient(phi, task, gamma)",
+        "phi.requires_grad_()\n    return phi + step_size * policy_gradient(phi, task, gamma)",
+        "inputs untouched",
+        "requires_grad_() on an argument",
+    ),
+    Mutant(
+        MAML,
+        "return torch.func.grad(return_after)(phi)",
+        "return torch.func.grad(return_after)",
+        "type",
+        "call it",
+    ),
+    Mutant(
+        MAML,
+        "return torch.func.grad(return_after)(phi)",
+        "return step_size * torch.func.grad(return_after)(phi)",
+        "by hand",
+        "step_size times",
+    ),
+    Mutant(MAML, "step_size)\n", "-step_size)\n", "by hand", "inner step goes down"),
+    Mutant(
+        MAML,
+        "return policy_return(theta, task, gamma)",
+        "return policy_return(theta, task, gamma) - policy_return(start, task, gamma)",
+        "goes up",
+        "the gain",
+    ),
+    Mutant(
+        MAML,
+        "return torch.func.grad(return_after)(phi)",
+        BOTH_ORDERS + "first + 2 * second",
+        "goes up",
+        "there twice",
+    ),
+    Mutant(
+        MAML,
+        "return torch.func.grad(return_after)(phi)",
+        BOTH_ORDERS + "second",
+        "goes up",
+        "only the second-order",
+    ),
+    Mutant(
+        MAML,
+        "return torch.func.grad(return_after)(phi)",
+        "x = phi.requires_grad_()\n    return torch.autograd.grad(return_after(x), x)[0].detach()",
+        "inputs untouched",
+        "requires_grad_() on an argument",
+    ),
+    Mutant(
+        FIRST,
+        "return policy_gradient(theta, task, gamma)",
+        "return theta - phi",
+        "by hand",
+        "theta - phi",
+    ),
+    Mutant(FIRST, "step_size)\n    return", "1.0)\n    return", "by hand", "size 1 instead"),
+    Mutant(FIRST, "step_size)\n    return", "-step_size)\n    return", "by hand", "goes down"),
+    Mutant(
+        FIRST,
+        "return policy_gradient(theta, task, gamma)",
+        "return policy_gradient(theta, task, gamma) + policy_gradient(phi, task, gamma)",
+        "by hand",
+        "both gradients",
+    ),
+    Mutant(
+        FIRST,
+        "return policy_gradient(theta, task, gamma)",
+        "return policy_gradient(adapt(theta, task, gamma, step_size), task, gamma)",
+        "by hand",
+        "two adaptation steps",
+    ),
+    Mutant(BEST, "return task.start @ values", "return values[0]", "random values", "state 0"),
+    Mutant(BEST, "range(300)", "range(2)", "by hand", "only two rewards"),
+    Mutant(BEST, "range(300)", "range(20)", "random values", "stops too early"),
+    Mutant(BEST, ".max(-1)", ".min(-1)", "by hand", "the worst action"),
+    Mutant(BEST, "task.start @ values", "values.sum()", "possible", "summed over states"),
+    Mutant(
+        BEST, "values = torch.zeros_like(task.start)", UNIFORM_ONCE, "by hand", "one improvement"
+    ),
+    *(
+        Mutant(
+            BEST,
+            "values = torch.zeros_like(task.start)",
+            IMPROVEMENTS.format(times, start),
+            "random values",
+            "before the policy is optimal",
+        )
+        for times, start in ((2, UNIFORM), (3, UNIFORM), (3, FIRST_ACTION))
+    ),
+    Mutant(
+        GAP, "theta = adapt(phi,", "theta = phi = adapt(phi,", "by hand", "goes on from the task"
+    ),
+    Mutant(GAP, "adapt(phi, task,", "adapt(phi, tasks[0],", "by hand", "adapted to the first"),
+    Mutant(
+        GAP,
+        "optimal_return(task, gamma)",
+        "optimal_return(tasks[0], gamma)",
+        "not negative",
+        "first task's",
+    ),
+    Mutant(
+        GAP, "torch.stack(gaps)", "torch.stack(gaps) / len(tasks)", "by hand", "number of tasks"
+    ),
+    Mutant(GAP, "torch.stack(gaps)", "torch.stack(gaps).square()", "by hand", "squared"),
+    Mutant(
+        GAP,
+        "gaps.append(optimal_return(task, gamma) - policy_return(theta, task, gamma))",
+        "gaps.append(1 - policy_return(theta, task, gamma) / optimal_return(task, gamma))",
+        "not negative",
+        "divided by the optimum",
+    ),
+    Mutant(GAP, "step_size)\n", "-step_size)\n", "by hand", "goes down"),
+    Mutant(GAP, "gaps = []", "gaps = []\n    tasks.append(tasks[0])", "shape", None),
 )

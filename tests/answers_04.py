@@ -47,6 +47,38 @@ OF_THE_ARGMAX = """
         theta = theta - torch.linalg.solve(bend, torch.func.grad(objective)(theta, phi))
     return implicit_vjp(objective, theta, phi, torch.func.grad(outer)(theta))"""
 
+HALVES = """
+    def by_halves(x):
+        probs = x.softmax(-1)
+        q = q_values(probs, task, gamma)
+        low, high = (q + lam * probs).amax(-1, keepdim=True), q.amax(-1, keepdim=True) + lam
+        for _ in range(60):
+            mu = (low + high) / 2
+            more = (lam * probs / (mu - q)).sum(-1, keepdim=True) > 1
+            low, high = torch.where(more, mu, low), torch.where(more, high, mu)
+        return expected_return(lam * probs / (mu - q), task, gamma)
+
+    return torch.func.grad(by_halves)(phi)"""
+THE_CLIMB = """
+    theta = phi
+    for _ in range({}):
+        theta = theta + step_size * torch.func.grad(objective)(theta, phi)
+"""
+AT_THE_END = (
+    THE_CLIMB.format("num_steps")
+    + """
+    bend = -torch.func.hessian(objective)(theta, phi)
+    cross = torch.func.jacrev(torch.func.grad(objective), argnums=1)(theta, phi)
+    return cross.T @ torch.linalg.solve(bend, torch.func.grad(outer)(theta))"""
+)
+LAST_ALONE = (
+    THE_CLIMB.format("num_steps - 1")
+    + """
+    return torch.func.grad(
+        lambda p: outer(theta + step_size * torch.func.grad(objective)(theta, p))
+    )(phi)"""
+)
+
 MUTANTS = (
     Mutant(IFT, ANSWER, "return cross / bend", "by hand", "minus sign"),
     Mutant(IFT, ANSWER, "return -bend / cross", "by hand", "upside down"),
@@ -70,23 +102,44 @@ MUTANTS = (
     Mutant(IFT, ANSWER, "return torch.ones_like(phi)", "by hand", "exactly as phi"),
     Mutant(IFT, ANSWER, "return torch.zeros_like(phi)", "by hand", "not to depend on phi"),
     Mutant(IFT, ANSWER, "return (-cross / bend).item()", "type", "stay in torch"),
-    Mutant(IFT, ANSWER, "return (-cross / bend).reshape(1)", "shape"),
+    Mutant(
+        IFT,
+        ANSWER,
+        "return (-cross / bend).reshape(1)",
+        "shape",
+        "a dimension of size 1 is there or missing:",
+    ),
     Mutant(IFT, "(theta, phi)\n    return", "(phi, theta)\n    return", "by hand"),
     Mutant(CG, "return x", "return -x", "by hand", "sign"),
-    Mutant(CG, "return x", "return residual", "by hand"),
+    Mutant(
+        CG, "return x", "return residual", "by hand", "that is 0: x never moves from its start, or"
+    ),
     Mutant(CG, "return x", "return matvec(b)", "by hand", "A b"),
     Mutant(CG, "return x", "return b / 2", "by hand"),
     Mutant(CG, "while squared > goal:", "for _ in range(1):", "by hand", "one step"),
-    Mutant(CG, "while squared > goal:", "for _ in range(0):", "by hand", "never moves"),
-    Mutant(CG, "while squared > goal:", "for _ in range(5):", "runs"),
+    Mutant(CG, "while squared > goal:", "for _ in range(0):", "by hand", "x never moves"),
+    Mutant(
+        CG,
+        "while squared > goal:",
+        "for _ in range(5):",
+        "runs",
+        "A is positive definite here: the iterations",
+    ),
     Mutant(CG, "while squared > goal:", "for _ in range(len(b)):", "stops in time", "the loop"),
-    Mutant(CG, "goal = tolerance**2 * (b @ b)", "goal = tolerance**2", "stops in time"),
+    Mutant(
+        CG,
+        "goal = tolerance**2 * (b @ b)",
+        "goal = tolerance**2",
+        "stops in time",
+        "the tolerance is taken as it is: it is",
+    ),
     Mutant(CG, "goal = tolerance**2", "goal = tolerance", "stops in time", "tolerance"),
     Mutant(
         CG,
         "direction = residual + squared / previous * direction",
         "direction = residual",
         "stops in time",
+        "the loop does not end once the residual is",
     ),
     Mutant(CG, "squared / previous", "previous / squared", "runs"),
     Mutant(CG, "residual - step * image", "residual + step * image", "runs"),
@@ -107,11 +160,29 @@ MUTANTS = (
         "indefinite matrix",
         "is not tested",
     ),
-    Mutant(CG, "if bend <= 0:", "if bend < 0:", "indefinite matrix"),
+    Mutant(
+        CG,
+        "if bend <= 0:",
+        "if bend < 0:",
+        "indefinite matrix",
+        "<p, A p> is not tested: where it is not",
+    ),
     Mutant(CG, "raise ValueError", "raise RuntimeError", "indefinite matrix", "ValueError"),
-    Mutant(CG, "if bend <= 0:", "if bend <= 0 and squared < goal:", "indefinite matrix"),
+    Mutant(
+        CG,
+        "if bend <= 0:",
+        "if bend <= 0 and squared < goal:",
+        "indefinite matrix",
+        "<p, A p> is not tested: where it is not",
+    ),
     Mutant(VJP, f"x = {SOLVE}", "x = cotangent", "by hand", "not solved"),
-    Mutant(VJP, "lambda v: -pull_back", "lambda v: pull_back", "runs"),
+    Mutant(
+        VJP,
+        "lambda v: -pull_back",
+        "lambda v: pull_back",
+        "runs",
+        "theta is the argmax here, and MINUS the",
+    ),
     Mutant(
         VJP,
         f"x = {SOLVE}",
@@ -132,7 +203,13 @@ MUTANTS = (
     ),
     Mutant(VJP, "> 1e-6", "> 1e6", "unsolved inner problem", "norm of the gradient"),
     Mutant(VJP, "> 1e-6", "> 1e-1", "unsolved inner problem", "norm of the gradient"),
-    Mutant(VJP, "raise ValueError", "print", "unsolved inner problem"),
+    Mutant(
+        VJP,
+        "raise ValueError",
+        "print",
+        "unsolved inner problem",
+        "the norm of the gradient of F in theta is",
+    ),
     Mutant(VJP, ", 1e-12)", ", 1e-1)", "random values"),
     Mutant(W, ON_SIMPLEX, "raw", "sums to 0", "simplex is left out"),
     Mutant(W, ON_SIMPLEX, "raw - raw.mean(-1, keepdim=True)", "by hand", "Euclidean"),
@@ -142,7 +219,13 @@ MUTANTS = (
     Mutant(W, "raw - uniform", "raw + uniform", "sums to 0", "added"),
     Mutant(W, "raw - uniform", "-uniform", "sums to 0", "only the correction"),
     Mutant(W, "raw.sum(-1, keepdim=True)", "c.sum(-1, keepdim=True)", "sums to 0", "sum of c"),
-    Mutant(W, "raw.sum(-1, keepdim=True)", "raw.sum()", "sums to 0"),
+    Mutant(
+        W,
+        "raw.sum(-1, keepdim=True)",
+        "raw.sum()",
+        "sums to 0",
+        "the first sum runs over all states: every",
+    ),
     Mutant(W, ON_SIMPLEX, "(m @ c.unsqueeze(-1)).squeeze(-1)", "sums to 0", "its inverse"),
     Mutant(W, "ones_like(c).unsqueeze(-1)", "ones(c.shape[-1], 1)", "runs", "float32"),
     Mutant(FULL, THETA, THETA.replace(TILT, f"({TILT}).detach()"), "gradient of Q", "Q is held"),
@@ -172,7 +255,13 @@ MUTANTS = (
         "by hand",
         "later steps",
     ),
-    Mutant(FULL, "theta.softmax(-1)", "theta.softmax(0)", "runs"),
+    Mutant(
+        FULL,
+        "theta.softmax(-1)",
+        "theta.softmax(0)",
+        "runs",
+        "what is handed on as a policy is none: a",
+    ),
     Mutant(FROZEN, f"return {GRAD_J}", D2_AGAIN.strip(), "no gradient of Q", "flows through Q"),
     Mutant(FROZEN, "(theta)", "(phi)", "by hand", "without any adaptation"),
     Mutant(FROZEN, GRAD_J, f"-{GRAD_J}", "by hand", "sign is reversed"),
@@ -223,4 +312,172 @@ MUTANTS = (
     Mutant(UNROLLED, "outer(theta)", "outer(theta.detach())", "by hand", "nothing reaches phi"),
     Mutant(UNROLLED, VALUE, "return -torch.func.grad(value)(phi)", "by hand", "sign"),
     Mutant(UNROLLED, VALUE, OF_THE_ARGMAX, "by hand", "of the argmax"),
+    Mutant(
+        IFT,
+        ANSWER,
+        "return -torch.func.grad(objective, 1)(theta, phi) / slope(theta, phi)",
+        "moderate",
+        "level line",
+    ),
+    Mutant(
+        IFT,
+        "argnums=0)(theta, phi)",
+        "argnums=0)(theta, phi)\n    bend = torch.func.grad(torch.func.grad(objective, 1), 1)(theta, phi)",
+        "by hand",
+        "F_phi_phi stands where F_theta_theta",
+    ),
+    Mutant(IFT, ANSWER, "return -cross * bend", "by hand", "multiplied"),
+    Mutant(
+        IFT,
+        ANSWER,
+        "return -(slope(theta, phi + 1e-6) - slope(theta, phi)) / 1e-6 / bend",
+        "random values",
+        "differences in place",
+    ),
+    Mutant(IFT, ANSWER, "return lambda: -cross / bend", "type", "call it"),
+    Mutant(
+        CG,
+        "while squared > goal:",
+        "for _ in range(10):\n        if squared <= goal:\n            break",
+        "random values",
+        "ten iterations",
+    ),
+    Mutant(
+        CG,
+        "while squared > goal:",
+        "for _ in range(len(b)):\n        if squared <= goal:\n            break",
+        "stops in time",
+        "as many iterations as there are unknowns",
+    ),
+    Mutant(
+        CG,
+        "while squared > goal:",
+        "for _ in range(2 * len(b)):\n        if squared <= goal:\n            break",
+        "stops in time",
+        "some other fixed",
+    ),
+    Mutant(
+        CG,
+        "residual = residual - step * image",
+        "residual = b - matvec(x)",
+        "stops in time",
+        "two products",
+    ),
+    Mutant(
+        CG,
+        "while squared > goal:",
+        "for _ in range(40):\n        if squared <= goal:\n            break",
+        "stops in time",
+        "number of iterations is fixed",
+    ),
+    Mutant(VJP, "> 1e-6", "> 1e-3", "unsolved inner problem", "above 1e-6"),
+    Mutant(VJP, "> 1e-6", "> 1e-5", "unsolved inner problem", "above 1e-6"),
+    Mutant(VJP, "> 1e-6", "> 1e-7", "nearly solved", "below it"),
+    Mutant(VJP, "-pull_back(v)[0]", "-pull_back(v)[0] + 0.1 * v", "by hand", "damped by 0.1"),
+    Mutant(VJP, "-pull_back(v)[0]", "-pull_back(v)[0] + v", "by hand", "damped by 1"),
+    Mutant(
+        VJP,
+        PULL,
+        "torch.func.jacrev(lambda p: slope(theta, p))(phi) @ x",
+        "runs",
+        "shapes do not fit: print x.shape before",
+    ),
+    Mutant(
+        VJP,
+        f"x = {SOLVE}",
+        "a = -torch.func.hessian(objective)(theta, phi)\n    x = cotangent * (cotangent @ cotangent) / (cotangent @ a @ cotangent)",
+        "by hand",
+        "after one step",
+    ),
+    Mutant(
+        W,
+        "raw.sum(-1, keepdim=True) / uniform.sum(-1, keepdim=True)",
+        "raw.sum() / uniform.sum()",
+        "sums to 0",
+        "over all states",
+    ),
+    Mutant(
+        W,
+        "raw.sum(-1, keepdim=True) / uniform.sum(-1, keepdim=True)",
+        "raw.sum(0) / uniform.sum(0)",
+        "sums to 0",
+        "dim 0",
+    ),
+    Mutant(
+        W,
+        "raw = torch",
+        "m = torch.diag_embed(m.diagonal(dim1=-2, dim2=-1))\n    raw = torch",
+        "random values",
+        "only the diagonal",
+    ),
+    Mutant(W, "raw = torch", "m = torch.linalg.inv(m)\n    raw = torch", "by hand", "in all of W"),
+    Mutant(
+        FULL,
+        LAST,
+        "outer = FROZEN\n    moved = torch.func.jvp(lambda x: q_values(x.softmax(-1), task, gamma), (phi,), (outer,))[1]\n    return outer + moved / lam".replace(
+            "FROZEN",
+            "torch.func.grad(lambda t: expected_return(t.softmax(-1), task, gamma))(phi + q_values(phi.softmax(-1), task, gamma) / lam)",
+        ),
+        "rows sum to 0",
+        "not transposed",
+    ),
+    Mutant(
+        FULL,
+        LAST,
+        "theta = phi + q_values(phi.softmax(-1), task, gamma) / lam\n    outer = GRAD\n    return outer + torch.func.vjp(lambda x: q_values(x.softmax(-1), task, gamma), phi)[1](outer)[0]".replace(
+            "GRAD", GRAD_J
+        ),
+        "by hand",
+        "1 / lam is missing at",
+    ),
+    Mutant(
+        FULL,
+        LAST,
+        "outer = GRAD\n    return outer + torch.func.vjp(lambda x: q_values(x.softmax(-1), task, gamma), phi)[1](outer)[0] / lam".replace(
+            "GRAD", J_AT_PHI
+        ),
+        "by hand",
+        "chain rule asks",
+    ),
+    Mutant(FULL, "theta.softmax(-1)", "theta", "runs", "as a policy is none"),
+    Mutant(FULL, "logits + q_values", "q_values", "by hand", "starts at 0"),
+    Mutant(FULL, LAST, f"return {BOTH} - {J_AT_PHI}", "by hand", "the gain"),
+    Mutant(FULL, LAST, f"return lam * {BOTH}", "by hand", "lam times"),
+    Mutant(FROZEN, " / lam", " * lam", "by hand", "multiplied by lam"),
+    Mutant(FROZEN, " / lam", "", "by hand", "lam is missing"),
+    Mutant(FROZEN, "phi + q_values", "phi - q_values", "by hand", "wrong sign"),
+    Mutant(
+        FROZEN,
+        GRAD_J,
+        "torch.func.grad(lambda t: task.start @ (t.softmax(-1) * q_values(phi.softmax(-1), task, gamma)).sum(-1))(theta)",
+        "by hand",
+        "frozen in J",
+    ),
+    Mutant(D1, "/ adapted_probs**2", "/ adapted_probs", "by hand", "lacks the square"),
+    Mutant(
+        D1,
+        "(adapted_probs)\n    m =",
+        "(phi.softmax(-1))\n    m =",
+        "random values",
+        "taken at pi_phi",
+    ),
+    Mutant(D1, "x = simplex_solve(m, cotangent)", "x = cotangent", "by hand", "not solved"),
+    Mutant(
+        D1,
+        "x = simplex_solve(m, cotangent)",
+        "x = (m @ cotangent.unsqueeze(-1)).squeeze(-1)",
+        "by hand",
+        "M multiplies",
+    ),
+    Mutant(D1, "return torch.func.grad(slopes)(phi)", HALVES, "by hand", "through bisection"),
+    Mutant(
+        UNROLLED,
+        STEP,
+        STEP.replace("theta, p)", "theta, theta)"),
+        "by hand",
+        "second argument is theta",
+    ),
+    Mutant(UNROLLED, VALUE, AT_THE_END, "by hand", "implicit gradient at theta_K"),
+    Mutant(UNROLLED, VALUE, LAST_ALONE, "by hand", "only the last step"),
+    Mutant(UNROLLED, "step_size * ", "", "by hand", "step_size is not used"),
 )

@@ -29,15 +29,29 @@ FAR_STEP = (
     "each = [distance_to_optimum(phi, m, t, gamma) for m, t in zip(marks, tasks, strict=True)]"
 )
 
+SWEEPS = """values = torch.zeros_like(task.start)
+    for _ in range({}):
+        q = task.reward + {} * task.transition @ values
+        values = q.amax(-1)"""
+FIRST_OF_TIES = """torch.nn.functional.one_hot(
+        optimal_actions(task, gamma).argmax(-1), task.reward.shape[1]
+    ).double()"""
+TEN_STEPS = """for _ in range(10):
+        each = [distance_to_optimum(phi, m, t, gamma) for m, t in zip(marks, tasks, strict=True)]
+        (slope,) = torch.autograd.grad(torch.stack(each).mean(), phi)
+        phi = (phi - 2 * slope).detach().requires_grad_()
+    return phi.detach()
+    optimizer = torch.optim.LBFGS("""
+
 MUTANTS = (
-    Mutant(BEST, MARKED, "(q == highest).double()", "ties", "ties are lost"),
+    Mutant(BEST, MARKED, "(q == highest).double()", "ties", "compare with a tolerance"),
     Mutant(BEST, MARKED, "one_optimum", "ties", "only one of several"),
     Mutant(
         BEST,
         MARKED,
         "torch.nn.functional.one_hot(q.argmax(-1), q.shape[1]).double()",
         "ties",
-        "ties are",
+        "only one of several",
     ),
     Mutant(
         BEST,
@@ -51,8 +65,8 @@ MUTANTS = (
     Mutant(BEST, MARKED, "(q >= highest - 1e-9)", "dtype", ".double()"),
     Mutant(BEST, MARKED, "(q >= highest - 1e-9).float()", "dtype", ".double()"),
     Mutant(BEST, MARKED, "(q < highest - 1e-9).double()", "marks", "exchanged"),
-    Mutant(BEST, "highest - 1e-9", "highest + 1e-9", "marks"),
-    Mutant(BEST, "highest - 1e-9", "highest - 1.5", "random values"),
+    Mutant(BEST, "highest - 1e-9", "highest + 1e-9", "marks", "the comparison is too strict, or with the"),
+    Mutant(BEST, "highest - 1e-9", "highest - 1.5", "ties", "the tolerance is too"),
     Mutant(
         BEST,
         f"return {MARKED}",
@@ -75,7 +89,7 @@ MUTANTS = (
         "first reward alone",
     ),
     Mutant(BEST, "q.max(-1, keepdim=True).values", "q.max()", "marks", "whole table"),
-    Mutant(BEST, "q.max(-1, keepdim=True).values", "q.max(0, keepdim=True).values", "marks"),
+    Mutant(BEST, "q.max(-1, keepdim=True).values", "q.max(0, keepdim=True).values", "marks", "the comparison is too strict, or with the"),
     Mutant(BEST, MARKED, f"{MARKED}.nonzero()", "shape"),
     Mutant(FAR, f"return {AVERAGED}", "return -mass.log()", "shape", "not averaged"),
     Mutant(FAR, f"return {AVERAGED}", f"return {NU} * -mass.log()", "shape", "not added up"),
@@ -114,7 +128,7 @@ MUTANTS = (
         AVERAGED,
         f"{NU} @ (probs * (probs / ({SHARES})).log()).sum(-1)",
         "by hand",
-        "logarithm of 0",
+        "other direction",
     ),
     Mutant(FAR, NU, f"{NU}.detach()", "differentiable", "occupancy is held constant"),
     Mutant(
@@ -137,7 +151,7 @@ MUTANTS = (
         "in the middle",
         "does not average logits",
     ),
-    Mutant(MIDDLE, "return phi.detach()", "return marks[0].log()", "finite"),
+    Mutant(MIDDLE, "return phi.detach()", "return marks[0].log()", "finite", "the minimiser diverged, perhaps uphill: the"),
     Mutant(MIDDLE, "return phi.detach()", "return 100 * marks[0]", "in the middle"),
     Mutant(MIDDLE, "stack(each).mean()", "stack(each)[0]", "in the middle"),
     Mutant(MIDDLE, "stack(each).mean()", "stack(each).max()", "in the middle"),
@@ -145,8 +159,8 @@ MUTANTS = (
         MIDDLE, FAR_STEP, DETACHED_NU.strip(), "where actions steer", "occupancy depends on phi"
     ),
     Mutant(MIDDLE, "return phi.detach()", "return phi.detach().float()", "dtype", "float32"),
-    Mutant(MIDDLE, "return phi.detach()", "return phi.tolist()", "type"),
-    Mutant(MIDDLE, "optimizer.step(closure)", "tasks[0].reward.mul_(2)", "inputs untouched"),
+    Mutant(MIDDLE, "return phi.detach()", "return phi.tolist()", "type", "torch.stack makes one tensor of a list of"),
+    Mutant(MIDDLE, "optimizer.step(closure)", "tasks[0].reward.mul_(2)", "inputs untouched", "an operation in place (+=, /=, add_, x[...]"),
     Mutant(
         GAIN,
         "bl.occupancy(after, task, gamma)",
@@ -201,10 +215,10 @@ MUTANTS = (
     Mutant(WEIGHT, " * rarest.sqrt()", "", "by hand", "nu_min is missing"),
     Mutant(WEIGHT, ".min()", ".max()", "by hand", "largest occupancy"),
     Mutant(WEIGHT, "visited[visited > 1e-12].min()", "visited.mean()", "by hand", "mean occupancy"),
-    Mutant(WEIGHT, "visited[visited > 1e-12].min()", "visited.min()", "finite"),
+    Mutant(WEIGHT, "visited[visited > 1e-12].min()", "visited.min()", "finite", "states with nu(s) = 0 count: nothing can go"),
     Mutant(WEIGHT, "bl.advantages", "bl.q_values", "by hand", "Q stands"),
     Mutant(WEIGHT, ".abs().max()", ".abs().mean()", "by hand", "averaged"),
-    Mutant(WEIGHT, ".abs().max()", ".max()", "random values"),
+    Mutant(WEIGHT, ".abs().max()", ".max()", "random values", "A_max is the largest ABSOLUTE advantage:"),
     Mutant(
         WEIGHT,
         "bl.advantages(before,",
@@ -225,13 +239,13 @@ MUTANTS = (
     Mutant(
         BOUND, "torch.tensor(torch.inf", "torch.tensor(0.0", "infinite below lam_0", "lam >= lam"
     ),
-    Mutant(BOUND, "if lam < least", "if lam > least", "by hand", "infinity"),
+    Mutant(BOUND, "if lam < least", "if lam > least", "by hand", "upside down"),
     Mutant(
         BOUND,
         "torch.tensor(torch.inf, dtype=torch.float64)",
         "None",
         "infinite below lam_0",
-        "lam >= lam_0",
+        "return a tensor in both",
     ),
     Mutant(FIT, " / steps\n", "\n", "by hand", "running sum"),
     Mutant(FIT, "gaps.cumsum(0) / steps", "gaps", "by hand", "gaps themselves"),
@@ -242,10 +256,95 @@ MUTANTS = (
     Mutant(FIT, "return answer", "return answer.flip(0)", "by hand", "other way round"),
     Mutant(FIT, "(part >= 0).all() and ", "", "not negative", "nothing keeps"),
     Mutant(FIT, "and error < best", "and error > 0", "random values"),
-    Mutant(FIT, "in (1, 2, 3)", "in (1,)", "by hand"),
-    Mutant(FIT, "in (1, 2, 3)", "in (3,)", "by hand"),
-    Mutant(FIT, "steps**-0.5", "steps**-2", "random values"),
-    Mutant(FIT, "torch.arange(1, len(gaps) + 1", "torch.arange(len(gaps)", "by hand"),
+    Mutant(FIT, "in (1, 2, 3)", "in (1,)", "by hand", "only single terms are tried: the best of"),
+    Mutant(FIT, "in (1, 2, 3)", "in (3,)", "by hand", "no set but all three columns together is"),
+    Mutant(FIT, "steps**-0.5", "steps**-2", "random values", "the columns are 1 / T, 1 / T^2, 1: the"),
+    Mutant(FIT, "torch.arange(1, len(gaps) + 1", "torch.arange(len(gaps)", "by hand", "no set but all three columns together is"),
     Mutant(FIT, "return answer", "return tuple(answer)", "type", "torch.stack"),
     Mutant(FIT, "return answer", "return answer[:2]", "shape"),
+    Mutant(BEST, "iterations=20", "iterations=1", "random values", "the policy whose Q decides is not optimal"),
+    Mutant(BEST, "iterations=20", "iterations=2", "ties", "not optimal yet"),
+    Mutant(
+        BEST,
+        "q = bl.q_values(one_optimum, task, gamma)",
+        SWEEPS.format(10, "gamma"),
+        "ties",
+        "after 10 sweeps",
+    ),
+    Mutant(
+        BEST,
+        "q = bl.q_values(one_optimum, task, gamma)",
+        SWEEPS.format(30, "gamma"),
+        "ties",
+        "iterations that have settled",
+    ),
+    Mutant(
+        BEST,
+        "q = bl.q_values(one_optimum, task, gamma)",
+        SWEEPS.format(500, "0.8"),
+        "ties",
+        "the task's own gamma",
+    ),
+    Mutant(BEST, "highest - 1e-9", "highest - 0.5", "ties", "tolerance is too large"),
+    Mutant(FAR, f"return {AVERAGED}", f"return {AVERAGED} / 2", "by hand", "1 / 2 too many"),
+    Mutant(FAR, f"return {AVERAGED}", f"return ({AVERAGED}).sqrt()", "by hand", "square root"),
+    Mutant(FAR, "probs * optimal", "probs * (1 - optimal)", "by hand", "a logarithm of 0, a division by 0 or a sum"),
+    Mutant(
+        MIDDLE,
+        "return phi.detach()",
+        "return phi.detach().softmax(-1)",
+        "in the middle",
+        None,
+    ),
+    Mutant(MIDDLE, "return phi.detach()", "return phi", "detached", "detach()"),
+    Mutant(MIDDLE, "optimal_actions(task, gamma)", FIRST_OF_TIES, "in the middle", "ties are lost"),
+    Mutant(MIDDLE, "optimizer = torch.optim.LBFGS(", TEN_STEPS, "in the middle", "too early"),
+    Mutant(
+        GAIN, "after = theta.softmax(-1)", "after = theta.softmax(0)", "runs", "as a policy is none"
+    ),
+    Mutant(GAIN, "/ (1 - gamma)", "/ (1 - gamma) ** 2", "adds up", "too many"),
+    Mutant(
+        GAIN, "(after * advantage).sum(-1)", "advantage.mean(-1)", "adds up", "averaged uniformly"
+    ),
+    Mutant(
+        GAIN,
+        f"return {PER_STATE}",
+        f"gains = {PER_STATE}\n    return gains / gains.sum()",
+        "adds up",
+        "divided by their sum",
+    ),
+    Mutant(WEIGHT, "1e-12", "1e-2", "random values", "rarely visited"),
+    Mutant(
+        WEIGHT,
+        "rarest = visited[visited > 1e-12].min()",
+        "visited = visited[:, None] * before\n    rarest = visited[visited > 1e-12].min()",
+        "by hand",
+        "pi(a | s) stands",
+    ),
+    Mutant(WEIGHT, ".abs().max()", ".abs().sum()", "by hand", "sum of the advantages"),
+    Mutant(BOUND, "if lam < least", "if lam <= least", "random values", "at lam = lam_0"),
+    Mutant(
+        BOUND,
+        "torch.tensor(torch.inf, dtype=torch.float64)",
+        'float("inf")',
+        "infinite below lam_0",
+        "return a tensor in both",
+    ),
+    Mutant(
+        BOUND,
+        "torch.tensor(torch.inf",
+        "torch.tensor(torch.nan",
+        "infinite below lam_0",
+        "nan is no bound",
+    ),
+    Mutant(BOUND, "(lam + least)", "max(lam, least)", "by hand", "lam_0 is missing"),
+    Mutant(FIT, "torch.arange(1, len(gaps) + 1", "torch.arange(2, len(gaps) + 2", "by hand", None),
+    Mutant(
+        FIT,
+        "answer[chosen] = part",
+        "answer[chosen] = part\n                return answer",
+        "by hand",
+        "first set of columns",
+    ),
+    Mutant(FIT, "return answer", f"return ({FREE_FIT}).abs()", "random values", "turned positive"),
 )

@@ -23,6 +23,11 @@ SPREAD = "features.mT @ features / num_samples"
 RATIO = "seconds.sum() / (seconds / factors).sum(-1)"
 PICKED = "returns.gather(-1, affordable[:, None])[:, 0]"
 
+INTERPOLATED = """import numpy
+    costs = horizon * episodes.cumsum(-1)
+    rows = [numpy.interp(budget, [0, *c], r) for c, r in zip(costs.tolist(), returns.tolist())]
+    return torch.tensor(rows, dtype=returns.dtype)"""
+
 MUTANTS = (
     Mutant(PAY, "speeds[:, None]", "speeds", "runs", "makes it a column"),
     Mutant(
@@ -294,4 +299,72 @@ MUTANTS = (
     Mutant(BUDGET, PICKED, f"{PICKED}.max()", "shape", "best is returned"),
     Mutant(BUDGET, "[:, 0]", "", "shape"),
     Mutant(BUDGET, f"return {PICKED}", "return affordable", "dtype"),
+    Mutant(PAY, f"return {REWARD}", f"return -({REWARD})", "by hand", "sign of all"),
+    Mutant(
+        PAY,
+        "velocity - speeds",
+        "velocity.abs() - speeds",
+        "random values",
+        "without its direction",
+    ),
+    Mutant(
+        PAY,
+        f"return {REWARD}",
+        f"return step_seconds * ({REWARD})",
+        "by hand",
+        "multiplied by step_seconds",
+    ),
+    Mutant(SEE, SPLIT, "seen.reshape(num_tasks, seen.shape[1], -1)", "shape", "changed places"),
+    Mutant(SEE, f"return {SPLIT}", f"return {SPLIT}.mean(1)", "shape", "a dimension is missing"),
+    Mutant(DEAL, f"return {DEALT}", f"return list({DEALT})", "type", "torch.stack"),
+    Mutant(DEAL, DEALT, f"{DEALT}.float()", "dtype", "float32"),
+    Mutant(MEAN, ".sum(-1).mean(-1)", ".sum(-1).mean(0)", "shape", "mean is over tasks"),
+    Mutant(MEAN, ".sum(-1).mean(-1)", ".sum(-1).amax(-1)", "by hand", "largest return"),
+    Mutant(MEAN, "over.cumsum(-1) - over == 0", "over.cumsum(1) - over == 0", "by hand", None),
+    Mutant(MOMENTS, OWN, "seen.var(0)", "random values", "n' - 1"),
+    Mutant(MOMENTS, OWN, "seen.var(0) * len(seen)", "by hand", "divides by n' - 1"),
+    Mutant(MOMENTS, OWN, "seen.var(0, correction=0)", "by hand", "its variance"),
+    Mutant(MOMENTS, "squares + own +", "own +", "by hand", "old S is missing"),
+    Mutant(MOMENTS, "squares + own +", "squares +", "by hand", "own S is missing"),
+    Mutant(MOMENTS, "n + len(seen)", "n + mask.numel()", "by hand", None),
+    Mutant(
+        HEAD,
+        "noise = ",
+        "advantages = (advantages - advantages.mean(1, keepdim=True)) / advantages.std(1, keepdim=True)\n    noise = ",
+        "by hand",
+        "normalised",
+    ),
+    Mutant(
+        HEAD,
+        "num_samples, size = features.shape[1:]",
+        "num_samples, size = features.shape[0], features.shape[2]",
+        "by hand",
+        "over tasks, N",
+    ),
+    Mutant(HEAD, "ridge * eye", "eye", "random values", "whatever rho is"),
+    Mutant(
+        HEAD,
+        SPREAD,
+        "features.mT @ (advantages[..., None] * features) / num_samples",
+        "by hand",
+        "weigh C",
+    ),
+    Mutant(AMDAHL, f"return {RATIO}", "return factors.mean(-1)", "by hand", "time adds up"),
+    Mutant(
+        AMDAHL,
+        f"return {RATIO}",
+        "return (seconds * factors).sum(-1) / seconds.sum()",
+        "by hand",
+        "by their seconds",
+    ),
+    Mutant(AMDAHL, f"return {RATIO}", "return factors.prod(-1)", "by hand", "multiplied"),
+    Mutant(AMDAHL, f"return {RATIO}", "return factors.log().mean(-1).exp()", "by hand", None),
+    Mutant(
+        BUDGET,
+        PICKED,
+        "torch.stack([r[: k + 1].mean() for r, k in zip(returns, affordable)])",
+        "by hand",
+        "up to there are averaged",
+    ),
+    Mutant(BUDGET, f"return {PICKED}", INTERPOLATED, "by hand", "interpolated"),
 )

@@ -681,12 +681,7 @@ CALLS = {
         },
     ),
     "streams.seeded": (streams.seeded, {"seed": 0, "purpose": "tasks"}),
-    "statistics.interquartile_mean": (statistics.interquartile_mean, {"values": [1.0, 2.0]}),
     "statistics.mean_interval": (statistics.mean_interval, {"values": [1.0, 2.0]}),
-    "statistics.interquartile_mean_interval": (
-        statistics.interquartile_mean_interval,
-        {"values": [1.0, 2.0]},
-    ),
     "render.equal_steps": (render.equal_steps, {"total": 5, "count": 2}),
     "goal_marks.gauge_place": (goal_marks.gauge_place, {"speed": 1.0}),
 }

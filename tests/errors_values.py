@@ -8,7 +8,6 @@ import bomrl_lite as bl
 from bomrl_lite import theory
 from bomrl_lite.adaptation import distances
 from bomrl_lite.adaptation.episodes import ratio_objective
-from bomrl_lite.course import statistics
 from bomrl_lite.policies.networks import over_states
 from bomrl_lite.rollout import data, returns
 from bomrl_lite.tasks import frozen_lake as lakes
@@ -194,10 +193,6 @@ VALUES = {
     "a negative seed": (lambda: seeded(-1, "tasks"), "seed must be at least 0, got -1"),
     "a seed of 2^59": (lambda: seeded(2**59, "tasks"), "seed must be at most"),
     "a purpose that is none": (lambda: seeded(0, "task"), "purpose must be.*'task'"),
-    "a nan in the middle half": (
-        lambda: statistics.interquartile_mean([1.0, NAN]),
-        "values must be numbers, got nan at index 1",
-    ),
     "actions that a table does not have": (
         lambda: (
             bl.make_tasks("probe/opposite")

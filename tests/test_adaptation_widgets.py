@@ -34,7 +34,7 @@ def test_the_simplex_view_follows_its_slider():
     slider.value = 4
     assert image.value != before
     assert words != line.value
-    assert line.value.startswith("lam = 0.1;")
+    assert line.value.startswith("λ = 0.1;")
     assert draw(0).axes
 
 
@@ -59,7 +59,7 @@ def test_the_lake_view_follows_all_three_controls():
         control.value = value
         seen.add(image.value)
     assert len(seen) == 4
-    assert line.value.startswith("d1, lam = 0.1: return ")
+    assert line.value.startswith("D1, λ = 0.1: return ")
 
 
 def test_the_dial_without_holes_has_neither_variance_nor_gap():

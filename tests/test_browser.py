@@ -22,7 +22,10 @@ pytestmark = [
     ),
 ]
 ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ROOT / "notebooks" / "src"
+LESSONS = sorted(path.stem for path in SOURCES.glob("*.py"))
 TOKEN = "course"
+OUTPUT = ".jp-OutputArea-output"
 
 PLAYER = """# %%
 import torch
@@ -47,6 +50,17 @@ widgets.rollout_player([
 """21 steps of 0.05 s; the reward of a step is the speed in the task's direction."""
 
 
+NOT_OURS = ("Failed to load resource",)
+"""What JupyterLab itself writes on the console as an error, with no notebook open too."""
+
+Q_VALUES = """\
+def q_values(policy_probs, task, gamma):
+moves = (policy_probs[:, :, None] * task.transition).sum(1)
+paid = (policy_probs * task.reward).sum(1)
+values = torch.linalg.inv(torch.eye(len(paid), dtype=paid.dtype) - gamma * moves) @ paid
+return task.reward + gamma * (task.transition @ values)"""
+"""As it is typed: the editor indents what follows a colon."""
+
 BYTES = "async image => String(new Uint8Array(await (await fetch(image.src)).arrayBuffer()))"
 
 
@@ -56,11 +70,11 @@ def lab(tmp_path_factory):
     home = tmp_path_factory.mktemp("lab")
     (home / "pyproject.toml").touch()  # a folder of the course: a lesson shows stored results
     (home / "notebooks").symlink_to(ROOT / "notebooks")
-    sources = ROOT / "notebooks" / "src"
-    _write_notebook((sources / "01_maml_baseline.py").read_text(), home / "lesson.ipynb")
-    _write_notebook((sources / "03_universal_adaptation.py").read_text(), home / "lesson03.ipynb")
+    for name in LESSONS:
+        _write_notebook((SOURCES / f"{name}.py").read_text(), home / f"{name}.ipynb")
     _write_notebook(PLAYER, home / "player.ipynb")
     shutil.copy(ROOT / "exercises" / "01_maml_baseline.ipynb", home / "exercise.ipynb")
+    shutil.copy(home / "exercise.ipynb", home / "typed.ipynb")
     folders = {
         name: str(home / name)
         for name in (
@@ -76,6 +90,10 @@ def lab(tmp_path_factory):
     # A question about news would cover the page.
     news = {"@jupyterlab/apputils-extension:announcements": True}
     config.write_text(json.dumps({"disabledExtensions": news}))
+    # Cells that are out of sight would be taken out of the page.
+    settings = home / "JUPYTERLAB_SETTINGS_DIR" / "@jupyterlab" / "notebook-extension"
+    settings.mkdir(parents=True)
+    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
     port = _free_port()
     server = subprocess.Popen(
         [
@@ -110,38 +128,32 @@ def browser():
         chromium.close()
 
 
-def test_a_slider_of_lesson_01_moves_by_keyboard(lab, browser, tmp_path):
-    page = _open_and_run(browser, lab, "lesson.ipynb")
-    handle = page.locator(".widget-slider .noUi-handle").first
-    handle.wait_for(timeout=180_000)
-    label, image = page.locator(".widget-label", has_text="lake 0: return"), ".widget-image"
-    label.wait_for()
-    before = page.locator(image).first.get_attribute("src")
-    handle.focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowRight")
-    page.locator(".widget-label", has_text="lake 2: return").wait_for(timeout=30_000)
-    page.wait_for_function(
-        "([image, before]) => document.querySelector(image).src !== before", arg=[image, before]
-    )
-    assert handle.get_attribute("aria-valuenow") in ("2", "2.0")
-    page.screenshot(path=tmp_path / "lesson.png")
-    page.close()
-
-
-def test_the_price_of_lesson_03_moves_policies_over_the_simplex(lab, browser, tmp_path):
-    page = _open_and_run(browser, lab, "lesson03.ipynb")
-    handle = page.locator(".widget-slider .noUi-handle").first
-    handle.wait_for(timeout=180_000)
-    page.locator(".widget-label", has_text="lam = 1;").wait_for()
-    before = page.locator(".widget-image").first.get_attribute("src")
-    handle.focus()
-    page.keyboard.press("ArrowRight")
-    page.locator(".widget-label", has_text="lam = 0.178;").wait_for(timeout=30_000)
-    page.wait_for_function(
-        "before => document.querySelector('.widget-image').src !== before", arg=before
-    )
-    page.screenshot(path=tmp_path / "lesson03.png")
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_runs_and_every_control_moves_its_picture_and_its_words(
+    lab, browser, tmp_path, name
+):
+    page = _open_and_run(browser, lab, f"{name}.ipynb")
+    _wait_until_all_ran(page)
+    assert page.locator(f"{OUTPUT}[data-mime-type$='jupyter.error']").count() == 0
+    assert page.locator(f"{OUTPUT}[data-mime-type$='jupyter.stderr']").count() == 0
+    text = (SOURCES / f"{name}.py").read_text()
+    explorers = page.locator(f"{OUTPUT} > .widget-vbox", has=page.locator(".widget-image"))
+    assert explorers.count() == text.count('tags=["widget"]')
+    for explorer in explorers.all():
+        _move_every_control(page, explorer)
+    questions = page.locator(f"{OUTPUT} > .widget-vbox", has=page.locator(".widget-radio-box"))
+    assert questions.count() == text.count("predictions.ask(")
+    for question in questions.all():
+        _choose_by_keyboard(page, question)
+    for theme in ("Light", "Dark"):
+        _set_theme(page, theme)
+        for width in (1200, 800):
+            page.set_viewport_size({"width": width, "height": 1000})
+            for number, box in enumerate((*explorers.all(), *questions.all())):
+                assert _cut_off(box) == [], f"at {width} px"
+                box.screenshot(path=tmp_path / f"{name}-{number}-{theme}-{width}.png")
+    _set_theme(page, "Light")
+    assert page.said == []
     page.close()
 
 
@@ -150,44 +162,52 @@ def test_the_player_of_lesson_06_follows_keys_menus_and_its_play_button(lab, bro
     from playwright.sync_api import expect
 
     page = _open_and_run(browser, lab, "player.ipynb")
-    line = page.get_by_text("return so far")
-    image, pictures = page.locator(".widget-image"), []
+    lines = page.get_by_text("return so far")
+    images, pictures = page.locator(".widget-image"), []
 
-    def see(text: str) -> None:
-        expect(line).to_have_text(text, timeout=30_000)
-        pictures.append(image.evaluate(BYTES))
+    def see(before: str, after: str) -> None:
+        for number, text in enumerate((before, after)):
+            expect(lines.nth(number)).to_have_text(text, timeout=30_000)
+            pictures.append(images.nth(number).evaluate(BYTES))
 
-    line.wait_for(timeout=180_000)
-    see("0.00 s: return so far +0.0, last reward +0.00, speed +0.0 m/s")
+    lines.first.wait_for(timeout=180_000)
+    start = "0.00 s: return so far +0.0, last reward +0.00, speed +0.0 m/s"
+    see(start, start)
     page.locator(".noUi-handle").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    see("0.10 s: return so far +1.0, last reward +0.50, speed +0.5 m/s")
+    forwards = (
+        "0.10 s: return so far +1.0, last reward +0.50, speed +0.5 m/s",
+        "0.10 s: return so far +4.0, last reward +2.00, speed +2.0 m/s",
+    )
+    see(*forwards)
     page.get_by_label("task").focus()
     for key in ("Space", "ArrowDown", "Enter"):
         page.keyboard.press(key)
-    see("0.10 s: return so far -1.0, last reward -0.50, speed +0.5 m/s")
-    page.get_by_role("button", name="after 1 adaptation").press("Space")
-    see("0.10 s: return so far +6.0, last reward +3.00, speed -3.0 m/s")
+    see(
+        "0.10 s: return so far -1.0, last reward -0.50, speed +0.5 m/s",
+        "0.10 s: return so far +6.0, last reward +3.00, speed -3.0 m/s",
+    )
+    place = images.last.bounding_box()
     play = page.locator(".widget-play button").first
     play.press("Space")
     end = "1.05 s: return so far +63.0, last reward +3.00, speed -3.0 m/s"
-    see(end)  # although two steps a picture do not meet it
+    see("1.05 s: return so far -10.5, last reward -0.50, speed +0.5 m/s", end)
+    assert images.last.bounding_box() == place  # nothing moves when numbers grow
     expect(page.locator(".noUi-handle")).to_have_attribute("aria-valuetext", "21")
-    assert len(set(pictures)) == 5
     play.press("Space")
-    expect(line).not_to_have_text(end)  # it starts anew
-    expect(line).to_have_text(end, timeout=30_000)
+    expect(lines.nth(1)).not_to_have_text(end)  # it starts anew
+    expect(lines.nth(1)).to_have_text(end, timeout=30_000)
     for key in ("Home", "ArrowRight", "ArrowRight"):
         page.locator(".noUi-handle").press(key)
-    page.get_by_role("button", name="before adaptation").press("Enter")
     page.get_by_label("task").select_option("run forwards")
-    see("0.10 s: return so far +1.0, last reward +0.50, speed +0.5 m/s")
-    assert pictures[-1] == pictures[1]
-    page.locator(".noUi-handle").press("End")
-    see("1.05 s: return so far +10.5, last reward +0.50, speed +0.5 m/s")
+    see(*forwards)
+    assert pictures[-2:] == pictures[2:4]
+    boxes = [images.nth(number).bounding_box() for number in (0, 1)]
+    assert boxes[0]["y"] == boxes[1]["y"]  # side by side
+    assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
     page.set_viewport_size({"width": 800, "height": 1000})
-    for text in (line, *page.locator(".widget-toggle-button").all()):
+    for text in lines.all():
         assert text.evaluate("text => text.scrollWidth <= text.clientWidth")  # nothing is cut
     page.screenshot(path=tmp_path / "player.png")
     page.close()
@@ -202,8 +222,100 @@ def test_an_unsolved_exercise_says_so_in_one_line(lab, browser, tmp_path):
     page.close()
 
 
+def test_an_exercise_is_solved_by_typing(lab, browser, tmp_path):
+    page = _open_and_run(browser, lab, "typed.ipynb")
+    page.get_by_text("[exercise 1.1] not solved yet").first.wait_for(timeout=180_000)
+    editor = page.locator(".jp-CodeCell .cm-content", has_text="def q_values(").first
+    editor.click()
+    page.keyboard.press("Control+A")
+    page.keyboard.type(Q_VALUES)
+    page.keyboard.press("Shift+Enter")
+    check = page.locator(".jp-CodeCell", has_text="checks.q_values(q_values)").first
+    check.locator(".cm-content").click()
+    page.keyboard.press("Shift+Enter")
+    check.get_by_text("ok  exercise 1.1").wait_for(timeout=60_000)
+    page.screenshot(path=tmp_path / "typed.png")
+    page.close()
+
+
+def _wait_until_all_ran(page) -> None:
+    """Wait until no cell is waiting and the last one has its number."""
+    page.wait_for_function(
+        """() => {
+            const cells = [...document.querySelectorAll('.jp-Notebook .jp-CodeCell')];
+            const prompts = cells.map(
+                cell => cell.querySelector('.jp-InputPrompt').textContent.trim());
+            const error = document.querySelector('[data-mime-type$="jupyter.error"]');
+            return error || prompts.every(prompt => /^\\[\\d+\\]:$/.test(prompt));
+        }""",
+        timeout=400_000,
+    )
+
+
+def _move_every_control(page, box) -> None:
+    """Move sliders and menus by key; the picture and the line of words both follow."""
+    picture, words = box.locator(".widget-image").first, ".widget-label, .widget-html-content"
+
+    def seen() -> tuple[str, list[str]]:
+        return picture.evaluate(BYTES), box.locator(words).all_inner_texts()
+
+    controls = [(each, ("ArrowLeft",)) for each in box.locator(".noUi-handle").all()]
+    controls += [(each, ("Space", "ArrowDown", "Enter")) for each in box.locator("select").all()]
+    assert controls
+    for control, keys in controls:
+        before = seen()
+        if control.get_attribute("aria-valuenow") == control.get_attribute("aria-valuemin"):
+            keys = ("ArrowRight",) if keys == ("ArrowLeft",) else keys
+        control.focus()
+        for key in keys:
+            page.keyboard.press(key)
+        deadline = time.monotonic() + 60
+        while any(old == new for old, new in zip(before, seen(), strict=True)):
+            assert time.monotonic() < deadline, "the picture or the words did not follow"
+            time.sleep(0.2)
+
+
+def _choose_by_keyboard(page, box) -> None:
+    """Choose an option, say how sure, press the button."""
+    box.locator("input[type=radio]").first.focus()
+    page.keyboard.press("Space")
+    box.locator(".noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    box.get_by_role("button", name="I choose this").press("Enter")
+    box.get_by_text("65 % sure").wait_for(timeout=30_000)
+
+
+def _cut_off(box) -> list[str]:
+    """Return the texts of a widget that do not fit their place, and pictures that stick out."""
+    return box.evaluate(
+        """box => {
+            const texts = [...box.querySelectorAll(
+                '.widget-label, .widget-html-content, .widget-toggle-button, label'
+            )].filter(each => each.scrollWidth > each.clientWidth + 1 && each.clientWidth > 0);
+            const right = box.parentElement.getBoundingClientRect().right + 1;
+            const out = [...box.querySelectorAll('img')].map(
+                each => Math.ceil(each.getBoundingClientRect().right - right)
+            ).filter(excess => excess > 0);
+            return [...texts.map(each => each.textContent),
+                    ...out.map(excess => `a picture, by ${excess} px`)];
+        }"""
+    )
+
+
+def _set_theme(page, theme: str) -> None:
+    for text in ("Settings", "Theme", f"JupyterLab {theme}"):
+        page.locator(f".lm-MenuBar-itemLabel:text-is('{text}')").or_(
+            page.locator(f".lm-Menu-itemLabel:text-is('{text}')")
+        ).first.click()
+    light = "true" if theme == "Light" else "false"
+    page.locator(f"body[data-jp-theme-light={light}]").wait_for(state="attached")
+
+
 def _open_and_run(browser, address: str, notebook: str):
     page = browser.new_page(viewport={"width": 1200, "height": 1000})
+    page.said = []
+    page.on("pageerror", lambda error: page.said.append(str(error)))
+    page.on("console", lambda line: _note_error(line, page.said))
     page.goto(f"{address}/lab/tree/{notebook}?reset&token={TOKEN}")
     page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
     # JupyterLab may ask for a kernel although the notebook names one.
@@ -216,6 +328,11 @@ def _open_and_run(browser, address: str, notebook: str):
     page.locator(".lm-MenuBar-itemLabel:text-is('Run')").click()
     page.locator("text=Run All Cells").first.click()
     return page
+
+
+def _note_error(line, said: list[str]) -> None:
+    if line.type == "error" and not any(known in line.text for known in NOT_OURS):
+        said.append(f"{line.text} ({line.location.get('url', '')})")
 
 
 def _write_notebook(text: str, target: Path) -> None:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from PIL import Image
 from tiny_course import EXERCISES, LESSON, lesson, write_course
@@ -179,8 +180,9 @@ def stream(name, text):
     return {"output_type": "stream", "name": name, "text": text}
 
 
-def display(data):
-    return {"output_type": "display_data", "data": data, "metadata": {}}
+def display(data, alt="a line that rises"):
+    metadata = {kind: {"alt": alt} for kind in data if kind.startswith("image/") and alt}
+    return {"output_type": "display_data", "data": data, "metadata": metadata}
 
 
 def test_a_lesson_that_prints_warnings_is_refused(course, monkeypatch, capsys):
@@ -193,11 +195,11 @@ def test_a_lesson_that_prints_warnings_is_refused(course, monkeypatch, capsys):
 
 
 def test_a_heavy_notebook_is_refused(course, monkeypatch, capsys):
-    heavy = [display({"text/html": "x" * 300_000})]
+    heavy = [display({"text/html": "x" * 1_500_000})]
     monkeypatch.setattr(builder, "execute", outcome_with(heavy))
     assert build(course) == 1
     message = capsys.readouterr().err
-    assert "more than 300; cell 3 alone has 300 kB" in message
+    assert "more than 1500; cell 3 alone has 1500 kB" in message
 
 
 def png(mode: str, colour: tuple[int, ...]) -> str:
@@ -206,7 +208,7 @@ def png(mode: str, colour: tuple[int, ...]) -> str:
     return base64.b64encode(file.getvalue()).decode() + "\n"
 
 
-def test_figures_get_a_palette_once_and_transparent_paper_stays_white(course, monkeypatch):
+def test_figures_get_a_palette_once_and_no_paper(course, monkeypatch):
     drawn = [display({"image/png": png("RGBA", rgba)}) for rgba in [(9, 99, 200, 255), (0,) * 4]]
     monkeypatch.setattr(builder, "execute", outcome_with(drawn))
     assert build(course) == 0
@@ -214,11 +216,38 @@ def test_figures_get_a_palette_once_and_transparent_paper_stays_white(course, mo
     kept = [output.data["image/png"] for output in nbformat.read(path, 4).cells[-1].outputs]
     pictures = [Image.open(io.BytesIO(base64.b64decode(each))) for each in kept]
     assert [picture.mode for picture in pictures] == ["P", "P"]
-    colours = [picture.convert("RGB").getpixel((5, 5)) for picture in pictures]
-    assert colours == [(9, 99, 200), (255, 255, 255)]
+    (colour, nothing) = (picture.convert("RGBA").getpixel((5, 5)) for picture in pictures)
+    np.testing.assert_allclose(colour, (9, 99, 200, 255), atol=2)
+    assert nothing[3] == 0
     before = path.read_bytes()
     assert build(course) == 0
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        display({"image/png": png("RGB", (1, 2, 3))}, alt=""),
+        display({"image/jpeg": "AAAA"}, alt=""),
+        display({"text/html": '<p>a clip: <img src="data:image/webp;base64,AAAA"></p>'}),
+        display({"text/html": '<img alt="" src="data:image/webp;base64,AAAA">'}),
+    ],
+    ids=["png", "jpeg", "html", "empty"],
+)
+def test_a_picture_without_words_is_refused(course, monkeypatch, capsys, output):
+    monkeypatch.setattr(builder, "execute", outcome_with([output]))
+    assert build(course) == 1
+    message = capsys.readouterr().err
+    assert "notebooks/00_start.ipynb (cell 3): a picture without alternative text" in message
+
+
+def test_a_picture_with_words_is_kept_with_them(course, monkeypatch):
+    clip = display({"text/html": '<img alt="a robot runs" src="data:image/webp;base64,AAAA">'})
+    outputs = [display({"image/png": png("RGB", (1, 2, 3))}), clip]
+    monkeypatch.setattr(builder, "execute", outcome_with(outputs))
+    assert build(course) == 0
+    kept = nbformat.read(course / "notebooks/00_start.ipynb", 4).cells[-1].outputs
+    assert kept[0].metadata["image/png"]["alt"] == "a line that rises"
 
 
 def test_widgets_stay_out_and_streams_are_joined(course, monkeypatch):

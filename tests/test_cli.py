@@ -163,7 +163,7 @@ def test_learning_curves_are_means_over_the_iterations_that_all_seeds_have(runs)
     assert drawn == [[[0, 15], [1, 30]], [[0, 50], [1, 60], [2, 70]]]
     band = ax.collections[0].get_paths()[0].vertices
     assert (band[:, 1].min(), band[:, 1].max()) == (10, 40)
-    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["step_size 10.0 (2 seeds)", "c"]
     assert ax.get_ylabel() == "norm of the meta-gradient\n(return per parameter)"
     assert ax.get_yscale() == "linear"

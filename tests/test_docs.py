@@ -17,6 +17,7 @@ import yaml
 
 import bomrl_lite
 from bomrl_lite import __main__ as command_line
+from bomrl_lite.tasks.locomotion import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
@@ -133,3 +134,53 @@ def test_versions_agree():
 def test_the_public_names_are_there():
     assert len(set(bomrl_lite.__all__)) == len(bomrl_lite.__all__)
     assert all(hasattr(bomrl_lite, name) for name in bomrl_lite.__all__)
+
+
+def counts() -> dict[str, int]:
+    """What README counts, counted: the pattern of a claim -> the number that it must give."""
+    sets = sorted((ROOT / "exercises" / "src").glob("*.py"))
+    asked = {path.stem: len(re.findall(r'tags=\["exercise"\]', path.read_text())) for path in sets}
+    return {
+        r"(\d+) lessons and": len(list((ROOT / "notebooks" / "src").glob("*.py"))),
+        r"and (\d+) exercise sets": len(sets),
+        r"(\d+) functions to write": sum(asked.values()),
+        r"(\d+) methods from MAML": len(bomrl_lite.METHODS),
+        r"on (\d+)\s+families of robots": len(FAMILIES),
+        r"(\d+) task families": len(FAMILIES),
+        r"holds (\d+) scripts": len(list((ROOT / "examples").glob("*.py"))),
+        r"(\d+) trained\s+policies": len(list((ROOT / "notebooks/results/policies").glob("*.pt"))),
+        **{rf"\(exercises/{name}\.ipynb\) \| (\d+) functions": n for name, n in asked.items()},
+    }
+
+
+@pytest.mark.parametrize(("claim", "number"), counts().items())
+def test_the_readme_counts_right(claim, number):
+    assert number > 0
+    assert re.findall(claim, (ROOT / "README.md").read_text()) == [str(number)]
+
+
+def test_the_readme_names_every_family_of_robots():
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in FAMILIES if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize(
+    "source", sorted((ROOT / "notebooks" / "src").glob("*.py")), ids=lambda path: path.stem
+)
+def test_a_lesson_imports_little_at_a_time(source):
+    """A wall of imports is the first that a learner sees: at most 8, where they are used."""
+    for cell in re.split(r"(?m)^# %%", source.read_text())[1:]:
+        assert len(re.findall(r"(?m)^(?:import|from) ", cell)) <= 8, cell[:200]
+
+
+CLOSING = ("Recap", "Check yourself", "Reading", "The map of the course", "Appendix")
+
+
+@pytest.mark.parametrize(
+    "source", sorted((ROOT / "notebooks" / "src").glob("*.py")), ids=lambda path: path.stem
+)
+def test_each_section_of_a_lesson_says_what_was_learnt(source):
+    sections = re.split(r"(?m)^# ## (?:\d+\. )?", source.read_text())[1:]
+    teaching = [section for section in sections if not section.startswith(CLOSING)]
+    assert teaching
+    assert [text.split("\n")[0] for text in teaching if "**Learnt:**" not in text] == []

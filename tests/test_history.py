@@ -185,6 +185,8 @@ def test_in_words():
     assert in_words(history_of([green._replace(ok=False)], green)).startswith("no earlier run")
     since = "since the last green run (before, 2026-01-02 03:04:05): "
     assert in_words(history_of([green], green)) == f"{since}nothing changed"
+    old = green._replace(code="")
+    assert in_words(history_of([old], green)) == f"{since}no figure changed; its code is not known"
     now = stored_run(a=stored_lesson(ok=False, x=(2.0, "outside"), y=1.0, z=3.0), code="2")
     now = now._replace(versions={"torch": "2.8"})
     assert in_words(history_of([green], now)) == (

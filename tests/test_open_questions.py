@@ -1,4 +1,4 @@
-"""Lesson 07: locks against numbers known by hand, and figures against their tables."""
+"""Lesson 07: locks against numbers known by hand, movement against the definitions."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,6 @@ import pytest
 import torch
 
 import bomrl_lite as bl
-from bomrl_lite.course import plots
 from bomrl_lite.course.experiments import open_questions as oq
 from bomrl_lite.course.experiments.setting import Scale, make_setting
 from bomrl_lite.types import TabularTask
@@ -103,73 +102,3 @@ def test_more_tasks_are_more_rows_and_held_out_lakes_stay():
     assert len(rows) == 2 * 4 * 2
     untrained = rows.query("prior == 'untrained' and split == 'test'")["gap"]
     assert untrained.nunique() == 1
-
-
-def lines_of(ax):
-    """Return the marked lines of axes by label: points [n, 2]."""
-    marked = [line for line in ax.lines if line.get_marker() == "o"]
-    return {line.get_label(): line.get_xydata() for line in marked}
-
-
-def table(columns, keys, generator):
-    """Return a table with three seeds and numbers that span decades."""
-    frame = pd.DataFrame([{**key, "seed": s} for key in keys for s in range(3)])
-    for column in columns:
-        frame[column] = 10.0 ** generator.uniform(-3, 0, len(frame))
-    return frame
-
-
-def test_gaps_by_task_count_draws_means_of_values():
-    keys = [
-        {"num_tasks": n, "prior": prior, "split": split}
-        for n in (2, 10)
-        for prior in ("maml", "bomrl_d2")
-        for split in ("training", "test")
-    ]
-    gaps = table(["gap"], keys, np.random.default_rng(0))
-    figure = plots.gaps_by_task_count(gaps)
-    for ax, split in zip(figure.axes, ("training", "test"), strict=True):
-        assert ax.get_yscale() == "log"
-        for prior, points in lines_of(ax).items():
-            mine = gaps[gaps["split"] == split]
-            mine = mine[mine["prior"].map(plots.LABELS) == prior]
-            expected = mine.groupby("num_tasks")["gap"].mean()
-            np.testing.assert_allclose(points, np.c_[expected.index, expected], rtol=1e-12)
-    assert set(lines_of(figure.axes[0])) == {"MAML", "BO-MRL, D2"}
-
-
-def test_gap_by_movement_draws_means_of_values():
-    keys = [{"distance": d, "lam": lam} for d in ("d1", "d3") for lam in (1.0, 0.1)]
-    rows = table(["nats", "largest", "gap"], keys, np.random.default_rng(1))
-    figure = plots.gap_by_movement(rows)
-    for ax, column in zip(figure.axes, ("gap", "largest"), strict=True):
-        for name in ("d1", "d3"):
-            mine = rows[rows["distance"] == name]
-            expected = mine.groupby("lam", sort=False)[["nats", column]].mean()
-            np.testing.assert_allclose(lines_of(ax)[name.upper()], expected, rtol=1e-12)
-
-
-def test_signal_by_length_draws_means_and_what_was_expected():
-    keys = [{"length": n, "episodes": k} for n in (2, 6) for k in ("exact", "5", "20")]
-    rows = table(["silent", "earned"], keys, np.random.default_rng(2))
-    expected = pd.DataFrame([{"length": n, "episodes": "5", "silent": n / 10} for n in (2, 6)])
-    figure = plots.signal_by_length(rows, expected)
-    for ax, column in zip(figure.axes, ("silent", "earned"), strict=True):
-        for name, points in lines_of(ax).items():
-            means = rows[rows["episodes"] == name].groupby("length")[column].mean()
-            np.testing.assert_allclose(points, np.c_[means.index, means], rtol=1e-12)
-    (dotted,) = [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
-    np.testing.assert_allclose(dotted.get_xydata(), [[2, 0.2], [6, 0.6]])
-
-
-@pytest.mark.parametrize("draw", [plots.gaps_by_task_count, plots.gap_by_movement])
-def test_letters_are_large_enough_and_the_figure_is_wide_enough(draw):
-    keys = [
-        {"num_tasks": 2, "prior": "maml", "split": s, "distance": "d1", "lam": 1.0}
-        for s in ("training", "test")
-    ]
-    figure = draw(table(["gap", "nats", "largest"], keys, np.random.default_rng(3)))
-    figure.draw_without_rendering()
-    texts = figure.findobj(lambda artist: hasattr(artist, "get_fontsize"))
-    assert min(text.get_fontsize() for text in texts if text.get_text()) >= 8
-    assert figure.get_figwidth() * figure.dpi >= 700

@@ -11,13 +11,18 @@ import torch
 from PIL import Image
 
 from bomrl_lite.course import plots, show, widgets
+from bomrl_lite.course.plots.alternative import alternative_text
+from bomrl_lite.course.root import course_root
 from bomrl_lite.course.widgets import player
 from bomrl_lite.physics.robots import load_model
 from bomrl_lite.render.goal_marks import Direction, Speed
 from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
+from bomrl_lite.tasks.robot_goals import Directions
+from bomrl_lite.training.policy_file import load_policy
 
 STEP = 0.05  # seconds of a cheetah's step: 5 physics steps of 0.01 s
 REWARDS = [1.0, -2.0, 4.0, 0.5]
+RESULTS = course_root() / "notebooks" / "results"
 
 
 def clip(task="run", stage="before", x=(0.0, 0.1, 0.3, 0.2, 0.2), rewards=REWARDS, goal=None):
@@ -95,7 +100,21 @@ def test_speeds_become_gauges():
 SIZE = {"width": 64, "height": 48}
 
 
-def test_the_player_follows_its_controls():
+def seen_in(view):
+    """Return the player's parts, and per stage a function that reads picture, words and numbers."""
+    task, box, stages = view.children
+
+    def read(number):
+        value = stages.children[number].value
+        (source,) = re.findall(r'src="data:image/png;base64,([^"]+)"', value)
+        (words,) = re.findall(r'alt="([^"]+)"', value)
+        (numbers,) = re.findall(r"<div[^>]*>([^<]*)</div>", value)
+        return base64.b64decode(source), words, numbers
+
+    return task, *box.children, read
+
+
+def test_the_player_follows_its_controls_and_shows_all_stages_side_by_side():
     clips = [
         clip(goal=Direction(1)),
         clip(stage="after", x=(0, 0.2, 0.45), rewards=[3.0, 4.0], goal=Direction(1)),
@@ -103,24 +122,25 @@ def test_the_player_follows_its_controls():
         clip(task="back", stage="after", goal=Direction(-1)),
     ]
     view = widgets.rollout_player(clips, **SIZE)
-    task, stage, box, line, image = view.children
-    play, slider = box.children
-    assert (task.value, stage.value, slider.value, slider.max) == ("run", "before", 0, 4)
-    seen = {image.value}
-    slider.value = 2
-    seen.add(image.value)
-    assert line.value == ("0.10 s: return so far -1.0, last reward -2.00, speed +4.0 m/s")
+    task, play, slider, read = seen_in(view)
+    assert (task.value, slider.value, slider.max) == ("run", 0, 4)
+    assert [re.findall("<b>(.*)</b>", each.value) for each in view.children[2].children] == [
+        ["before"],
+        ["after"],
+    ]
+    seen = {read(0)[0]}
+    slider.value = 1
+    assert read(0)[2] == "0.05 s: return so far +1.0, last reward +1.00, speed +2.0 m/s"
+    assert read(1)[2] == "0.05 s: return so far +3.0, last reward +3.00, speed +4.0 m/s"
+    assert read(1)[1] == f"run, {read(1)[2]}"
+    slider.value = 4  # the second episode has 2 steps and stays at its end
+    assert read(0)[2].startswith("0.20 s: return so far +3.5")
+    assert read(1)[2] == "0.10 s: return so far +7.0, last reward +4.00, speed +5.0 m/s"
+    seen |= {read(0)[0], read(1)[0]}
     task.value = "back"
-    seen.add(image.value)
-    play.value = 4
-    assert slider.value == 4
-    seen.add(image.value)
-    task.value, stage.value = "run", "after"  # that episode has 2 steps
-    assert (slider.max, slider.value) == (2, 2)
-    assert line.value.startswith("0.10 s: return so far +7.0, last reward +4.00, speed +5.0")
-    seen.add(image.value)
-    assert len(seen) == 5
-    assert pixels(image.value).shape == (48, 64, 3)
+    seen.add(read(0)[0])
+    assert len(seen) == 4
+    assert pixels(read(0)[0]).shape == (48, 64, 3)
     assert play.interval * 1e-3 == pytest.approx(play.step * STEP)  # plays at true speed
 
 
@@ -128,7 +148,7 @@ def test_the_player_follows_its_controls():
 def test_play_reaches_the_last_step_and_starts_anew_there(length, shown):
     """The button takes steps while they fit below its maximum; pressed there, it starts anew."""
     view = widgets.rollout_player([clip(x=range(length + 1), rewards=[1.0] * length)], **SIZE)
-    play, slider = view.children[2].children
+    _, play, slider, _ = seen_in(view)
     seen = [slider.value]
     while play.value + play.step <= play.max:
         play.value += play.step
@@ -139,20 +159,20 @@ def test_play_reaches_the_last_step_and_starts_anew_there(length, shown):
     assert play.value == 1  # goes on from where it was dragged to
 
 
-def test_a_step_stays_where_it_was_when_a_longer_episode_is_chosen():
+def test_the_slider_goes_as_far_as_the_longest_stage_and_is_cut_where_all_are_shorter():
     late = clip(stage="after", x=range(8), rewards=[1.0] * 7)
-    view = widgets.rollout_player([clip(), late], **SIZE)
-    stage, (play, slider) = view.children[1], view.children[2].children
-    slider.value = 4
-    stage.value = "after"
-    assert (slider.value, play.value) == (4, 4)
+    short = [clip("back", stage) for stage in ("before", "after")]
+    task, play, slider, _ = seen_in(widgets.rollout_player([clip(), late, *short], **SIZE))
+    assert slider.max == 7
+    slider.value = 6
+    task.value = "back"
+    assert (slider.max, slider.value, play.value) == (4, 4, play.max)
 
 
 def test_the_player_says_what_speed_is_asked():
-    view = widgets.rollout_player([clip(goal=Speed(1.5, STEP))], **SIZE)
-    box, line = view.children[2], view.children[3]
-    box.children[1].value = 1
-    assert line.value.endswith("speed +2.0 m/s of 1.5 asked")
+    _, _, slider, read = seen_in(widgets.rollout_player([clip(goal=Speed(1.5, STEP))], **SIZE))
+    slider.value = 1
+    assert read(0)[2].endswith("speed +2.0 m/s of 1.5 asked")
 
 
 def test_a_picture_is_drawn_when_it_is_looked_at_and_once(monkeypatch):
@@ -163,14 +183,31 @@ def test_a_picture_is_drawn_when_it_is_looked_at_and_once(monkeypatch):
         return np.full((len(rows), 4, 5, 3), rows[0], np.uint8)
 
     monkeypatch.setattr(player, "frames", frames)
-    view = widgets.rollout_player([clip(), clip(stage="after")])
-    stage, box, image = view.children[1], view.children[2], view.children[4]
+    late = clip(task="back", x=range(4), rewards=[1.0] * 3)
+    task, _, slider, read = seen_in(widgets.rollout_player([clip(), late]))
     for step in (3, 1, 3, 0):
-        box.children[1].value = step
-        assert (pixels(image.value) == step).all()
+        slider.value = step
+        assert (pixels(read(0)[0]) == step).all()
     assert drawn == [[0], [3], [1]]
-    stage.value = "after"
+    task.value = "back"
     assert drawn == [[0], [3], [1], [0]]
+
+
+@pytest.mark.parametrize("name", ["cheetah_direction_bomrl_head"])
+def test_a_stored_policy_runs_the_way_that_pays_after_one_adaptation(name):
+    trained = load_policy(RESULTS / "policies" / f"{name}.pt")
+    ways = Directions(torch.tensor([[-1.0], [1.0]]))
+    clips = widgets.adapted_clips(trained, ways, ("backwards", "forwards"), horizon=40)
+    assert [(c.task, c.stage) for c in clips] == [
+        (task, stage)
+        for stage in ("before adaptation", "after 1 adaptation")
+        for task in ("backwards", "forwards")
+    ]
+    earned = [sum(c.rewards.tolist()) for c in clips]
+    assert earned[2] > earned[0] + 5
+    assert earned[3] > earned[1] + 5
+    assert clips[2].qpos[-1, 0] < -1
+    assert clips[3].qpos[-1, 0] > 1
 
 
 def test_the_strip_shows_the_same_moments_of_every_clip():
@@ -178,7 +215,7 @@ def test_the_strip_shows_the_same_moments_of_every_clip():
     figure = plots.draw_filmstrip([clip(goal=Direction(1)), late], count=3, **SIZE)
     first, second = np.array(figure.axes).reshape(2, 3)
     assert [ax.get_title() for ax in first] == ["0.00 s", "0.10 s", "0.20 s"]
-    notes = [[text.get_text() for text in ax.texts] for ax in (*first, *second)]
+    notes = [[ax.get_xlabel()] if ax.get_xlabel() else [] for ax in (*first, *second)]
     assert notes == [
         ["return +0.0\nx = +0.0 m"],
         ["return -1.0\nx = +0.3 m"],
@@ -244,15 +281,21 @@ def look(request):
         yield
 
 
-def test_a_strip_is_small_as_a_photograph(look):
+def test_a_photograph_is_the_strip_with_its_words(look):
     """Two figures: a constrained layout moves a little at each drawing of the same one."""
     strip, same = (plots.draw_filmstrip([clip()], count=3) for _ in range(2))
-    buffer = io.BytesIO()
-    strip.savefig(buffer, format="png", dpi=strip.dpi)
-    plt.close(strip)
     image = show.show_photograph(same)
-    assert plt.get_fignums() == []
-    got, whole = pixels(image.data), pixels(buffer.getvalue())
+    assert plt.get_fignums() == [strip.number]
+    got, whole = pixels(image.data), pixels(plots.png(strip))
     assert got.shape == whole.shape
     assert abs(got - whole).mean() < 3
-    assert len(image.data) < 0.5 * len(buffer.getvalue())
+    _, metadata = image._repr_mimebundle_()
+    assert metadata["image/png"]["alt"] == alternative_text(strip)
+    assert metadata["image/png"]["width"] >= 700
+    plt.close(strip)
+
+
+def test_a_clip_says_what_is_seen():
+    pictures = np.zeros((2, 4, 5, 3), np.uint8)
+    page = show.show_clip(pictures, 10.0, alt='a robot at "1 m/s"').data
+    assert page.startswith('<img alt="a robot at &quot;1 m/s&quot;" ')

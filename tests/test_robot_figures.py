@@ -9,7 +9,7 @@ import pytest
 
 from bomrl_lite.course import plots
 from bomrl_lite.course.experiments.locomotion import ARMS
-from bomrl_lite.course.plots.robots import ARM_COLOURS, PIECES, ROBOT_FIGURES
+from bomrl_lite.course.plots.robots import ARM_COLOURS, ARM_MARKERS, PIECES, ROBOT_FIGURES
 from bomrl_lite.course.profiling import cpu_profile
 
 COLUMNS = ("method", "seed", "kind", "iteration", "steps", "seconds", "adaptations", "episodes")
@@ -39,7 +39,7 @@ def table():
 
 
 def lines(ax, method, marker="None"):
-    """Return the lines of a method with (o) or without (None) dots as arrays [2, points]."""
+    """Return the lines of a method with dots of a form, or without (None) as arrays [2, points]."""
     colour = ARM_COLOURS[method]
     chosen = [x for x in ax.lines if x.get_color() == colour and x.get_marker() == marker]
     return [np.array(x.get_data(), dtype=float) for x in chosen if x.get_linestyle() != "--"]
@@ -64,7 +64,7 @@ def test_the_untrained_level_is_the_mean_after_one_adaptation():
 def test_adaptations_and_episodes_show_every_seed_and_the_mean(panel, places):
     ax = ROBOT_FIGURES["cheetah_direction"](table()).axes[panel]
     counts = range(4) if panel == 2 else (1, 2, 5, 10, 20)
-    (mean,), (dots,) = lines(ax, "ProMP"), lines(ax, "ProMP", "o")
+    (mean,), (dots,) = lines(ax, "ProMP"), lines(ax, "ProMP", ARM_MARKERS["ProMP"])
     np.testing.assert_allclose(mean[0], places, atol=0.1)
     np.testing.assert_allclose(mean[1], [105 + count for count in counts])
     assert sorted(dots[1]) == sorted(100 + 10 * s + count for s in range(2) for count in counts)
@@ -73,7 +73,7 @@ def test_adaptations_and_episodes_show_every_seed_and_the_mean(panel, places):
 def test_a_failed_training_is_named_in_the_legend():
     (legend,) = ROBOT_FIGURES["ant_velocity"](table()).legends
     names = [text.get_text() for text in legend.get_texts()]
-    assert names == ["untrained", "MAML-TRPO\n(1 failed)", "ProMP", "BO-MRL"]
+    assert names == ["untrained", "MAML-TRPO (1 failed)", "ProMP", "BO-MRL"]
 
 
 def test_yardsticks_by_hand():
@@ -103,7 +103,7 @@ def test_collections_start_with_the_return_before_them():
         ]
     )
     (ax,) = ROBOT_FIGURES["collections"](frame).axes
-    (mean,), (dots,) = lines(ax, "ProMP"), lines(ax, "ProMP", "o")
+    (mean,), (dots,) = lines(ax, "ProMP"), lines(ax, "ProMP", ARM_MARKERS["ProMP"])
     np.testing.assert_allclose(mean, [[0, 1, 2, 3], [0.5, 10.5, 20.5, 40.5]])
     assert sorted(dots[1]) == [0, 1, 10, 11, 20, 21, 40, 41]
     assert [text.get_text() for text in ax.get_xticklabels()] == ["none", "1", "2", "4"]

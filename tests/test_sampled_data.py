@@ -440,3 +440,18 @@ def test_actions_and_states_never_seen():
     counted = counted_data(rollout, log_probs, gamma=0.5, known_policy=False)
     frequencies = [[2 / 3, 1 / 3, 0.0], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
     close(counted.action_probs, torch.tensor(frequencies, **DOUBLE))
+
+
+def test_tasks_are_counted_together_under_vmap():
+    """As the stored experiment of lesson 03 does; values cannot be looked at there."""
+    task, logits = random_task(0), random_logits(0)
+    policy = tabular_softmax(5, 3)
+    simulator = TabularSimulator(stack([task, task]), 3, 4)
+    phis = {"logits": torch.stack([logits, logits])}
+    rollout = collect(simulator, over_states(policy), phis, torch.Generator().manual_seed(0))
+    log_probs = policy.log_probs({"logits": logits})
+    together = vmap(lambda *fields: counted_data(Rollout(*fields), log_probs, gamma=0.5))(*rollout)
+    for index in range(2):
+        alone = counted_data(Rollout(*(x[index] for x in rollout)), log_probs, gamma=0.5)
+        for one_of_both, expected in zip(together, alone, strict=True):
+            close(one_of_both[index], expected)

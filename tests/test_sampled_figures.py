@@ -35,9 +35,9 @@ def test_training_curves_name_methods_as_the_text_does():
         for w in ("before", "after 1 adaptation")
     ]
     figure = plots.sampled_training_curves(pd.DataFrame(rows))
-    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert "ProMP" in legend
-    assert "BO-MRL, all (B)" in legend
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "ProMP, before" in legend
+    assert "BO-MRL, all (B), after 1 adaptation" in legend
 
 
 def test_a_result_that_is_not_stored_is_named_with_those_that_are():

@@ -1,5 +1,8 @@
 """Widgets by their values, their figures and the numbers that they say."""
 
+import base64
+import html
+import re
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -9,8 +12,10 @@ from conftest import random_logits
 
 import bomrl_lite as bl
 from bomrl_lite.course import plots, widgets
+from bomrl_lite.course.plots.alternative import alternative_text
 from bomrl_lite.course.setup_check import check_device, check_versions, environment, setup_check
 from bomrl_lite.course.show import source_without_docstring
+from bomrl_lite.course.widgets.explorer import LINE
 from bomrl_lite.tasks import frozen_lake as lakes
 
 POLICY = bl.tabular_softmax(16, 4)
@@ -32,14 +37,38 @@ def return_after(index: int, step_size: float) -> float:
     return bl.policy_return(theta, task, **EXACT).item()
 
 
+def picture_of(view) -> bytes:
+    (data,) = re.findall(r'src="data:image/png;base64,([^"]+)"', view.value)
+    return base64.b64decode(data)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_widget_says_what_is_seen_and_its_text_wraps(alone):
+    adapt = partial(bl.gradient_step, step_size=5.0, **EXACT)
+    if alone:
+        view, draw = widgets.lake_explorer(PHI, MAPS, TASKS, adapt, **EXACT)
+        figure = draw(0)
+    else:
+        view, draw = widgets.step_size_explorer(PHI, TASKS, **EXACT)
+        figure = draw(10.0)
+    line, image = view.children[-2:]
+    (words,) = re.findall(r'<img class="widget-image" alt="([^"]+)"', image.value)
+    assert html.unescape(words) == alternative_text(figure)
+    rules = re.findall(rf"\.{LINE} {{(.*?)}}", image.value, re.DOTALL)
+    assert LINE in line._dom_classes
+    assert "white-space: normal" in rules[0]
+    assert "height: auto" in rules[0]
+    assert "max-width: none" in image.value  # scrolls where it does not fit: letters stay legible
+
+
 def test_the_lake_slider_changes_picture_and_text():
     adapt = partial(bl.gradient_step, step_size=5.0, **EXACT)
     view, draw = widgets.lake_explorer(PHI, MAPS, TASKS, adapt, **EXACT)
     slider, line, image = view.children
-    before = bytes(image.value)
+    before = image.value
     slider.value = 2
-    assert bytes(image.value) != before
-    assert bytes(image.value)[1:4] == b"PNG"
+    assert image.value != before
+    assert picture_of(image)[1:4] == b"PNG"
     assert line.value.startswith("lake 2: return ")
     assert f"{return_after(2, 5.0):+.3f} after" in line.value
     assert plt.get_fignums() == []
@@ -49,10 +78,10 @@ def test_the_lake_slider_changes_picture_and_text():
 def test_the_step_size_slider_says_mean_and_worst():
     view, _ = widgets.step_size_explorer(PHI, TASKS, **EXACT)
     slider, line, image = view.children
-    before = bytes(image.value)
+    before = image.value
     slider.value = 3.0
     every = [return_after(i, 3.0) for i in range(3)]
-    assert bytes(image.value) != before
+    assert image.value != before
     assert f"mean return {sum(every) / 3:+.3f}, worst task {min(every):+.3f}" in line.value
 
 

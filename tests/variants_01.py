@@ -101,12 +101,6 @@ def adapt_by_autograd(phi, task, gamma, step_size):
     return phi + step_size * gradient_by_autograd(phi, task, gamma)
 
 
-def adapt_that_marks_its_input(phi, task, gamma, step_size):
-    """Switch requires_grad on: no value changes, so it is no side effect worth a failure."""
-    phi.requires_grad_()
-    return phi + step_size * gradient_by_autograd(phi, task, gamma)
-
-
 def maml_by_autograd(phi, task, gamma, step_size):
     phi = phi.detach().clone().requires_grad_()
     theta = adapt_by_autograd(phi, task, gamma, step_size)
@@ -171,7 +165,7 @@ VARIANTS = {
     "q_values": (q_by_inverse, q_by_pairs, q_by_sweeps, q_by_loops),
     "occupancy": (occupancy_by_time, occupancy_by_inverse, occupancy_by_rewards),
     "policy_gradient": (gradient_by_func, gradient_by_autograd, gradient_by_jacobian),
-    "adapt": (adapt_by_func, adapt_by_autograd, adapt_that_marks_its_input),
+    "adapt": (adapt_by_func, adapt_by_autograd),
     "maml_gradient": (maml_by_autograd, maml_by_hessian, maml_by_jvp),
     "first_order_gradient": (first_order_by_autograd, first_order_by_stop),
     "optimal_return": (best_by_policy_iteration, best_until_settled),

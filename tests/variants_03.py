@@ -46,12 +46,6 @@ def kl_by_log_sum_exp(phi, theta, nu):
     return torch.dot(nu, apart)
 
 
-def kl_by_xlogy(phi, theta, nu):
-    p = torch.softmax(phi, -1)
-    cross = (p * theta.log_softmax(-1)).sum(-1)
-    return (nu * (torch.xlogy(p, p).sum(-1) - cross)).sum()
-
-
 def d2_in_probabilities(phi, q, lam):
     """Tilt, normalise, and take the logarithm: the same policy in another gauge."""
     top = (q / lam).max(-1, keepdim=True).values
@@ -168,7 +162,7 @@ def many_centred(alg, phi, task, gamma, lam, num_steps):
 
 VARIANTS = {
     "surrogate": (surrogate_by_ratio, surrogate_by_loops),
-    "kl_distance": (kl_by_torch, kl_by_functional, kl_by_log_sum_exp, kl_by_xlogy),
+    "kl_distance": (kl_by_torch, kl_by_functional, kl_by_log_sum_exp),
     "adapt_d2": (d2_in_probabilities, d2_by_advantage, d2_shifted),
     "adapt_d1": (d1_by_bisection, d1_by_states, d1_by_advantage),
     "natural_gradient_step": (natural_by_tilting, natural_by_pseudo_inverse, natural_by_hessian),

@@ -125,7 +125,7 @@ def middle_from_a_random_start(tasks, gamma):
     return phi
 
 
-def middle_still_attached(tasks, gamma):
+def middle_by_lbfgs(tasks, gamma):
     found = [marks_by_value_iteration(t, gamma) for t in tasks]
     phi = torch.zeros(tasks[0].reward.shape, dtype=torch.float64, requires_grad=True)
     spread = _batched(tasks, found, gamma)
@@ -139,7 +139,7 @@ def middle_still_attached(tasks, gamma):
 
     for _ in range(3):
         optimizer.step(closure)
-    return phi
+    return phi.detach()
 
 
 def gain_by_values(phi, theta, task, gamma):
@@ -222,7 +222,7 @@ def fit_by_dual_steps(gaps):
 VARIANTS = {
     "optimal_actions": (marks_by_value_iteration, marks_by_enumeration, marks_by_isclose),
     "distance_to_optimum": (far_by_logsumexp, far_by_nearest, far_by_loop),
-    "middle_policy": (middle_by_adam, middle_from_a_random_start, middle_still_attached),
+    "middle_policy": (middle_by_adam, middle_from_a_random_start, middle_by_lbfgs),
     "gain_by_state": (gain_by_values, gain_by_difference),
     "rigorous_lambda": (weight_by_loop, weight_of_reached_states),
     "gap_bound": (bound_by_where, bound_in_two_parts),

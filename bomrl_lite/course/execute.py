@@ -88,6 +88,7 @@ def kernel_environment() -> Iterator[dict[str, str]]:
             "JUPYTER_PATH": os.pathsep.join(paths),
             "JUPYTER_RUNTIME_DIR": str(Path(folder, "runtime")),
             "IPYTHONDIR": str(Path(folder, "ipython")),
+            "BOMRL_PREDICTIONS": str(Path(folder, "my_predictions.json")),  # never a person's own
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
             "PYTHONIOENCODING": "utf-8",
         }

@@ -9,6 +9,16 @@ import nbformat
 from nbformat import NotebookNode
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+LANGUAGE = {
+    "file_extension": ".py",
+    "mimetype": "text/x-python",
+    "name": "python",
+    "nbconvert_exporter": "python",
+    "pygments_lexer": "ipython3",
+}
+"""Without it ``nbconvert --to script`` writes a text; a kernel's own also names its version."""
+FRAMES = "BOMRL_FRAMES"
+"""Environment variable that asks widgets for their static twin, which takes seconds to draw."""
 _ADDED_TAGS = {"injected-parameters", "papermill-error-cell-tag"}
 _WIDGETS = "application/vnd.jupyter.widget-state+json"
 

@@ -9,6 +9,7 @@ which may be deleted at any time; ``show`` draws how often one was right against
 import html
 import itertools
 import json
+import os
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,8 +23,11 @@ from bomrl_lite.course.plots import calibration
 from bomrl_lite.require import require_number, require_whole
 from bomrl_lite.training.files import write_atomically
 
-FILE = Path("my_predictions.json")
-"""Where predictions are kept: in the folder of the notebook."""
+FILE = Path(os.environ.get("BOMRL_PREDICTIONS", "my_predictions.json"))
+"""Where predictions are kept: in the folder of the notebook, where nothing else is set.
+
+A build or a test sets it, for what it runs must not meet, or answer, a person's predictions.
+"""
 
 
 class Question(NamedTuple):
@@ -141,11 +145,11 @@ def show(lesson: str = "") -> Figure | None:
     """
     known = {k: each for k, each in stored().items() if each.answer and k.startswith(lesson)}
     if not known:
-        print(f"No prediction has met its answer yet. They are kept in {FILE}.")
+        print(f"No prediction has met its answer yet. They are kept in {FILE.name}.")
         return None
     right = sum(each.right for each in known.values())
     sure = sum(each.sure for each in known.values()) / len(known)
-    print(f"{right} of {len(known)} right; {sure:.0f} % sure on average. Kept in {FILE}.")
+    print(f"{right} of {len(known)} right; {sure:.0f} % sure on average. Kept in {FILE.name}.")
     return calibration([(each.sure, each.right) for each in known.values()])
 
 
@@ -218,7 +222,7 @@ def _widget(key: str, question: Question) -> ipywidgets.VBox:
     choice.observe(lambda _: setattr(button, "disabled", choice.value is None), names="value")
 
     def click(_: object) -> None:
-        said.value = html.escape(_chosen(key, choice.value, sure.value))
+        said.value = html.escape(_chosen(key, int(choice.value or 0), sure.value))
 
     button.on_click(click)
     if mine := stored().get(key):

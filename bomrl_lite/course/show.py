@@ -2,8 +2,8 @@
 
 import ast
 import base64
+import html
 import inspect
-import io
 import textwrap
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +14,7 @@ from IPython.display import HTML, Image, Markdown, display
 from matplotlib.figure import Figure
 from numpy import ndarray
 
+from bomrl_lite.course.plots import shown
 from bomrl_lite.course.root import course_root
 from bomrl_lite.course.tables import REMEDY, read_table
 from bomrl_lite.render.render import webp_clip
@@ -22,7 +23,9 @@ from bomrl_lite.render.render import webp_clip
 def show_source(*functions: Callable[..., Any]) -> None:
     """Display the code of functions without their docstrings, so that text and code cannot part."""
     for function in functions:
-        display(Markdown(f"```python\n{source_without_docstring(function)}\n```"))
+        fence = f"```python\n{source_without_docstring(function)}\n```"
+        # An exported page lets a fence inherit its font from around it: text, but for the div.
+        display(Markdown(f'<div style="font-family: monospace">\n\n{fence}\n\n</div>'))
 
 
 def source_without_docstring(function: Callable[..., Any]) -> str:
@@ -55,34 +58,34 @@ def stored_table(name: str) -> pd.DataFrame:
     return read_table(path, REMEDY.format(name))
 
 
-def show_clip(pictures: ndarray, fps: float, *, kilobytes: int = 60) -> HTML:
+def show_clip(
+    pictures: ndarray, fps: float, *, kilobytes: int = 400, alt: str = "an animated clip of robots"
+) -> HTML:
     """Return pictures as a clip that a notebook keeps, thinned out until it is small enough.
 
     As a picture in HTML: a page made of the notebook would leave a bare WebP out.
 
-    A committed notebook holds at most 300 kB, and a file in it takes 4/3 of its size. Every second
+    A committed notebook holds at most 1.5 MB, and a file in it takes 4/3 of its size. Every second
     picture is left out, at the same speed of motion, as often as it needs.
 
     Args:
         pictures: bytes [T, H, W, 3], see :func:`bomrl_lite.render.render.frames`.
         fps: pictures per second.
         kilobytes: largest size of the file; a single picture may be larger.
+        alt: what is seen, in words.
     """
     data = webp_clip(pictures, fps)
     while len(data) > 1000 * kilobytes and len(pictures) > 1:
         pictures, fps = pictures[::2], fps / 2
         data = webp_clip(pictures, fps)
     text = base64.b64encode(data).decode()
-    return HTML(f'<img alt="an animated clip" src="data:image/webp;base64,{text}">')
+    source = f"data:image/webp;base64,{text}"
+    return HTML(f'<img alt="{html.escape(alt)}" style="max-width: 100%" src="{source}">')
 
 
 def show_photograph(figure: Figure) -> Image:
-    """Return a figure that holds pictures of robots at a fraction of its usual size, and close it.
-
-    JPEG keeps shaded pictures well and small, and every page shows it; lines and text alone are
-    smaller as they are.
-    """
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="jpeg", dpi=figure.dpi, pil_kwargs={"quality": 80})
+    """Return a figure that holds pictures of robots as a notebook keeps it, and close it."""
+    picture, page = shown(figure)
     plt.close(figure)
-    return Image(data=buffer.getvalue(), format="jpeg")
+    size = {name: page[name] for name in ("width", "height", "unconfined")}
+    return Image(data=picture, format="png", alt=str(page["alt"]), **size)

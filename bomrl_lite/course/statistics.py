@@ -10,23 +10,10 @@ RESAMPLES = 1000
 """How often values are drawn anew for an interval."""
 
 
-def interquartile_mean(values: ArrayLike) -> float:
-    """Return the mean of the middle half; of fewer than four values the mean of all.
-
-    Values at the quartiles' edges count in part, so that half of the weight is always kept.
-    """
-    return float(_interquartile_means(_numbers(values)))
-
-
 def mean_interval(values: ArrayLike) -> tuple[float, float]:
     """Return the 95 % bootstrap interval of the mean, not-a-numbers left out."""
-    given = _numbers(values, missing=True)
+    given = _numbers(values)
     return _interval(_resampled(given[~np.isnan(given)]).mean(-1))
-
-
-def interquartile_mean_interval(values: ArrayLike) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the interquartile mean."""
-    return _interval(_interquartile_means(_resampled(_numbers(values))))
 
 
 def paired_difference(
@@ -60,8 +47,8 @@ def paired_difference(
     }
 
 
-def _numbers(values: ArrayLike, *, missing: bool = False) -> np.ndarray:
-    """Return values of one axis, at least one of them and all, unless one may be missing, numbers.
+def _numbers(values: ArrayLike) -> np.ndarray:
+    """Return values of one axis, of which at least one is a number.
 
     Raises:
         ValueError: they are not.
@@ -69,20 +56,7 @@ def _numbers(values: ArrayLike, *, missing: bool = False) -> np.ndarray:
     given = np.asarray(values)
     if given.ndim != 1 or given.dtype.kind not in "iufb" or np.isnan(given).all():
         raise ValueError(f"values must be one row of numbers, at least 1, got {described(values)}")
-    if not missing and np.isnan(given).any():
-        raise ValueError(f"values must be numbers, got nan at index {np.isnan(given).argmax()}")
     return given.astype(float)
-
-
-def _interquartile_means(values: np.ndarray) -> np.ndarray:
-    """Return the interquartile mean of every row."""
-    ordered = np.sort(values, axis=-1)
-    size = ordered.shape[-1]
-    if size < 4:
-        return ordered.mean(-1)
-    edges = np.arange(size + 1)
-    kept = np.clip(np.minimum(edges[1:], 0.75 * size) - np.maximum(edges[:-1], 0.25 * size), 0, 1)
-    return (kept * ordered).sum(-1) / kept.sum()
 
 
 def _resampled(values: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@
 # - train MAML on Frozen Lake and measure it against every task's own optimum;
 # - name three limitations of MAML, each shown here by a cell: the reasons for lessons 02 to 05.
 #
-# **Time:** reading 45 minutes, computing about 2 minutes. **Before:** [00 · Start here](00_start_here.ipynb). **After:** exercise set 01 (`exercises/01_maml_baseline.ipynb`).
+# **Time:** reading 45 minutes, computing about 2 minutes. **Before:** [00 · Start here](00_start_here.ipynb). **After:** exercise set 01 (`exercises/01_maml_baseline.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|
@@ -25,25 +25,21 @@ seed = 0
 
 # %%
 import itertools
-from dataclasses import replace
 from functools import partial
 
-import gymnasium
 import numpy as np
 import pandas as pd
 import torch
 from torch.func import vmap
 
+# %%
 import bomrl_lite as bl
-from bomrl_lite.course import plots, widgets
+from bomrl_lite.course import plots, predictions, widgets
 from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source
-from bomrl_lite.solvers.linear import add_scaled, dot, hessian_vector_product, norm
 from bomrl_lite.tasks import frozen_lake as lakes
-from bomrl_lite.training.metrics import gap_rows, stationarity
 from bomrl_lite.training.streams import seeded
-from bomrl_lite.training.trainer import meta_step, start_state
 
 begin(profile, seed)
 plots.use_style()
@@ -80,9 +76,18 @@ print(f"residual of the optimal policy: {info.residual:.1e}")
 # %%
 show_source(bl.state_values, bl.q_values)
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "01.slippery",
+    "The goal pays 1, and a step later is worth 0.95 of a step now. What return J does "
+    "the *optimal* policy reach from S on this slippery lake?",
+    edges=(0.1, 0.3, 0.6),
+)
+
 # %%
 fig, axes = plots.plt.subplots(1, 2, figsize=(6, 3.2))
 values = [bl.state_values(probs, task, gamma) for probs in (uniform, best)]
+predictions.reveal("01.slippery", (task.start @ values[1]).item())
 scale = (0.0, values[1].max().item())
 for ax, probs, value, name in zip(
     axes, (uniform, best), values, ("uniform", "optimal"), strict=True
@@ -96,6 +101,8 @@ for ax, probs, value, name in zip(
 # Never believe an exact number without a second road to it. Gymnasium's own environment, played many times:
 
 # %%
+import gymnasium
+
 env = gymnasium.make("FrozenLake-v1", desc=list(lake_map), is_slippery=True)
 rng = np.random.default_rng(seed)
 env.reset(seed=seed)
@@ -159,6 +166,8 @@ record("policy_gradient_theorem_error", difference, "relative")
 # %% [markdown]
 # The derivatives of $\nu$ and $Q$ drop out of the *first* derivative only. They are inside the second one, and MAML needs that: keep this in mind for section 5.
 #
+# **Learnt:** values, occupancies and gradients of a small problem are exact numbers, and each of them can be had on a second road that shares nothing with the first.
+#
 # ## 2. Many tasks: a bilevel problem
 #
 # From here on we use the lakes of the BO-MRL experiment: no slipping, $\gamma=0.8$, the goal pays 1 at every step once reached, a hole costs 1 at every step. The best possible return is the same on every lake, six steps to the goal: $\gamma^5/(1-\gamma)=1.6384$.
@@ -180,10 +189,12 @@ record("policy_gradient_theorem_error", difference, "relative")
 # The Hessian is never written out; a *Hessian-vector product* costs about as much as a gradient.
 
 # %%
+from bomrl_lite.solvers.linear import add_scaled, dot, hessian_vector_product, norm
+
 show_source(bl.first_order_maml, bl.maml, hessian_vector_product)
 
 # %% [markdown]
-# A derivation convinces, a measurement verifies. Along a random direction $v$ the derivative must equal a central difference of the whole two-level computation:
+# Here are the lakes, and MAML's Alg on them:
 
 # %%
 config = bl.configure(
@@ -204,6 +215,10 @@ def single(tasks, index):
     return type(tasks)(*(field[index] for field in tasks))
 
 
+# %% [markdown]
+# A derivation convinces, a measurement verifies. Along a random direction $v$ the derivative must equal a central difference of the whole two-level computation:
+
+# %%
 lake = single(problem.training_tasks, 0)
 draw = {"dtype": torch.float64, "generator": seeded(seed, 8)}
 anywhere = {"logits": torch.randn(16, 4, **draw)}
@@ -227,9 +242,20 @@ print(f"first order        {first_order:+.9f}")
 record("meta_gradient_error", error, "relative")
 
 # %% [markdown]
+# **Learnt:** the meta-gradient is the gradient at $\theta$, and a Hessian-vector product at $\phi$ on top; leaving the second part out changed the derivative above several-fold (compare the last two lines).
+#
 # ## 3. Training
 #
 # Three ways to choose $\phi$, from the same lakes, with the same outer optimiser (Adam): **joint** training (the method `joint_finetuned`) maximises the return *before* adaptation; **first-order MAML** drops the second-order term; **MAML** keeps it. Each runs with several seeds; a seed draws other lakes.
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "01.joint",
+    "All three then adapt by the same single step. What will the *jointly* trained policy "
+    "return after that step, on the lakes that it was trained on? The best possible is "
+    "1.64.",
+    edges=(0.8, 1.1, 1.4),
+)
 
 # %%
 METHODS = {"joint": "joint_finetuned", "first_order_maml": "first_order_maml", "maml": "maml"}
@@ -244,6 +270,8 @@ history = pd.DataFrame(
     for (prior, s), state in trained.items()
     for row in state.history
 )
+after_joint = history.query("method == 'joint'").groupby("seed")["return_after"].last()
+predictions.reveal("01.joint", after_joint.mean())
 OPTIMUM = exact["gamma"] ** 5 / (1 - exact["gamma"])
 first_norm = trained["maml", seed].history[0]["gradient_norm"]
 print(f"norm of MAML's first meta-gradient: {first_norm:.2g}")
@@ -284,7 +312,9 @@ view
 fig = draw_step(config.alg.step_size)
 
 # %% [markdown]
-# *Left: the return of one lake over the plane of two gradients; the arrow is the inner step. Right: one line per training lake, the dotted line is the $\alpha$ of training.*
+# *Left: the return of one lake over a plane through $\phi$; along: $\nabla J(\phi)$, the inner step (arrow); across: what the gradient after a step of size 40 adds to it, that is where a second step on fresh data would turn. Right: one line per training lake, the dotted line is the $\alpha$ of training.* On the right a step of 1000 earns as much as one of 10. Nothing is wrong: the data are exact, and a softmax saturates, so a step that is a hundred times as long changes little more of what the policy does where it goes. That does not make $\alpha$ harmless in *training*: limitation 3 below shows what a small one does.
+#
+# **Learnt:** a meta-policy is trained for what one step makes of it, so neither its own return nor that of joint training says how good it is.
 #
 # ## 4. How good is it? Three metrics
 #
@@ -295,6 +325,8 @@ fig = draw_step(config.alg.step_size)
 # 3. **all-task optimum**: $\mathbb E_\tau[J_\tau(\pi_\tau^*) - J_\tau(\mathrm{Alg}(\phi))]$ is small, where $\pi^*_\tau$ is the best policy of task $\tau$. Every task is compared with *its own* optimum: nothing stronger can be asked.
 
 # %%
+from bomrl_lite.training.metrics import gap_rows, stationarity
+
 num_test = 20 if profile != "smoke" else 4
 rows, metrics = [], []
 for s in seeds:
@@ -364,6 +396,8 @@ record("held_out_gap_most_tasks", mean_gap["held-out", counts[-1]], "return")
 # %% [markdown]
 # *Gap of MAML after one step over the number of training lakes; lines are means, bands span all seeds. How the number of tasks matters is a question that the analyses of this field hardly treat (lesson 07).*
 #
+# **Learnt:** the gap to every task's own optimum, on held-out tasks, is the number to ask for; a small meta-gradient or a good training gap can stand beside a large one.
+#
 # ## 5. Three limitations, each in a cell
 #
 # ### Limitation 1: one step leaves the data unused
@@ -373,6 +407,16 @@ record("held_out_gap_most_tasks", mean_gap["held-out", counts[-1]], "return")
 # $$L_\phi(\theta) = \frac1{1-\gamma}\sum_s\nu^{\pi_\phi}(s)\sum_a\pi_\theta(a\mid s)\,Q^{\pi_\phi}(s,a),$$
 #
 # whose gradient at $\theta=\phi$ is exactly the policy gradient. We take up to 60 steps on it, and beside it the same number of steps with *fresh data for each*, which costs that many collections.
+
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "01.steps",
+    "From MAML's prior, on data that were collected once: after how many of the up to 60 "
+    "gradient steps is the mean gap smallest?",
+    edges=(2, 8, 45),
+    unit="steps",
+)
 
 
 # %%
@@ -395,6 +439,7 @@ def gap_along(phi, task, num_steps, fresh):
     return OPTIMUM - torch.stack(earned)
 
 
+# %%
 num_steps = {"smoke": 3, "class": 60, "full": 200}[profile]
 shown = [k for k in (0, 1, 2, 3, 5, 8, 12, 20, 30, 45, 60, 100, 200) if k <= num_steps]
 rows = []
@@ -410,6 +455,7 @@ fig = plots.gap_over_steps(reuse)
 by_steps = reuse.query("prior == 'maml' and data == 'one-time'").groupby("steps")["gap"].mean()
 record("gap_one_step_of_one_time_data", by_steps[1], "return")
 record("gap_last_step_of_one_time_data", by_steps[shown[-1]], "return")
+predictions.reveal("01.steps", by_steps.idxmin())
 print(by_steps.round(3).to_string())
 
 # %% [markdown]
@@ -420,8 +466,19 @@ print(by_steps.round(3).to_string())
 # Our Hessian is exact. With samples, common code differentiates the *estimate* of the policy gradient as if the data did not depend on $\phi$. What is then left of the second-order term?
 #
 # - **naive**: only the curvature of $\log\pi$, as plain automatic differentiation through a sampled gradient gives, with returns $Q$ or with advantages $A$;
-# - **frozen data**: $Q$ and $\nu$ held constant while $\pi_\theta$ varies, as in LVC and ProMP (lesson 02);
-# - **exact**: everything, also how $\phi$ changes which states are seen and what they are worth.
+# - **frozen**: $Q$ and $\nu$ held constant while $\pi_\theta$ varies, as in LVC and ProMP;
+# - **full**: everything, also how $\phi$ changes which states are seen and what they are worth.
+#
+# These are three rungs of a *ladder* that comes back in every lesson under these names; [the table of names](../docs/symbols_and_names.md) says what other papers call them. First order lies below them all.
+
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "01.advantages",
+    "How does the meta-gradient of *naive* MAML with advantages compare to that of "
+    "first-order MAML, which has no second-order term at all?",
+    ("its error is smaller", "they are the same", "its error is larger"),
+)
 
 
 # %%
@@ -444,11 +501,12 @@ VARIANTS = {
     "first order": bl.first_order_maml,
     "naive, returns": partial(maml_with, partial(log_surrogate, bl.q_values)),
     "naive, advantages": partial(maml_with, partial(log_surrogate, bl.advantages)),
-    "frozen data": partial(maml_with, surrogate),
-    "exact": bl.maml,
+    "frozen": partial(maml_with, surrogate),
+    "full": bl.maml,
 }
 
 
+# %%
 def mean_gradient(method, phi):
     gradients, _ = vmap(partial(method, **settings), in_dims=(None, 0))(phi, problem.training_tasks)
     return {name: leaf.mean(0) for name, leaf in gradients.items()}
@@ -465,13 +523,30 @@ for where, params in (("untrained", problem.policy.init(torch.Generator())), ("t
 influence = pd.DataFrame(rows).set_index(["at", "meta-gradient"])
 at_start = influence.loc["untrained", "relative error"]
 record("naive_returns_error", at_start["naive, returns"], "relative")
-record("frozen_data_error", at_start["frozen data"], "relative")
+record("frozen_data_error", at_start["frozen"], "relative")
 influence.round(3)
+
+# %%
+more = at_start["naive, advantages"] - at_start["first order"]
+same = "they are the same" if abs(more) < 1e-9 else None
+predictions.reveal("01.advantages", same or f"its error is {'larger' if more > 0 else 'smaller'}")
 
 # %% [markdown]
 # These are not sampling errors: there are no samples here. They are what each formula leaves out. With returns, the naive term depends on a constant that one may add to all rewards; with advantages it vanishes for a tabular softmax, since $\nabla^2\log\pi(a\mid s)$ is the same for every action and advantages average to 0: then naive MAML *is* first-order MAML. Does it matter for training? We train with the others too, everything else equal, and show the untrained prior.
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "01.training",
+    "Which of these meta-gradients trains the prior with the smallest mean gap on "
+    "*held-out* lakes?",
+    ("first order", "naive, returns", "frozen", "full"),
+)
+
 # %%
+from dataclasses import replace
+
+from bomrl_lite.training.trainer import meta_step, start_state
+
 problems = {s: bl.make_problem(configs["maml", s]) for s in seeds}
 
 
@@ -484,14 +559,15 @@ def train_with(method, s):
     return state.phi
 
 
+# %%
 rows = []
 for s in seeds:
     compared = {
         "untrained": problem.policy.init(torch.Generator()),
         "first order": trained["first_order_maml", s].phi,
         "naive, returns": train_with(VARIANTS["naive, returns"], s),
-        "frozen data": train_with(VARIANTS["frozen data"], s),
-        "exact": trained["maml", s].phi,
+        "frozen": train_with(VARIANTS["frozen"], s),
+        "full": trained["maml", s].phi,
     }
     test = problem.family.sample(num_test, seeded(s, "evaluation"), "test")
     for (name, params), split in itertools.product(compared.items(), ("training", "held-out")):
@@ -501,13 +577,14 @@ for s in seeds:
 effect = pd.DataFrame(rows).query("step == 1").groupby(["meta-gradient", "split", "seed"])
 per_run = effect["gap"].mean().unstack("split")
 ordered = per_run.groupby("meta-gradient").agg(["mean", "min", "max"]).loc[list(compared)]
-for name in ("naive, returns", "frozen data", "exact"):
-    label = name.replace(", ", "_").replace(" ", "_")
+names = {"naive, returns": "naive_returns", "frozen": "frozen_data", "full": "exact"}
+for name, label in names.items():
     record(f"gap_trained_with_{label}", ordered.loc[name, ("held-out", "mean")], "return")
+predictions.reveal("01.training", ordered["held-out", "mean"].drop("untrained").idxmin())
 ordered.round(3)
 
 # %% [markdown]
-# *Gap after one step: mean, smallest and largest over seeds.* Compare the columns before you conclude: a wrong meta-gradient is not always a worse learner, but it is never the one you derived. Lesson 02 sorts these estimators out, lesson 04 computes the full gradient for BO-MRL.
+# *Gap after one step: mean, smallest and largest over seeds.* Compare the columns before you conclude: a wrong meta-gradient is not always a worse learner, but it is never the one you derived. Lesson 02a sorts these estimators out, lesson 04a computes the full gradient for BO-MRL.
 #
 # ### Limitation 3: a weak guarantee
 #
@@ -529,9 +606,12 @@ most_stationary = guarantee.loc[guarantee["stationarity"].idxmin()]
 record("smallest_stationarity", most_stationary["stationarity"], "norm")
 record("gap_of_most_stationary_run", most_stationary["gap"], "return")
 record("gap_at_largest_step_size", guarantee.query("`step size` == '30'")["gap"].mean(), "return")
+guarantee.pivot(index="seed", columns="step size", values=["stationarity", "gap"]).round(4)
 
 # %% [markdown]
-# *Every dot is a run: its meta-gradient norm, and its gap on the training lakes after one step. With the small step size, the meta-gradient all but vanishes on some seeds at a gap of 1.6384 (dotted), that of a policy that earns nothing; on others training escapes.* A small meta-gradient does not tell you which: a stationary point can be worthless. The guarantee one wants bounds the vertical axis. BO-MRL's theorem (lesson 05) does, by a quantity of the task family: how far apart its optimal policies are.
+# *Every mark is a run: its meta-gradient norm, and its gap on the training lakes after one step; the table has the same numbers. Dotted: 1.6384, the gap of a policy that earns nothing.* With the small step size some runs sit on that line, and their meta-gradients are the *smallest* of all, several times smaller than those of runs that have nearly solved their lakes. That is a plateau, not a proof that training would never leave it. But judged by stationarity alone those runs come first: a small meta-gradient cannot tell success from standing still. The guarantee one wants bounds the vertical axis. BO-MRL's theorem (lesson 05) does, by a quantity of the task family: how far apart its optimal policies are.
+#
+# **Learnt:** one step leaves data unused (lesson 03), common meta-gradients leave terms out (02a, 04a), and the usual guarantee does not speak of the gap (05).
 #
 # ## 6. Recap
 #
@@ -539,7 +619,11 @@ record("gap_at_largest_step_size", guarantee.query("`step size` == '30'")["gap"]
 # - MAML's meta-gradient is $(I+\alpha\nabla^2J_\tau(\phi))\nabla J_\tau(\theta)$; its second-order term is a Hessian-vector product.
 # - The metric that counts is the gap to every task's own optimum, on held-out tasks, beside an untrained prior.
 # - MAML uses its data once, in practice ignores how $\phi$ shapes them, and a vanishing meta-gradient says little about the gap.
-#
+
+# %%
+fig = predictions.show("01")
+
+# %% [markdown]
 # ## 7. Check yourself
 #
 # <details><summary>What are the components of a Markov decision process, and which of them does a policy change?</summary>

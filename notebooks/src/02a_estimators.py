@@ -33,7 +33,7 @@ from torch.func import grad, jacrev, vmap
 
 # %%
 import bomrl_lite as bl
-from bomrl_lite.course import plots
+from bomrl_lite.course import plots, predictions
 from bomrl_lite.course.experiments import laboratory
 from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
@@ -84,6 +84,14 @@ def bandit_two(x, credit=True):
     return (chances if credit else chances.detach()) @ vmap(worth)(x + steps)
 
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "02a.bandit",
+    "At x = -1 the good arm is pulled in about one case of four. What share of the slope "
+    "of formulation II is the E-MAML term, which automatic differentiation does not see?",
+    edges=(0.02, 0.2, 0.7),
+)
+
 # %%
 xs = torch.linspace(-4, 4, 81, dtype=torch.float64)
 fig, ax = plots.plt.subplots(figsize=(6.4, 3.4))
@@ -97,6 +105,7 @@ for x in torch.linspace(-3, 3, 7, dtype=torch.float64):
     rows.append((x.item(), bandit_two(x).item(), whole.item(), part.item()))
 ax.set(xlabel="x, the logit of the good arm", ylabel="return after adaptation")
 ax.legend()
+predictions.reveal("02a.bandit", 1 - rows[2][3] / rows[2][2])
 names = ["x", "formulation II", "its slope", "without the E-MAML term"]
 pd.DataFrame(rows, columns=names).set_index("x").round(3)
 
@@ -138,6 +147,16 @@ def formulation_two(phi, credit=True):
 # %% [markdown]
 # Each objective is climbed from five starts, in steps of fixed length along its gradient:
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "02a.dropped",
+    "Formulation II is climbed by its gradient, and by the same without the E-MAML term. "
+    "What does dropping the term cost of the return after one episode, at the ends of the "
+    "climbs?",
+    edges=(3, 15, 50),
+    unit="%",
+)
+
 # %%
 objectives = {
     "formulation I": formulation_one,
@@ -175,6 +194,8 @@ for name, path in paths.items():
 ends = pd.DataFrame(rows).set_index("climbed")
 for short, (_, row) in zip(("one", "two", "two_without_credit"), ends.iterrows(), strict=True):
     record(f"one_episode_return_after_climbing_{short}", row["return, one episode"], "return")
+reached = ends["return, one episode"]
+predictions.reveal("02a.dropped", 100 * (1 - reached.iloc[2] / reached.iloc[1]))
 ends.round(3)
 
 # %% [markdown]
@@ -241,6 +262,15 @@ for rung, data_of in bl.DATA_FUNCTIONS.items():
 # %% [markdown]
 # On lakes nobody can do it by hand, but the exact Hessian is known. Five lakes, five random policies:
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "02a.frozen",
+    "LVC (rung frozen) keeps the first two of the four terms. How far is its "
+    "Hessian-vector product from the true one on these lakes? Relative error, median of "
+    "five.",
+    edges=(0.1, 0.3, 1.0),
+)
+
 # %%
 rows = {}
 for number in range(seed, seed + 5):
@@ -253,6 +283,7 @@ for number in range(seed, seed + 5):
 errors = pd.Series(rows).unstack().loc[list(bl.DATA_FUNCTIONS)]
 for rung, error in errors[seed].items():
     record(f"hessian_error_{rung}", error, "relative")
+predictions.reveal("02a.frozen", errors.loc["frozen"].median())
 errors.insert(0, "keeps", pd.Series(kept))
 errors.assign(median=errors.iloc[:, 1:].median(axis=1)).round(2)
 
@@ -356,7 +387,6 @@ print("value", magic_box(x).item(), " derivative", grad(magic_box)(x).item())
 # %%
 show_source(full_samples)
 
-
 # %% [markdown]
 # One gradient step on such data is MAML's inner step, whichever rung. It returns $\theta$ together with `pull`, the way back: a function that takes $\nabla J(\theta)$ to a gradient at $\phi$, $c\mapsto(d\theta/d\phi)^\top c$ (`vjp` records the step and hands out its transpose):
 
@@ -397,9 +427,18 @@ for name in ("LVC", "DiCE", "Loaded DiCE"):
 shown.round(2)
 
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "02a.crossing",
+    "That was the random problem. On the *lakes*, from how many episodes per batch on is "
+    "the error of plain DiCE below that of LVC? The stored table has 5, 10, 20, 50, ..., "
+    "2000.",
+    edges=(30, 150, 300),
+    unit="episodes",
+)
+
 # %%
 fig = plots.draw_experiment("laboratory", stored_table("laboratory"))
-
 
 # %% [markdown]
 # *The stored table (`python -m bomrl_lite experiment laboratory`): estimates of $\nabla^2J\,v$ on random problems and on lakes, over episodes per batch. Lines are medians over problems drawn with different seeds, bands span all of them; a hollow marker is a bias that could not be told from 0.*
@@ -409,6 +448,8 @@ fig = plots.draw_experiment("laboratory", stored_table("laboratory"))
 # %%
 table = stored_table("laboratory").query("quantity == 'curvature'")
 table = table.groupby(["problem", "estimator", "episodes"], sort=False)["error"].median().unstack()
+on_lakes = table.loc["frozen_lake/holes-4x4"]
+predictions.reveal("02a.crossing", int((on_lakes.loc["DiCE"] < on_lakes.loc["LVC"]).idxmax()))
 table.round(2)
 
 # %% [markdown]
@@ -416,14 +457,17 @@ table.round(2)
 #
 # **Learnt:** with few episodes the quiet estimator wins, with many the unbiased one, and only a measurement says where you are.
 
-
 # %% [markdown]
 # ## 5. Recap
 #
 # - Formulation I adapts with the expected step, formulation II with a sampled one; only II credits the collection by a score term (E-MAML).
 # - $\nabla^2J$ has four terms. Naive autodiff keeps $H_2$, LVC $H_1+H_2$, DiCE all. The rung says which of the data knows $\phi$.
 # - DiCE is unbiased and loud, LVC biased and quiet; all spreads fall like $1/\sqrt N$, no bias does. With few episodes, quiet wins.
-#
+
+# %%
+fig = predictions.show("02a")
+
+# %% [markdown]
 # ## 6. Check yourself
 #
 # <details><summary>Why does dividing by a number that equals 1 change a gradient?</summary>

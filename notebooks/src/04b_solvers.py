@@ -15,6 +15,8 @@
 # | $Ax=b$: eigenvalues, conjugate gradients, $\eta\sum_k(I-\eta A)^kb$ | `bl.null_space_safe_solve`, `bl.conjugate_gradient`, `neumann_series` |
 # | $\nabla_\phi J(\theta_K(\phi))$, back through $K$ steps | `bl.unrolled_hypergradient` |
 # | $\lVert\nabla_\theta F\rVert$, least eigenvalue of $H$, $\lVert Hx-c\rVert/\lVert c\rVert$ | `SolvedInfo`: `stationarity`, `curvature`, `residual` |
+#
+# From 04a: $F=L/\lambda-D^2$ is the inner objective, $\theta(\phi)$ its maximum, $H=-\nabla_\theta^2F$ there, $c=\nabla J(\theta)$, and the hypergradient is $\nabla_\phi\langle x,\nabla_\theta F\rangle$ with $Hx=c$. $P$ is the number of parameters, $\eta$ a step size, $K$ a number of inner steps. `bilevel.implicit` asks for the hypergradient of one task, `bilevel.by_state` is Proposition 1, the truth in what follows.
 
 # %% tags=["parameters"]
 profile = "class"  # "smoke": seconds, for tests · "class": for you · "full": larger, for figures
@@ -30,7 +32,7 @@ from torch.func import grad, vmap
 
 # %%
 import bomrl_lite as bl
-from bomrl_lite.course import plots, widgets
+from bomrl_lite.course import plots, predictions, widgets
 from bomrl_lite.course.experiments import bilevel
 from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
@@ -84,6 +86,14 @@ def error_and_residual(phi, task, solve, problem):
     return bilevel.relative_error(got, truth), info.residual
 
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04b.ten",
+    "How large is the error of the hypergradient after ten iterations of conjugate "
+    "gradients, on the worst of the 5-state tasks (15 logits)?",
+    edges=(1e-08, 0.0001, 0.01),
+)
+
 # %%
 rows, both = [], {"5 states": small, "Frozen Lake": lakes}
 eigenvalues = {
@@ -123,8 +133,8 @@ for name, values in eigenvalues.items():
     )
 record("ten_cg_error_5_states", ten.loc["5 states", ("error", "max")], "relative")
 record("ten_cg_error_frozen_lake", ten.loc["Frozen Lake", ("error", "max")], "relative")
+predictions.reveal("04b.ten", ten.loc["5 states", ("error", "max")])
 ten.map("{:.1e}".format)
-
 
 # %% [markdown]
 # *Conjugate gradients after ten iterations, smallest and largest over tasks: relative error of the hypergradient, and the relative residual of the linear system.* Ten suffice for the 5-state problems, whose $H$ has ten eigenvalues that are not 0; on the lakes they do not. The count tells you nothing; the *residual* does, so `bl.conjugate_gradient` stops at its residual and reports it, and `bl.implicit_vjp` refuses a large one.
@@ -164,11 +174,11 @@ for name, problems in {"5 states": small, "Frozen Lake": lakes}.items():
 pd.DataFrame(rows).set_index("problem").map(lambda x: x if isinstance(x, str) else f"{x:.1e}")
 
 # %% [markdown]
-# *Largest over tasks: the share of $c$ along the gauge, and the relative error of the hypergradient with each dense solver, where it did not call $H$ singular.* Whether a plain factorisation fails is a matter of how the zeros were rounded. Where it does not, its answer may hold anything along the gauge, and the hypergradient does not mind: no $\nabla_\theta F$ has a share in that direction.
+# *Largest over tasks: the share of $c$ along the gauge, and the relative error of the hypergradient with each dense solver, and on how many tasks it called $H$ singular and gave none.* Whether a plain factorisation fails is a matter of how the zeros were rounded. Where it does not, its answer may hold anything along the gauge, and the hypergradient does not mind: no $\nabla_\theta F$ has a share in that direction.
 #
 # ### Damping belongs inside the objective
 #
-# A tempting cure for a badly conditioned $H$ is to solve $(H+\varepsilon I)x=c$ instead. But then $x$ belongs to another problem than $\theta$ and the rest of the formula. Put the damping where all of them see it: add $\varepsilon\|\theta-\phi\|^2$ to $D^2$, solve *that* inner problem, and its Hessian, its mixed derivative and its $\theta$ fit together again. A distance of one's own is one function (lesson 03).
+# A tempting cure for a badly conditioned $H$ is to solve $(H+\varepsilon I)x=c$ instead. But then $x$ belongs to another problem than $\theta$ and the rest of the formula. Put the damping where all of them see it: add $\varepsilon\|\theta-\phi\|^2$ to $D^2$, solve *that* inner problem, and its Hessian, its mixed derivative and its $\theta$ fit together again. The two are judged by two truths: damping in the solver by the exact hypergradient of the problem *without* damping, whose $\theta$ it uses; damping in the objective by central differences of the *damped* problem. A distance of one's own is one function (lesson 03).
 
 # %%
 EPSILON = 1e-3
@@ -202,7 +212,9 @@ record("damping_in_the_solver_error", in_solver.max(), "relative")
 record("damping_in_the_objective_error", in_objective.max(), "relative")
 
 # %% [markdown]
-# *Over tasks, each against the exact hypergradient of the problem whose $\theta$ it uses.*
+# *Relative errors, smallest and largest over tasks.*
+#
+# **Learnt:** an iterative solver is as good as its residual, zero eigenvalues along the gauge do no harm, and what is added to $H$ must be added to $F$.
 
 # %% [markdown]
 # ## 2. Unrolled or implicit?
@@ -219,7 +231,6 @@ errors = widgets.hypergradient_errors(
     lams=sizes["lams"],
     inner_steps=sizes["inner_steps"],
 )
-
 
 # %% [markdown]
 # Errors are one half of the comparison, costs are the other. `peak_bytes` counts the bytes that live tensors hold, at their peak; they depend on shapes only, not on which task it is.
@@ -242,6 +253,15 @@ def implicit_after(steps):
     options = {"solve": partial(bl.conjugate_gradient, max_iterations=10), "tolerance": torch.inf}
     return bilevel.implicit(phi, task, small, bl.d1, 1.0, theta=theta, **options)
 
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04b.memory",
+    "By what factor does the peak memory of the unrolled hypergradient grow from 1 to 100 "
+    "inner steps?",
+    edges=(1.5, 5, 30),
+    unit="times",
+)
 
 # %%
 import statistics
@@ -271,9 +291,9 @@ first, last = timed[0], timed[-1]
 growth = grown[last] / grown[first]
 print(f"peak memory after {last} inner steps, over that after {first}:")
 print(growth.round(2).to_string())
+predictions.reveal("04b.memory", growth["unrolled"])
 record("implicit_memory_growth", growth["implicit, 10 CG"], "ratio")
 record("unrolled_memory_growth", growth["unrolled"], "ratio")
-
 
 # %% [markdown]
 # - *Accuracy*: both approach the exact hypergradient as the inner problem gets solved. Neither is right before: the unrolled one answers another question, the implicit one answers this question at the wrong place.
@@ -282,7 +302,7 @@ record("unrolled_memory_growth", growth["unrolled"], "ratio")
 #
 # ### Try it
 #
-# Inner steps, $\lambda$ and solver over the error. Look for: the $\lambda$ at which 10 inner steps suffice; the Neumann series that no inner step helps any more; the line of text that says when `bl.implicit_vjp` would have refused.
+# Inner steps, $\lambda$ and solver over the error. Look for: the $\lambda$ at which 10 inner steps suffice; the Neumann series that no inner step helps any more; the line of text that says when `bl.implicit_vjp` would have refused. (`lam` in the menu is $\lambda$. A page without a running Python shows no controls; the picture of their first setting, and that line as a table, follow below for it.)
 
 # %% tags=["widget"]
 view, draw_error = widgets.hypergradient_explorer(
@@ -290,18 +310,25 @@ view, draw_error = widgets.hypergradient_explorer(
 )
 view
 
-
 # %%
 fig = draw_error(1.0, 10, "implicit, 10 CG")
-
+chosen = errors.query("lam == 1.0 and steps == 10").groupby("solver", sort=False)
+accepted = chosen["believed"].sum().astype(int).astype(str) + f" of {count}"
+pd.DataFrame(
+    {
+        "median error": chosen["error"].median().map("{:.1e}".format),
+        "stationarity": chosen["stationarity"].max().map("{:.1e}".format),
+        "implicit_vjp accepts": accepted.where(accepted.index != "unrolled", "is not asked"),
+    }
+)
 
 # %% [markdown]
-# *Relative error of the hypergradient, median over tasks, for one meta-policy on several 5-state tasks. Left over inner steps, right over $\lambda$; the star is the chosen setting, the thick line the chosen solver. Small $\lambda$ means a far and curved way to the solution: the same number of steps leaves more undone.*
+# *Relative error of the hypergradient, median over tasks, for one meta-policy on several 5-state tasks. Left over inner steps, right over $\lambda$; the star is the chosen setting, the thick line the chosen solver. Small $\lambda$ means a far and curved way to the solution: the same number of steps leaves more undone.* The table is about the setting of the star: ten steps leave a stationarity that `bl.implicit_vjp` does not accept, whatever solver follows.
 
 # %% [markdown]
 # ### The same on samples
 #
-# Unrolling keeps every inner step for the way back. The implicit gradient keeps only the end, but is right only *at* the end. Recipe C's inner problem, climbed by 1 to 100 gradient steps (stored, `python -m bomrl_lite experiment inner_steps`):
+# Unrolling keeps every inner step for the way back. The implicit gradient keeps only the end, but is right only *at* the end. The inner problem of a neural policy whose last layer adapts to episodes (recipe C of lesson 04c), climbed by 1 to 100 gradient steps (stored, `python -m bomrl_lite experiment inner_steps`):
 
 # %%
 steps_table = stored_table("inner_steps")
@@ -321,13 +348,10 @@ record(
     source="table",
 )
 
-
 # %% [markdown]
 # *Medians over five seeds, bands from smallest to largest.* Both become exact as the inner problem is solved. Memory is where they part: flat against linear.
 #
-# ### Training with recipe B
-#
-# The head-only recipe trains in seconds, recipe B in a minute. A short run of each, from the same seed:
+# **Learnt:** unroll when the steps *are* the algorithm, go implicit when the solution is, and then solve it.
 
 # %% [markdown]
 # ## 3. Failure signatures
@@ -354,13 +378,27 @@ edges, names = [-1, 1e-6, 1e-4, 1e-2, torch.inf], ["< 1e-6", "< 1e-4", "< 1e-2",
 ranges = pd.cut(dense["stationarity"], edges, labels=names)
 dense.groupby(ranges, observed=True)["error"].agg(["size", "median", "max"]).map("{:.2g}".format)
 
-
 # %% [markdown]
 # *Hypergradients by the stationarity of their inner solution: how many, median and largest relative error.*
 #
 # ### (b) The spurious stationary point
 #
-# D2 in *logits* is treacherous. The gradient in a logit is $\nu(s)\,\pi_\theta(a\mid s)$ times the slope in the probability, so it vanishes where a probability does, whether or not the slope does. Plain Newton steps on $\nabla_\theta F=0$ find such points with ease, since they look for any point without slope, not for a maximum.
+# D2 in *logits* is treacherous. The gradient in a logit is $\nu(s)\,\pi_\theta(a\mid s)$ times the slope in the probability, so it vanishes where a probability does, whether or not the slope does. And plain Newton steps on $\nabla_\theta F=0$ look for any point without slope, not for a maximum.
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04b.spurious",
+    "What share of the starts does plain Newton lead to a point that is no maximum?",
+    edges=(0.1, 0.3, 0.6),
+)
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04b.differences",
+    "At such a point a hypergradient is wrong. Differentiate the same Newton solver by "
+    "central differences: how far apart are the two, relatively, in the median?",
+    edges=(1e-06, 0.001, 0.1),
+)
 
 # %%
 starts = bilevel.random_problems(sizes["starts"], seed, streams=(16, 17))
@@ -414,8 +452,13 @@ print(f"{len(spurious)} of {len(found)} starts end at a spurious point;")
 print(f"in logits, {int(spurious['accepted in logits'].sum())} of them look solved,")
 print(f"in probabilities, {int((spurious['slope in probabilities'] < 1e-6).sum())}")
 record("spurious_share", len(spurious) / len(found), "of starts")
+predictions.reveal("04b.spurious", len(spurious) / len(found))
 columns = ["to differences", "to closed form", "slope in probabilities", "least probability"]
 spurious[columns].agg(["min", "median", "max"]).map("{:.1e}".format)
+
+# %%
+if len(spurious):
+    predictions.reveal("04b.differences", spurious["to differences"].median())
 
 # %% [markdown]
 # *Over the starts that end at a spurious point: relative difference of the implicit hypergradient to central differences through the same Newton solver, and to automatic differentiation of the closed form; the largest slope in a probability; the smallest probability.*
@@ -445,6 +488,14 @@ def roads_at(phi, task, distance, lam):
     row["condition"] = condition_numbers(bends).max().item()
     return row | {"hypergradient": solvers.norm(truth).item()}
 
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04b.vanishing",
+    "With D2, how large is the *hypergradient* at λ = 0.001, over its size at λ = 10?",
+    edges=(1e-08, 0.1, 10),
+    unit="times",
+)
 
 # %%
 exponents = torch.linspace(-3, 1, 13 if profile != "smoke" else 2, dtype=torch.float64)
@@ -480,14 +531,14 @@ for (name, part_of), road in itertools.product(
     record(f"largest_accepted_error_{name}_{road}".replace(" ", "_"), error[ok].max(), "relative")
 pd.DataFrame(rows).set_index(["distance", "road"])
 
-
 # %% [markdown]
 # *As in the figure: how many hypergradients, how many were accepted, and their largest errors (not a number is left out).* The large errors are among the refused. For D2 the two roads fail differently: by state, $1/\pi'$ overflows and the slope is no number; in logits, directions whose curvature has vanished count as gauge, what $c$ has along them stays unsolved, and the *residual* says so. And there is less and less to compute: near a deterministic best response the policy after adaptation hardly depends on $\phi$.
 
 # %%
 sizes_of_truth = conditions.groupby(["lam", "distance"])["hypergradient"].median().unstack()
+of_d2 = sizes_of_truth["D2"]
+predictions.reveal("04b.vanishing", of_d2.iloc[0] / of_d2.iloc[-1])
 sizes_of_truth.iloc[::3].map("{:.1e}".format)
-
 
 # %% [markdown]
 # *Norm of the exact hypergradient, median over tasks.* A prior cannot be trained where adaptation overrules it: a small $\lambda$ costs more than digits.
@@ -537,15 +588,21 @@ pd.DataFrame(rows).T.rename_axis("lam")
 # | constraint about to bind | $\eta$ and $D^2-\delta$ both 0 | another $\delta$; the penalised form |
 # | data's dependence left out: training goes on, uphill of something else | none: every figure above is in order | the full rung; test against central differences |
 #
-# The last row is the one that no solver can report. It is why the ladder has names.
+# The last row is the one that no solver can report. It is why the rungs of the ladder have names.
+#
+# **Learnt:** each failure has its own diagnostic, none replaces another, and agreement with finite differences is not among the proofs.
 
 # %% [markdown]
 # ## 4. Recap
 #
 # - Conjugate gradients stop at a residual, not at a count. Damping belongs into the objective.
 # - Implicit differentiation costs memory that does not grow with inner steps, and describes the solved problem only. Ask for its stationarity, curvature and residual.
-# - A prior cannot be trained where adaptation overrules it: as $\lambda$ falls, the hypergradient itself vanishes.
-#
+# - A prior cannot be trained where adaptation overrules it: as $\lambda$ falls, so does the hypergradient itself, with D2 to nothing.
+
+# %%
+fig = predictions.show("04b")
+
+# %% [markdown]
 # ## 5. Check yourself
 #
 # <details><summary>Why does damping only in the conjugate gradients bias the result?</summary>

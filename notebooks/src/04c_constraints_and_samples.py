@@ -8,13 +8,15 @@
 # - read the diagnostics of a training run, and tell signal from noise;
 # - say when the term through $Q$ pays on samples, and where BO-MRL loses.
 #
-# **Time:** reading 35 minutes, computing about 2 minutes. **Before:** [04b · Solvers and failures](04b_solvers.ipynb). **After:** exercise set 04 (`exercises/04_implicit_differentiation.ipynb`).
+# **Time:** reading 20 minutes, computing about 2 minutes. **Before:** [04b · Solvers and failures](04b_solvers.ipynb). **After:** exercise set 04 (`exercises/04_implicit_differentiation.ipynb`).
 #
 # | equation | function |
 # |---|---|
 # | bordered system of Karush, Kuhn and Tucker | `bl.constrained_vjp`, `bomrl_trust_region` |
 # | recipes A, B, C on samples | `head_adaptation`, `natural_adaptation`, `solved_adaptation` |
 # | lead of one method over another, paired by seed | `paired_difference` |
+#
+# From 04a: $F=L/\lambda-D^2$ is the inner objective, $H=-\nabla_\theta^2F$, $c=\nabla J(\theta)$, $x$ solves $Hx=c$. New: $\delta$ is the size of a trust region, $\eta$ its multiplier, $\xi$ the adjoint of the constraint, a **ridge** a small multiple of $\|\theta-\phi\|^2$ inside $D^2$, which keeps $H$ away from singular.
 
 # %% tags=["parameters"]
 profile = "class"  # "smoke": seconds, for tests · "class": for you · "full": larger, for figures
@@ -29,7 +31,7 @@ from torch.func import vmap
 
 # %%
 import bomrl_lite as bl
-from bomrl_lite.course import plots
+from bomrl_lite.course import plots, predictions
 from bomrl_lite.course.bench import sampled as sampled_bench
 from bomrl_lite.course.experiments import bilevel
 from bomrl_lite.course.parameters import begin
@@ -82,6 +84,14 @@ def in_trust_region(phi, task, problems, distance):
     return bilevel.relative_error(bordered, oracle), bilevel.relative_error(constant, oracle)
 
 
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04c.multiplier",
+    "How large is the relative error if η is held constant? Median over tasks, of the "
+    "distance for which it is larger.",
+    edges=(0.001, 0.03, 0.15),
+)
+
 # %%
 small, linear = bilevel.random_problems(count, seed), bilevel.linear_problems(count, seed)
 problems = {("tabular", "D1"): small, ("tabular", "D2"): small}
@@ -101,10 +111,13 @@ record("bordered_error", kkt["bordered, largest"].max(), "relative")
 record("eta_constant_error", kkt["eta constant, median"].max(), "relative")
 kkt.map("{:.1e}".format)
 
+# %%
+predictions.reveal("04c.multiplier", kkt["eta constant, median"].max())
+
 # %% [markdown]
 # *Relative errors against central differences over tasks (two for the linear policy), $\delta=0.1$.*
 #
-# The constant multiplier is no small mistake, and a better linear solver cannot repair it.
+# The constant multiplier is no small mistake, and a better linear solver cannot repair it: the adjoint equation $n^\top x=0$ says that $x$ must not lead out of the region, and the shortcut never heard of it.
 #
 # A constraint that does *not* bind has $\eta=0$, and its row is left out. Between the two lies a third case. Take $F=-\frac12(\theta-\phi)^2$ with $\theta\le b$, at $\phi=1$:
 
@@ -130,14 +143,15 @@ for bound in (3.0, 0.5, 1.0):
     except bl.UnsolvedInnerProblem as error:
         print(f"theta <= {bound}:  {str(error).split('. ')[0]}")
 
-
 # %% [markdown]
 # Free, $\theta=\phi$ follows; held back, it does not move. Where the region ends exactly at the best $\theta$, there is a kink: moving $\phi$ to one side makes the constraint bind, to the other it does not. There is no derivative, and no number is returned.
+#
+# **Learnt:** a constraint adds one row and one column, and its multiplier is differentiated with all the rest.
 
 # %% [markdown]
 # ## 2. From samples: three recipes and what they cost
 #
-# Nothing above asked where the data came from. From episodes, every visit is a state of its own, with the one action that was taken; with that reading `surrogate_objective`, the distances and `implicit_vjp` run unchanged on samples of a neural policy. What is left to choose is surrogate, metric and the parameters that move:
+# Nothing so far asked where the data came from. From episodes, every visit is a state of its own, with the one action that was taken; with that reading `surrogate_objective`, the distances and `implicit_vjp` run unchanged on samples of a neural policy. What is left to choose is surrogate, metric and the parameters that move:
 #
 # | recipe | surrogate | metric | moves | solved by |
 # |---|---|---|---|---|
@@ -171,9 +185,14 @@ record("largest_recipe_error", max(recipe_errors.values()), "relative")
 pd.Series(recipe_errors, name="relative error").map("{:.1e}".format).to_frame()
 
 # %% [markdown]
+# *Relative error of the meta-gradient; "trust region" is recipe B with the length of its step fixed by $\delta$, "all" is recipe C on all parameters.*
+#
+# **Learnt:** a recipe is a choice of surrogate, metric and parameters; given that, its hypergradient is exact, for the sample at hand and rung `frozen`.
+
+# %% [markdown]
 # ## 3. Training, and what to watch
 #
-# The head-only recipe trains in seconds, recipe B in a minute. A short run of each, from the same seed:
+# The head-only recipe trains in seconds, recipe B in a minute. A short run of each from the same seed, recipe A for 20 iterations and B, which takes longer over each, for 12:
 
 # %%
 curves, diagnostics = [], {}
@@ -203,22 +222,50 @@ record(
 log[log["shuffled_distance"].notna()].set_index("iteration").map("{:.2g}".format)
 
 # %% [markdown]
-# If signal and noise are close, $\lambda$ or the ridge is too small: the adaptation would follow accidents of the sample.
+# *Every tenth iteration.* If signal (`distance`) and noise (`shuffled_distance`) are close, $\lambda$ or the ridge is too small: the adaptation would follow accidents of the sample. Here the signal is more than ten times the noise.
+#
+# **Learnt:** a hypergradient comes with its residual and curvature, an adaptation with its distance on shuffled data; read them before the return.
 #
 # ## 4. The term through $Q$, from samples
 #
-# Lesson 04a, section 4, said what $\nabla_\phi Q$ is worth when it is exact. From episodes it is a sum of scores of later actions, and loud. The stored table compares the hypergradient with the sampled term, for several truncations of the causal horizon, to the hypergradient that leaves the term out:
+# Lesson 04a, section 4, said what $\nabla_\phi Q$ is worth when it is exact. From episodes it is a sum of scores of later actions, and loud. A **causal trace** $\kappa<1$ weighs an effect that comes $k$ steps later by $\kappa^k$: quieter, and biased. The stored table compares the hypergradient with the sampled term, for several traces, to the hypergradient that leaves the term out (rung `frozen`):
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04c.term",
+    "On the lakes at λ = 2, with plain returns and the full causal horizon: "
+    "from how many episodes on does the sampled term lower the error?",
+    ("20", "200", "1000", "from none of these"),
+)
 
 # %%
-fig = plots.draw_experiment("q_gradient", stored_table("q_gradient"))
-
+q_table = stored_table("q_gradient")
+fig = plots.draw_experiment("q_gradient", q_table)
+returns = q_table.query("lam == 2.0 and estimator == 'returns'")
+ratio = (returns["whole error"] / returns["dropped"]).rename("error with / without")
+table = pd.concat([returns[["problem", "episodes", "trace"]], ratio], axis=1)
+lakes = table.query("problem == 'frozen_lake/holes-4x4' and trace == 1.0").groupby("episodes")
+helps = [str(number) for number, part in lakes if part["error with / without"].median() < 1]
+predictions.reveal("04c.term", (*helps, "from none of these")[0])
+table.groupby(["problem", "episodes", "trace"], sort=False).median().unstack().round(2)
 
 # %% [markdown]
-# *Error with the sampled term over error without it: below 1 it helps.* It is unbiased at full horizon, and with few episodes that is no consolation: it can be better to drop the term, or to keep the near future only. So it is off by default in sampled training, and `data="q_gradient"`, `causal_trace=0.5` switches it on.
+# *Error with the sampled term over error without it, over the causal trace (written $\tau$ in the figure): below 1 it helps. The table has the medians where advantages are plain returns.* At trace 1 the term is unbiased, and with 20 episodes that is no consolation: it multiplies the error by more than three. From 200 episodes on a trace of 0.8 helps, and even from 1000 a shorter memory is no worse. So the term is off by default in sampled training, and `data="q_gradient"`, `causal_trace=0.5` switches it on.
 #
+# **Learnt:** the rung that is exact with exact values is not the one with the least error on a sample.
+
+# %% [markdown]
 # ## 5. Does it pay?
 #
 # Return after ONE adaptation on goals that training never saw, over the number of one-time episodes; and over how unlike the tasks are, which is the width of the arc that goals lie on. Settings tuned for 20 episodes and the whole circle, three seeds each:
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04c.one episode",
+    "Trained with a *single* episode per task: by how much does recipe B lead over ProMP "
+    "after one adaptation? Returns are near -30 before it, and near -7 with 20 episodes.",
+    edges=(-5, -1, 1),
+)
 
 # %%
 from bomrl_lite.course.statistics import paired_difference
@@ -231,22 +278,54 @@ leads = {}
 for episodes, part in matched.groupby("episodes"):
     for baseline in ("lvc_maml", "promp"):
         leads[episodes, baseline] = paired_difference(part, "bomrl_natural", baseline)
+predictions.reveal("04c.one episode", leads[1, "promp"]["mean"])
 pd.DataFrame(leads).T.rename_axis(["episodes", "over"]).round(2)
+
+# %% tags=["widget", "hide-input"]
+predictions.ask(
+    "04c.arc",
+    "On the whole circle recipe A, the head alone, is the last of the four. Which is the "
+    "first where goals lie on the narrowest arc, of 45 degrees?",
+    ("bomrl_head", "bomrl_natural", "lvc_maml", "promp"),
+)
 
 # %%
 fig = plots.draw_experiment("heterogeneity", stored_table("heterogeneity"))
 
+# %% [markdown]
+# *Interquartile means over seeds (the mean of the middle half) with 95 % bootstrap intervals; priors trained with one episode end below the picture. The table pairs by seed: mean lead of recipe B, its standard error, seeds won.* With 2 to 20 episodes, the same number in training and at test, recipe B and ProMP are level: no lead is more than 1.5 standard errors from 0. Both leave MAML behind from five on. Trained with a *single* episode per task every method fails, and those with several steps per batch worst: recipe B ends 16 below ProMP and 18 below MAML, on every seed, although the same settings trained with 20 adapt from one episode without harm: settings belong to an amount of data.
+
+# %%
+arcs = stored_table("heterogeneity").groupby(["tasks", "method"])["return"]
+predictions.reveal("04c.arc", arcs.mean()["navigation/arc-45"].idxmax())
+arcs.agg(["mean", "min"]).unstack().round(2)
 
 # %% [markdown]
-# *Interquartile means over seeds with 95 % bootstrap intervals; priors trained with one episode end below the picture. The table pairs by seed: mean lead of recipe B, its standard error, seeds won.* Recipe B and ProMP are level at every number of episodes; both leave MAML behind from five on. Trained with a single episode per task every method fails, those with several steps per batch worst, although the same settings trained with 20 adapt from one episode without harm: settings belong to an amount of data. And where goals lie on a narrow arc there is little to adapt: there the head alone, recipe A, is best. What the KL metric certainly buys is a step whose size is known beforehand and a hypergradient that can be checked.
+# *Return after one adaptation by the family of goals: mean and worst of three seeds.* On the whole circle and on half of it, B and ProMP lead. On an arc of 45 degrees there is little to adapt, and the head alone, recipe A, is best in the mean: it is steady, where B and ProMP each have one bad seed of three.
+#
+# ### Where it loses
+#
+# | where | who is ahead | shown in |
+# |---|---|---|
+# | one episode per task in training | everybody; ProMP by 16 | the table above |
+# | many episodes, little computing time | ProMP: level, for half the time | 02b, section 1 |
+# | tasks that hardly differ | recipe A ahead of B | the table above |
+# | held-out lakes | first-order BO-MRL ahead of the full hypergradient | lesson 05, section 4 |
+# | HalfCheetah velocity | ProMP ahead of recipe B on every seed, level with A | lesson 06, section 7 |
+#
+# **Learnt:** what the KL metric certainly buys is a step whose size is known beforehand and a hypergradient that can be checked; a higher return it buys in some places and not in others.
 
 # %% [markdown]
 # ## 6. Recap
 #
 # - A multiplier must be differentiated like everything else: the bordered system has one more row and column, and is exact.
-# - On samples the same functions run; the recipe decides what is linear and what moves. Damping belongs into the objective there too.
+# - On samples the same functions run; the recipe decides what is linear and what moves. Damping belongs into the objective there too, as a ridge.
 # - $\nabla_\phi Q$ is loud on samples: truncate it or leave it out.
-#
+
+# %%
+fig = predictions.show("04c")
+
+# %% [markdown]
 # ## 7. Check yourself
 #
 # <details><summary>Why can a better linear solver not repair a multiplier that is held constant?</summary>

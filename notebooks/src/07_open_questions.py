@@ -481,7 +481,7 @@ pd.DataFrame(broken).set_index("condition")
 # </details>
 
 # %%
-fig = predictions.show("07")
+predictions.show("07")
 
 # %% [markdown]
 # **Next:** a question of your own. [08 · Project template](08_project_template.ipynb) runs as it is: replace its family, its question, and its prediction.

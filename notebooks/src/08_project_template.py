@@ -211,3 +211,7 @@ held_out.agg(["mean", "min", "max"]).T.round(4)
 # ## 8. Keep it
 #
 # `bl.meta_train(config, out="runs/ring")` writes configuration, history and checkpoint; `python -m bomrl_lite evaluate` and `compare` read them (a family of your own needs `--import MODULE`). A result that others should trust goes into an experiment of its own: see [CONTRIBUTING](../CONTRIBUTING.md), *A stored experiment*.
+
+# %%
+predictions.show("08")
+predictions.show()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from bomrl_lite.course.building.outputs import bare, clean
+from bomrl_lite.course.building.outputs import bare, clean, unnamed_pictures
 from bomrl_lite.course.building.plan import EXERCISES, LESSONS, SOLUTIONS, Target, make_plan, refuse
 from bomrl_lite.course.building.sources import BuildError, Problem
 from bomrl_lite.course.execute import (
@@ -20,12 +20,12 @@ from bomrl_lite.course.execute import (
     execute,
     kernel_environment,
 )
-from bomrl_lite.course.notebook import faults, read_notebook, to_bytes
+from bomrl_lite.course.notebook import FRAMES, faults, read_notebook, to_bytes
 from bomrl_lite.training.files import write_atomically
 
 COMMAND = "python -m bomrl_lite build"
 LIMITS = Limits(cpu=1800, wall=6 * 3600)
-MAX_KILOBYTES = 300
+MAX_KILOBYTES = 1500
 
 
 def build(root: Path, *, check: bool = False, force: bool = False) -> int:
@@ -59,7 +59,8 @@ def update(root: Path, *, force: bool = False) -> list[Problem]:
     """Write every notebook that differs from what its source makes; return what stopped some."""
     plan = make_plan(root)
     problems = list(plan.problems)
-    with kernel_environment() as environment:
+    with kernel_environment() as kernels:
+        environment = kernels | {FRAMES: "1"}
         for target in plan.targets:
             try:
                 _write(root, target, _current(root, target, environment, force=force))
@@ -121,10 +122,14 @@ def _unfit(target: Target, notebook: NotebookNode) -> Iterator[Problem]:
     for cell, what in faults(notebook):
         where = f"{target.path.as_posix()} (cell {cell})"
         yield Problem(where, what, f"mend {target.source.as_posix()}, then run `{COMMAND}`")
+    for cell in unnamed_pictures(notebook):
+        what = "a picture without alternative text"
+        remedy = "show it by plots.use_style() and a figure, or give its <img> an alt"
+        yield Problem(f"{target.path.as_posix()} (cell {cell})", what, remedy)
     kilobytes = len(to_bytes(notebook)) / 1000
     if kilobytes > MAX_KILOBYTES:
         what = f"{kilobytes:.0f} kB, more than {MAX_KILOBYTES}; {_heaviest(notebook)}"
-        yield Problem(target.path.as_posix(), what, "draw fewer or smaller figures (dpi 80)")
+        yield Problem(target.path.as_posix(), what, "draw fewer or smaller figures")
 
 
 def _heaviest(notebook: NotebookNode) -> str:

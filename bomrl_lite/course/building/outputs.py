@@ -3,6 +3,7 @@
 import base64
 import copy
 import io
+import re
 from collections.abc import Iterator
 
 from nbformat import NotebookNode
@@ -11,6 +12,8 @@ from PIL import Image
 from bomrl_lite.course.notebook import own_cells
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
+_IMAGE = re.compile(r"<img\b[^>]*>")
+_ALTERNATIVE = re.compile(r"""\balt=(?:"[^"]+"|'[^']+')""")
 
 
 def bare(notebook: NotebookNode) -> NotebookNode:
@@ -29,7 +32,7 @@ def clean(notebook: NotebookNode, fresh: NotebookNode) -> NotebookNode:
     for cell in result.cells:
         if cell.id in ran:
             cell.execution_count = ran[cell.id].execution_count
-            cell.outputs = _joined(filter(_is_static, ran[cell.id].outputs))
+            cell.outputs = _joined(filter(None, map(_static, ran[cell.id].outputs)))
             for output in cell.outputs:
                 if figure := output.get("data", {}).get("image/png"):
                     output.data["image/png"] = with_palette(figure)
@@ -39,21 +42,51 @@ def clean(notebook: NotebookNode, fresh: NotebookNode) -> NotebookNode:
 def with_palette(figure: str) -> str:
     """Rewrite a base64 PNG with a palette of 256 colours: a third of the size, the same to the eye.
 
-    A figure that has a palette already is returned as it is: a second build changes nothing.
+    What is transparent stays so. A figure that has a palette already is returned as it is: a second
+    build changes nothing.
     """
     picture = Image.open(io.BytesIO(base64.b64decode(figure)))
     if picture.mode == "P":
         return figure
-    paper = Image.new("RGBA", picture.size, "white")  # what is transparent would turn black
-    flat = Image.alpha_composite(paper, picture.convert("RGBA")).convert("RGB")
     small = io.BytesIO()
-    flat.quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    # The one method of Pillow that keeps how transparent a colour is.
+    flat = picture.convert("RGBA").quantize(
+        256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+    )
+    flat.save(small, "PNG", optimize=True)
     return base64.b64encode(small.getvalue()).decode()
 
 
-def _is_static(output: NotebookNode) -> bool:
-    """A static page cannot draw a widget; the figure that follows shows the same."""
-    return _WIDGET not in output.get("data", {})
+def unnamed_pictures(notebook: NotebookNode) -> Iterator[int]:
+    """Yield the number of every cell with a picture that has no alternative text."""
+    for number, cell in enumerate(notebook.cells, 1):
+        for output in cell.get("outputs", ()):
+            kinds = [kind for kind in output.get("data", {}) if kind.startswith("image/")]
+            texts = [output.metadata.get(kind, {}).get("alt") for kind in kinds]
+            page = "".join(output.get("data", {}).get("text/html", ""))
+            bare_tags = [tag for tag in _IMAGE.findall(page) if not _ALTERNATIVE.search(tag)]
+            if not all(texts) or bare_tags:
+                yield number
+
+
+def without_views(notebook: NotebookNode) -> NotebookNode:
+    """Return the notebook with the static twin of each widget in its place."""
+    result = copy.deepcopy(notebook)
+    for cell in result.cells:
+        if cell.cell_type == "code":
+            cell.outputs = list(filter(None, map(_static, cell.outputs)))
+    return result
+
+
+def _static(output: NotebookNode) -> NotebookNode | None:
+    """A static page cannot draw a widget: keep its frames in HTML; without any, leave it out."""
+    if _WIDGET not in output.get("data", {}):
+        return output
+    if "text/html" not in output.data:
+        return None
+    result = copy.deepcopy(output)
+    result.data = {"text/html": output.data["text/html"]}
+    return result
 
 
 def _joined(outputs: Iterator[NotebookNode]) -> list[NotebookNode]:

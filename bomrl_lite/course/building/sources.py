@@ -12,7 +12,7 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
-from bomrl_lite.course.notebook import KERNEL
+from bomrl_lite.course.notebook import KERNEL, LANGUAGE
 
 TAGS = ("parameters", "exercise", "check", "widget", "hide-input")
 _HEADER = re.compile(r"^\s*#\s*%%(\s|$)")  # what jupytext takes for the start of a cell
@@ -147,7 +147,8 @@ def syntax_problems(source: Source, cell: Cell, text: str) -> Iterator[Problem]:
 
 def make_notebook(cells: list[Cell]) -> NotebookNode:
     """Make a notebook without outputs; a cell's id depends only on its position and its text."""
-    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": dict(KERNEL)})
+    metadata = {"kernelspec": dict(KERNEL), "language_info": dict(LANGUAGE)}
+    notebook = nbformat.v4.new_notebook(metadata=metadata)
     notebook.nbformat_minor = 5
     notebook.cells = [_make_cell(index, cell) for index, cell in enumerate(cells)]
     return notebook

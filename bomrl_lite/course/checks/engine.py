@@ -7,6 +7,7 @@ Answers are compared here, in numpy, with oracles that share no code with the so
 
 import copy
 import inspect
+import itertools
 import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,72 @@ SLIP_TOLERANCE = 1e-6
 
 EXPLAINED = 5
 """Answers that a known slip must explain: the case by hand and one random instance of each size."""
+
+
+NOT_FINITE = "a logarithm of 0, a division by 0 or a sum that diverges makes nan or infinity"
+CLOSE = (
+    "close but not exact: a sum or loop that stops too early, float32 on the way, a small number "
+    "that was added, or differences in place of a derivative"
+)
+
+EARLY = (
+    "a loop over time that stops too early: right where gamma is small, the worse the larger it is"
+)
+MOST_FORGOTTEN = 1e-2
+"""Largest error, at the smallest discount, of answers that are said to stop too early."""
+
+KNOWN_ERRORS = (
+    (
+        "does not require grad",
+        "what is differentiated records no gradient: its input is without requires_grad_(), or "
+        "a .detach(), no_grad, .item() cuts it off; torch.func.grad(f)(x) needs no preparation",
+    ),
+    (
+        r"numpy\(\) on Tensor that requires grad",
+        "stay in torch: .numpy() cuts the gradient off, and so would .detach()",
+    ),
+    (
+        r"requires_grad_\(\).*functorch",
+        "requires_grad_() cannot be called inside torch.func.grad, with which other cells "
+        "differentiate this function: use torch.func.grad here as well",
+    ),
+    (
+        "inplace operation|in-place operation",
+        "an operation in place (+=, add_, x[...] =) on something that records a gradient; make a "
+        "new tensor instead",
+    ),
+    (
+        "must hold probabilities",
+        "what is handed on as a policy is none: a softmax over the last dimension is missing, or "
+        "it runs over another one",
+    ),
+    (
+        "same dtype|scalar type|dtype",
+        "torch.eye, zeros, tensor make float32 unless you pass the dtype of the input",
+    ),
+    (
+        "NameError|UnboundLocalError",
+        "a name is not defined here: a typo, or a cell that has not been run",
+    ),
+    (r"takes .* positional argument|missing .* required", "a call with too few or many arguments"),
+    (
+        "Boolean value of Tensor",
+        "a comparison of tensors has a truth value per entry: torch.where instead of if",
+    ),
+    (
+        "must match the size|shapes cannot be multiplied|size mismatch|inconsistent tensor size|"
+        "Incompatible|same number of dimensions|[Ss]ubscript|[Ii]ndex.* out of",
+        "shapes do not fit: print x.shape before this line; torch compares them from the last "
+        "dimension on, and x[:, None] makes a column",
+    ),
+    ("singular", "the matrix of the linear system is singular: it has no inverse"),
+    (
+        r"(float|int|ndarray|list|tuple)'? object",
+        "a Python number, list or array stands where a tensor belongs: stay in torch",
+    ),
+    ("RecursionError", "the function calls itself without an end"),
+)
+"""Parts of the messages of exceptions, and what they mean here."""
 
 
 class NotSolved(NotImplementedError):  # noqa: N818 - no error, work to do
@@ -77,6 +144,10 @@ class Question:
     expected: np.ndarray
     slips: Callable[[], Slips] = dict
     by_hand: bool = False
+    separates: str | None = None
+    """What is wrong with an answer that fails here and at no question without such a mark."""
+    memory: float | None = None
+    """The discount, where the answer is a sum over time."""
 
 
 @dataclass
@@ -98,7 +169,12 @@ class Attempt:
         """Call the function on a fresh copy of every question."""
         for question in self.questions:
             args = copy.deepcopy(question.args)
-            answer = self.call(*args)
+            try:
+                answer = self.call(*args)
+            except Wrong as wrong:
+                if not question.separates:
+                    raise
+                raise Wrong(f"{question.label}: {wrong.message}", question.separates) from None
             self.used.append(args)
             self.returned.append(answer.detach().clone() if isinstance(answer, Tensor) else answer)
 
@@ -106,6 +182,8 @@ class Attempt:
         """Call the function; an exception becomes :class:`Wrong`, an unsolved exercise passes."""
         try:
             return self.function(*args)
+        except SystemExit:
+            raise Wrong("SystemExit: the function ends the program", "return, not exit()") from None
         except Exception as error:
             if isinstance(error, NotImplementedError) and str(error) in ("", self._stub):
                 raise
@@ -134,10 +212,15 @@ class Attempt:
         if not complete or not all(isinstance(answer, Tensor) for answer in self.returned):
             return None
         questions, answers = zip(*self.compared(), strict=True)
-        if all(
-            _agrees(a, q.expected, self.tolerance) for q, a in zip(questions, answers, strict=True)
-        ):
+        wrong = [
+            question
+            for question, answer in zip(questions, answers, strict=True)
+            if not _agrees(answer, question.expected, self.tolerance)
+        ]
+        if not wrong:
             return None  # the values are right: whatever is wrong, they do not tell
+        if all(question.separates for question in wrong):
+            return wrong[0].separates
         return likely_cause(questions, answers)
 
 
@@ -184,9 +267,14 @@ class Check:
             function, self.exercise, self.name, questions, self.tolerance, gauge=self.gauge
         )
         try:
-            self._run(attempt)
+            with np.errstate(all="ignore"):  # a wrong answer may hold nan or infinity
+                self._run(attempt)
         except NotImplementedError:
             return self._not_solved()
+        if self._is_lent(function):
+            SESSION.states[self.exercise] = "reference"
+            print(f"exercise {self.exercise} {self.name}: the package's function, lent, not solved")
+            return function
         SESSION.states[self.exercise] = "solved"
         count = sum(not question.by_hand for question in questions)
         print(
@@ -199,6 +287,11 @@ class Check:
     def example(self, index: int = 0) -> tuple[Any, ...]:
         """Return the arguments of a question, to try a function on: 0 is the one done by hand."""
         return copy.deepcopy(self.make_questions()[index].args)
+
+    def _is_lent(self, function: Function) -> bool:
+        """Tell whether a function is no learner's: the reference, or another of the package."""
+        home = getattr(function, "__module__", None) or ""
+        return function is self.reference or home.split(".")[0] == "bomrl_lite"
 
     def _run(self, attempt: Attempt) -> None:
         for number, step in enumerate(self.steps, 1):
@@ -232,37 +325,51 @@ def error_of(got: np.ndarray, expected: np.ndarray) -> float:
 
 
 def likely_cause(questions: Sequence[Question], answers: Sequence[np.ndarray]) -> str | None:
-    """Name the first known slip that gives these answers."""
-    if not all(np.isfinite(answer).all() for answer in answers):
-        return "a logarithm of 0, a division by 0 or a sum that diverges makes nan or infinity"
-    every = [question.slips() for question in questions[:EXPLAINED]]
-    for cause in every[-1]:
-        if all(_agrees(got, slips[cause]) for got, slips in zip(answers, every, strict=False)):
+    """Name the first known slip that gives these answers, or else how they are wrong."""
+    pairs = [(q, a) for q, a in zip(questions, answers, strict=True) if not q.separates]
+    with np.errstate(all="ignore"):  # a slip may be to divide by 0
+        every = [(answer, question.slips()) for question, answer in pairs[:EXPLAINED]]
+    for cause in every[-1][1]:
+        if all(_agrees(got, slips[cause]) for got, slips in every):
             return cause
-    wanted = [question.expected for question in questions]
-    if all(_agrees(*pair, 1e-4) for pair in zip(answers, wanted, strict=True)):
-        return "close but not exact: part of it runs in float32, or a sum or loop stops too early"
-    return None
+    if not all(np.isfinite(answer).all() for answer in answers):
+        return NOT_FINITE
+    if _forgets(pairs):
+        return EARLY
+    return CLOSE if all(_agrees(a, q.expected, 1e-4) for q, a in pairs) else None
+
+
+def _forgets(pairs: Sequence[tuple[Question, np.ndarray]]) -> bool:
+    """Tell whether answers are the worse the longer the memory that a question asks for."""
+    by_memory: dict[float, list[float]] = {}
+    for question, answer in pairs:
+        if question.memory is None or answer.shape != question.expected.shape:
+            return False
+        error = error_of(answer, question.expected)
+        by_memory.setdefault(question.memory, []).append(error)
+    least = [min(by_memory[memory]) for memory in sorted(by_memory)]
+    most = [max(by_memory[memory]) for memory in sorted(by_memory)]
+    grows = all(2 * a < b or b < 1e-14 for a, b in itertools.pairwise(most))
+    return len(most) > 1 and grows and most[0] < MOST_FORGOTTEN < 1e6 * least[-1]
 
 
 def _agrees(got: np.ndarray, slip: np.ndarray, tolerance: float = SLIP_TOLERANCE) -> bool:
-    return got.shape == np.shape(slip) and error_of(got, slip) <= tolerance
+    """Compare an answer with one that is known; a slip may make nan or infinity, too."""
+    if got.shape != np.shape(slip):
+        return False
+    finite = np.isfinite(slip)
+    if not np.array_equal(got[~finite], slip[~finite], equal_nan=True):
+        return False
+    return error_of(got[finite], slip[finite]) <= tolerance
 
 
 def _known_cause(error: Exception) -> str | None:
+    """Explain an exception that a learner's function raised."""
     stub = re.fullmatch(r"exercise (\d+\.\d+)", str(error))
     if stub and isinstance(error, NotImplementedError):
         return f"it calls the function of exercise {stub[1]}, which is still to be solved"
-    if "does not require grad" in str(error):
-        return (
-            "what is differentiated records no gradient: its input is without requires_grad_(), or "
-            "a .detach(), no_grad, .item() cuts it off; torch.func.grad(f)(x) needs no preparation"
-        )
-    if "numpy() on Tensor that requires grad" in str(error):
-        return "stay in torch: .numpy() cuts the gradient off, and so would .detach()"
-    if re.search(r"same dtype|scalar type|dtype", str(error)):
-        return "torch.eye, zeros, tensor make float32 unless you pass the dtype of the input"
-    return None
+    text = f"{type(error).__name__}: {error}"
+    return next((cause for pattern, cause in KNOWN_ERRORS if re.search(pattern, text)), None)
 
 
 def _learners_line(error: Exception, function: Function) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +37,74 @@ BANDIT = World(
 """Two arms; this step size takes the policy from (3/4, 1/4) to (9/10, 1/10)."""
 
 
+SLOW_SEEDS = (8, 46)
+"""Worlds in which policy iteration needs more than three improvements from some usual start.
+
+Found by ``tests/separating.py``: policy iteration that stops after one, two or three improvements,
+begun with the uniform policy, the first action or the largest reward, is wrong in one of them.
+"""
+SLOW_SIZE = (7, 2, 0.9)
+"""Their (S, A, gamma)."""
+
+
+class Edge(NamedTuple):
+    """A world at the border of what is allowed, and what is wrong with an answer that fails there.
+
+    All usual instances come first, so an answer that fails here is right everywhere else.
+    """
+
+    label: str
+    world: World
+    separates: str
+
+
+@cache
+def edges() -> tuple[Edge, ...]:
+    """Return worlds with gamma = 0, with a policy that is sure, and with one state."""
+    no_future = random_world(900, 3, 2, 0.0)
+    sure = random_world(901, 3, 2, 0.8)
+    sure = sure._replace(logits=np.array([[800.0, 0.0], [0.0, 800.0], [0.5, -0.5]]))
+    return (
+        Edge(
+            "gamma = 0",
+            no_future,
+            "gamma may be 0: then nothing may be divided by it, nor its logarithm be taken",
+        ),
+        Edge(
+            "a policy that never takes some actions",
+            sure,
+            "probabilities of 0 and 1 are allowed: neither a division by them nor their logarithm "
+            "survives",
+        ),
+        Edge(
+            "a single state",
+            random_world(902, 1, 3, 0.6),
+            "a single state is allowed: squeeze() loses its dimension",
+        ),
+    )
+
+
+@cache
+def slow_worlds() -> tuple[Edge, ...]:
+    """Return worlds in which few improvements are not enough."""
+    return tuple(
+        Edge(
+            f"a world that takes several improvements ({index})",
+            slow_world(seed),
+            "it stops before the policy is optimal: improve until nothing changes any more",
+        )
+        for index, seed in enumerate(SLOW_SEEDS, 1)
+    )
+
+
+def slow_world(seed: int) -> World:
+    """Draw a world whose steps are nearly certain, so that news of a reward travels slowly."""
+    num_states, num_actions, gamma = SLOW_SIZE
+    world, draw = random_world(seed, num_states, num_actions, gamma), np.random.default_rng(seed)
+    weights = draw.random((num_states, num_actions, num_states)) ** 30
+    return world._replace(transition=weights / weights.sum(-1, keepdims=True))
+
+
 @cache
 def random_worlds() -> tuple[World, ...]:
     """Return the random instances of every check: seeded, and of several sizes."""
@@ -51,18 +119,26 @@ def ask(
     args: Callable[[World], tuple[Any, ...]],
     oracle: Callable[[World], Any],
     slips: Callable[[World], Slips],
+    edges: Sequence[Edge] = (),
 ) -> Sequence[Question]:
-    """Ask about a world whose solution is known by hand, then about the random ones."""
+    """Ask about a world whose solution is known by hand, then about the random ones, then edges."""
 
     def question(label: str, world: World, expected: Any, known: bool) -> Question:
         wrong = cache(partial(slips, world))
-        return Question(label, args(world), np.asarray(expected), wrong, known)
+        answer = np.asarray(expected)
+        return Question(label, args(world), answer, wrong, known, memory=world.gamma)
 
     first = question("the case done by hand", by_hand, solution, True)
     others = (
         question(label_of(i, w), w, oracle(w), False) for i, w in enumerate(random_worlds(), 1)
     )
-    return first, *others
+    borders = (
+        Question(
+            edge.label, args(edge.world), np.asarray(oracle(edge.world)), separates=edge.separates
+        )
+        for edge in edges
+    )
+    return first, *others, *borders
 
 
 def ask_gradients(
@@ -71,6 +147,7 @@ def ask_gradients(
     oracle: Callable[[World, np.ndarray], np.ndarray],
     slips: Callable[[World, np.ndarray], Slips] = lambda world, weights: {},
     shape: Callable[[World], tuple[int, ...]] = lambda world: world.reward.shape,
+    edges: Sequence[Edge] = (),
 ) -> Sequence[Pullback]:
     """Ask for the gradient, in the logits, of a randomly weighted sum of the answer.
 
@@ -79,6 +156,7 @@ def ask_gradients(
         oracle: (world, weights) -> that gradient.
         slips: (world, weights) -> likely cause -> wrong gradient.
         shape: of the answer.
+        edges: asked last.
     """
     draw = np.random.default_rng(len(SIZES))
 
@@ -88,7 +166,14 @@ def ask_gradients(
         question = Question(label_of(index, world), (), oracle(world, weights), wrong)
         return Pullback(world.logits, partial(args, world), weights, question)
 
-    return tuple(pullback(i, world) for i, world in enumerate(random_worlds()[: len(SIZES)], 1))
+    def border(edge: Edge) -> Pullback:
+        usual = pullback(0, edge.world)
+        expected = usual.question.expected
+        question = Question(edge.label, (), expected, separates=edge.separates)
+        return usual._replace(question=question)
+
+    usual = (pullback(i, world) for i, world in enumerate(random_worlds()[: len(SIZES)], 1))
+    return *usual, *map(border, edges)
 
 
 def label_of(index: int, world: World) -> str:

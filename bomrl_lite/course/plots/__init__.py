@@ -1,4 +1,4 @@
-"""Figures of the lessons: seaborn on tidy frames, colour-blind safe, no training inside.
+"""Figures of the lessons: tidy frames aggregated first, then drawn; no training inside.
 
 Every function draws onto given axes or a new figure and returns the figure.
 """
@@ -19,7 +19,6 @@ from bomrl_lite.course.plots.estimators import (
 )
 from bomrl_lite.course.plots.experiments import draw as draw_experiment
 from bomrl_lite.course.plots.geometry import (
-    DISTANCE_COLOURS,
     adaptation_paths,
     adapted_lake,
     bound_along_line,
@@ -35,7 +34,7 @@ from bomrl_lite.course.plots.hypergradients import (
     implicit_function_picture,
     ladder_errors,
 )
-from bomrl_lite.course.plots.lakes import draw_lake, draw_lakes
+from bomrl_lite.course.plots.lakes import describe_lakes, draw_lake, draw_lakes
 from bomrl_lite.course.plots.locomotion import Clip, check_clips, draw_filmstrip
 from bomrl_lite.course.plots.open_questions import (
     gap_by_movement,
@@ -60,10 +59,25 @@ from bomrl_lite.course.plots.sampled import (
     sampled_training_curves,
 )
 from bomrl_lite.course.plots.saving import require_picture, write_figure
-from bomrl_lite.course.plots.style import GOLD, ICE, INK, LABELS, PRIORS, VALUES, WATER, use_style
+from bomrl_lite.course.plots.style import (
+    DARK,
+    DISTANCE_COLOURS,
+    GOLD,
+    ICE,
+    INK,
+    LABELS,
+    PRIORS,
+    VALUES,
+    WATER,
+    WIDTH,
+    png,
+    shown,
+    use_style,
+)
 from bomrl_lite.course.plots.theory import convergence, dial_setting, proof_steps, smoothing_caveat
 
 __all__ = [
+    "DARK",
     "DISTANCE_COLOURS",
     "GOLD",
     "ICE",
@@ -73,6 +87,7 @@ __all__ = [
     "PRIORS",
     "VALUES",
     "WATER",
+    "WIDTH",
     "Clip",
     "adaptation_paths",
     "adapted_lake",
@@ -86,6 +101,7 @@ __all__ = [
     "convergence",
     "cost_of_inner_steps",
     "cost_per_step",
+    "describe_lakes",
     "dial_setting",
     "distance_balls",
     "draw_experiment",
@@ -109,6 +125,7 @@ __all__ = [
     "lead_table",
     "meta_learning_picture",
     "plt",
+    "png",
     "proof_steps",
     "q_gradient_figure",
     "read_runs",
@@ -117,6 +134,7 @@ __all__ = [
     "return_over_step_size",
     "returns_over_steps",
     "sampled_training_curves",
+    "shown",
     "signal_by_length",
     "smoothing_caveat",
     "throughput",

@@ -1,13 +1,28 @@
-"""Results of training and of adaptation, drawn from tidy frames."""
+"""Results of training and of adaptation, drawn from tidy frames.
+
+Lines and bars are arithmetic means over seeds, bands and whiskers span all seeds.
+"""
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator
 
-from bomrl_lite.course.plots.style import INK, LABELS, PRIORS, figure_of, relabel
+from bomrl_lite.course.plots.means import draw_dots, draw_lines
+from bomrl_lite.course.plots.style import (
+    COLOURS,
+    INK,
+    LABELS,
+    WIDTH,
+    figure_of,
+    legend_beside,
+    note,
+    plain_decades,
+    plain_ticks,
+)
+
+SEEDS = "arithmetic means over seeds, the range over seeds behind them"
 
 
 def training_curves(history: pd.DataFrame, optimum: float | None = None) -> Figure:
@@ -17,28 +32,20 @@ def training_curves(history: pd.DataFrame, optimum: float | None = None) -> Figu
         history: columns method, seed, iteration, return_before, return_after.
         optimum: mean return of the tasks' own best policies, drawn as a line.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
-    for ax, column, title in zip(
-        axes,
-        ("return_before", "return_after"),
-        ("before adaptation", "after one step"),
-        strict=True,
-    ):
-        sns.lineplot(
-            history,
-            x="iteration",
-            y=column,
-            hue="method",
-            palette=PRIORS,
-            errorbar=("pi", 100),
-            ax=ax,
-        )
-        ax.set(title=title, xlabel="meta-iteration", ylabel="mean return J over training tasks")
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.2), sharey=True)
+    columns = {"return_before": "before adaptation", "return_after": "after one step"}
+    for ax, (column, title) in zip(axes, columns.items(), strict=True):
+        look = {"colours": COLOURS, "markers": False}
+        draw_lines(ax, history, x="iteration", y=column, by="method", **look)
+        ax.set(title=title, xlabel="meta-iteration")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if optimum is not None:
             ax.axhline(optimum, color=INK, lw=1, ls=":")
-            ax.text(0, optimum, " optimum of every task", va="bottom", fontsize=8, color=INK)
-    axes[0].get_legend().remove()
-    relabel(axes[1])
+    if optimum is not None:
+        axes[0].text(0, optimum, " optimum of every task", va="bottom")
+    axes[0].set_ylabel("return J over training tasks")
+    axes[1].legend()
+    note(figure, SEEDS)
     return figure
 
 
@@ -46,20 +53,19 @@ def gap_bars(gaps: pd.DataFrame) -> Figure:
     """Draw the mean gap to each task's optimum after 0, 1, ... adaptations, per prior and split.
 
     Args:
-        gaps: columns prior, split, seed, step, gap; bars are means, whiskers span all seeds.
+        gaps: columns prior, split, seed, step, gap; dots are means, whiskers span all seeds.
     """
     keys = ["split", "prior", "seed", "step"]
     means = gaps.groupby(keys, sort=False, as_index=False).agg({"gap": "mean"})
     parts = list(means.groupby("split", sort=False))
-    figure, axes = plt.subplots(1, len(parts), figsize=(8.4, 3), sharey=True, squeeze=False)
-    whiskers = {"errorbar": ("pi", 100), "err_kws": {"linewidth": 1.2, "color": INK}}
+    figure, axes = plt.subplots(1, len(parts), figsize=(WIDTH, 3.6), sharey=True, squeeze=False)
     for ax, (split, part) in zip(axes[0], parts, strict=True):
-        sns.barplot(part, x="step", y="gap", hue="prior", palette=PRIORS, ax=ax, **whiskers)
-        ax.set(title=f"{split} tasks", xlabel="adaptation steps, each on fresh data")
-        ax.set_ylabel("gap to each task's optimum")
-        relabel(ax)
-    for ax in axes[0, :-1]:
-        ax.get_legend().remove()
+        draw_dots(ax, part, x="step", y="gap", by="prior", colours=COLOURS)
+        ax.set(title=f"{split} tasks", xlabel="adaptation steps, each on fresh data", yscale="log")
+        plain_decades(ax.yaxis)
+    axes[0, 0].set_ylabel("gap to each task's optimum")
+    legend_beside(figure, axes[0, -1])
+    note(figure, SEEDS)
     return figure
 
 
@@ -73,10 +79,9 @@ def return_over_step_size(
         chosen: step size to mark.
         ax: where to draw; a new figure if None.
     """
-    ax = plt.subplots(figsize=(4.2, 3))[1] if ax is None else ax
-    sns.lineplot(
-        curve, x="step_size", y="return", hue="task", palette="colorblind", legend=False, ax=ax
-    )
+    ax = plt.subplots(figsize=(WIDTH, 3.4))[1] if ax is None else ax
+    for task, part in curve.groupby("task"):
+        ax.plot(part["step_size"], part["return"], lw=1.5, label=f"task {task}")
     ax.set(xscale="log", xlabel=r"step size $\alpha$", ylabel="return J after one step")
     if chosen is not None:
         ax.axvline(chosen, color=INK, lw=1, ls=":")
@@ -89,14 +94,12 @@ def gap_over_tasks(gaps: pd.DataFrame) -> Figure:
     Args:
         gaps: columns tasks, num_tasks, seed, gap.
     """
-    figure, ax = plt.subplots(figsize=(4.6, 3))
-    dials = {"hue": "tasks", "style": "tasks", "markers": True, "dashes": False}
-    sns.lineplot(gaps, x="num_tasks", y="gap", errorbar=("pi", 100), ax=ax, **dials)
-    counts = sorted(set(gaps["num_tasks"]))
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.4))
+    draw_lines(ax, gaps, x="num_tasks", y="gap", by="tasks")
     ax.set(xscale="log", xlabel="training tasks", ylabel="gap after one step")
-    ax.set_xticks(counts, [str(count) for count in counts])
-    ax.minorticks_off()
-    relabel(ax)
+    plain_ticks(ax, gaps["num_tasks"])
+    ax.legend()
+    note(figure, SEEDS)
     return figure
 
 
@@ -107,16 +110,16 @@ def gap_over_steps(gaps: pd.DataFrame) -> Figure:
         gaps: columns steps, gap, data, prior, seed; lines are means, bands span all seeds.
     """
     parts = list(gaps.groupby("prior", sort=False))
-    figure, axes = plt.subplots(1, len(parts), figsize=(8.4, 3), sharey=True, squeeze=False)
-    dials = {"hue": "data", "style": "data", "markers": True, "dashes": False}
+    figure, axes = plt.subplots(1, len(parts), figsize=(WIDTH, 3.4), sharey=True, squeeze=False)
     for ax, (prior, part) in zip(axes[0], parts, strict=True):
-        sns.lineplot(part, x="steps", y="gap", errorbar=("pi", 100), ax=ax, **dials)
+        draw_lines(ax, part, x="steps", y="gap", by="data")
         name = LABELS.get(str(prior), prior)
         ax.set(title=f"{name} prior", xlabel="inner gradient steps", yscale="log")
-        ax.set_ylabel("gap to each task's optimum")
-        relabel(ax)
-    for ax in axes[0, :-1]:
-        ax.get_legend().remove()
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        plain_decades(ax.yaxis)
+    axes[0, 0].set_ylabel("gap to each task's optimum")
+    axes[0, -1].legend()
+    note(figure, SEEDS)
     return figure
 
 
@@ -127,12 +130,16 @@ def gap_against_stationarity(runs: pd.DataFrame, standstill: float) -> Figure:
         runs: columns stationarity, gap, step size.
         standstill: gap of a policy that earns nothing, drawn as a line.
     """
-    figure, ax = plt.subplots(figsize=(5, 3))
-    dials = {"hue": "step size", "style": "step size", "s": 70}
-    sns.scatterplot(runs, x="stationarity", y="gap", ax=ax, **dials)
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    for number, (size, part) in enumerate(runs.groupby("step size", sort=False)):
+        look = {"ms": 9 + 3 * number, "mew": 1.8, "mfc": "none"}  # hollow: none hides another
+        marker = ("o", "s", "D", "^")[number % 4]
+        ax.plot(part["stationarity"], part["gap"], marker, label=f"step size {size}", **look)
     ax.axhline(standstill, color=INK, lw=1, ls=":")
+    ax.text(1, standstill, "earns nothing", transform=ax.get_yaxis_transform(), ha="right")
     ax.set(xscale="log", xlabel="norm of the meta-gradient (stationarity)", ylim=(0, None))
-    ax.set_ylabel("gap after one step")
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    relabel(ax, r"step size $\alpha$")
+    ax.set(ylabel="gap after one step")
+    plain_decades(ax.xaxis)
+    ax.legend()
+    note(figure, "one mark per run")
     return figure

@@ -13,19 +13,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
-from bomrl_lite.course.plots.style import INK
+from bomrl_lite.course.plots.style import INK, RUNGS, WIDTH, note
 
 LOOKS: dict[str, tuple[str, str, str]] = {
     "first order": (INK, ":", ""),
-    "naive": ("#949494", "-", "v"),
-    "LVC": ("#d55e00", "-", "s"),
-    "LVC, baseline": ("#d55e00", "--", "s"),
-    "LVC + grad Q": ("#de8f05", "-", "^"),
-    "DiCE": ("#0173b2", "-", "o"),
-    "Loaded DiCE": ("#0173b2", "--", "o"),
-    "Loaded DiCE, 0.9": ("#56b4e9", "--", "P"),
-    "Loaded DiCE, 0.8": ("#56b4e9", "-", "D"),
-    "Loaded DiCE, 0.5": ("#029e73", "-", "X"),
+    "naive": (RUNGS["naive"], "-", "v"),
+    "LVC": (RUNGS["frozen"], "-", "s"),
+    "LVC, baseline": (RUNGS["frozen"], "--", "s"),
+    "LVC + grad Q": (RUNGS["q_gradient"], "-", "^"),
+    "DiCE": (RUNGS["full"], "-", "o"),
+    "Loaded DiCE": (RUNGS["full"], "--", "o"),
+    "Loaded DiCE, 0.9": ("#3d97d1", "--", "P"),
+    "Loaded DiCE, 0.8": ("#3d97d1", "-", "D"),
+    "Loaded DiCE, 0.5": ("#7c9417", "-", "X"),
 }
 """Colour, dash and marker of each estimator; colours of the rungs as everywhere."""
 
@@ -43,8 +43,8 @@ SIGNIFICANT = 2.0
 """A bias below so many standard errors is drawn hollow: none that the repetitions could find."""
 
 VALUES = {
-    "returns": ("#949494", "-", "v"),
-    "fitted V": ("#de8f05", "-", "s"),
+    "returns": ("#8c8c8c", "-", "v"),
+    "fitted V": ("#c98500", "-", "s"),
     "fitted V, counted visits": ("#d55e00", "--", "X"),
     "exact V": ("#0173b2", "-", "o"),
 }
@@ -63,9 +63,7 @@ def laboratory_figure(
     """
     chosen = _where(frame, quantity=quantity)
     parts = list(chosen.groupby("problem", sort=False))
-    figure, axes = plt.subplots(
-        3, len(parts), figsize=(1.6 + 3.3 * len(parts), 6.6), sharex=True, sharey="row"
-    )
+    figure, axes = plt.subplots(3, len(parts), figsize=(WIDTH, 9.4), sharex=True, sharey="row")
     axes = axes.reshape(3, -1)
     names = [*shown, *(["first order"] if quantity == "meta-gradient" else [])]
     for column, (problem, part) in zip(axes.T, parts, strict=True):
@@ -76,11 +74,12 @@ def laboratory_figure(
         column[0].set_title(f"{quantity}\n{problem}")
         column[2].set_xlabel("episodes N of a batch")
     for row, label in zip(axes, ("bias", "standard deviation", "error"), strict=True):
-        row[0].set_ylabel(f"{label},\nrelative", fontsize=9)
+        row[0].set_ylabel(f"{label},\nrelative")
     handles = [_handle(name, *LOOKS[name]) for name in names]
     handles.append(Line2D([], [], color=INK, lw=1, ls=(0, (1, 2)), label=r"$\propto 1/\sqrt{N}$"))
     handles.append(_hollow())
-    figure.legend(handles=handles, loc="outside right center", fontsize=8)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    note(figure, "medians over problem instances, the range over instances behind them")
     return figure
 
 
@@ -99,7 +98,7 @@ def q_gradient_figure(frame: pd.DataFrame, lam: float = 2.0) -> Figure:
     shape = (len(problems), len(sizes))
     figure, axes = plt.subplots(
         *shape,
-        figsize=(2 + 2.1 * shape[1], 0.6 + 2.2 * shape[0]),
+        figsize=(WIDTH, 1.6 + 2.2 * shape[0]),
         sharex=True,
         sharey=True,
         squeeze=False,
@@ -110,17 +109,18 @@ def q_gradient_figure(frame: pd.DataFrame, lam: float = 2.0) -> Figure:
             part = _where(chosen, problem=problem, episodes=size)
             ax.axhline(1, color=INK, lw=1, ls=":")
             for name in names:
-                _line(_where(part, estimator=name), "trace", "ratio", VALUES[name], ax)
+                _line(_where(part, estimator=name), "trace", "ratio", name, VALUES[name], ax)
             ax.set_yscale("log")
             ax.set_xticks(sorted(set(part["trace"])))
-        row[0].set_ylabel(f"{problem}\nerror with / without the term", fontsize=9)
+        row[0].set_ylabel(f"{problem}\nerror with / without")
     for ax, size in zip(axes[0], sizes, strict=True):
         ax.set_title(f"{size} episodes")
     for ax in axes[-1]:
         ax.set_xlabel(r"truncation $\tau$ of causes")
     handles = [_handle(name, *VALUES[name]) for name in names]
     handles.append(Line2D([], [], color=INK, lw=1, ls=":", label="the term dropped"))
-    figure.legend(handles=handles, loc="outside right center", fontsize=8)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    note(figure, "medians over problem instances, the range over instances behind them")
     return figure
 
 
@@ -129,12 +129,12 @@ def _lines(part: pd.DataFrame, column: str, names: Sequence[str], ax: Axes) -> N
     for name in names:
         mine = _where(part, estimator=name)
         if len(mine):
-            _line(mine, "episodes", column, LOOKS[name], ax)
+            _line(mine, "episodes", column, name, LOOKS[name], ax)
     ax.set(xscale="log", yscale="log", xlabel="", ylabel="")
     sizes = sorted(set(part["episodes"]))
     ax.xaxis.set_major_locator(FixedLocator(sizes))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xticks(sizes, [str(n) for n in sizes], rotation=60 if len(sizes) > 6 else 0, fontsize=8)
+    ax.set_xticks(sizes, [str(n) for n in sizes], rotation=60 if len(sizes) > 6 else 0)
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
@@ -145,7 +145,9 @@ def _where(frame: pd.DataFrame, **values: str | float) -> pd.DataFrame:
     return frame
 
 
-def _line(part: pd.DataFrame, x: str, y: str, look: tuple[str, str, str], ax: Axes) -> None:
+def _line(
+    part: pd.DataFrame, x: str, y: str, name: str, look: tuple[str, str, str], ax: Axes
+) -> None:
     colour, dash, marker = look
     at = np.unique(part[x].to_numpy(float))
     # One row per place, one column per problem instance.
@@ -153,13 +155,13 @@ def _line(part: pd.DataFrame, x: str, y: str, look: tuple[str, str, str], ax: Ax
     values = table[y].to_numpy(float)
     middle = np.median(values, axis=1)
     if values.shape[1] > 1:
-        ax.fill_between(at, values.min(1), values.max(1), color=colour, alpha=0.09, lw=0)
-    ax.plot(at, middle, color=colour, ls=dash, lw=1.4)
+        ax.fill_between(at, values.min(1), values.max(1), color=colour, alpha=0.12, lw=0)
+    ax.plot(at, middle, color=colour, ls=dash, lw=1.6, label=name)
     found = np.ones(len(at), dtype=bool)
     if y == "bias":
         found = middle > SIGNIFICANT * np.median(table["bias error"].to_numpy(float), axis=1)
-    for these, face in ((found, colour), (~found, "white")):
-        dots = {"marker": marker, "color": colour, "mfc": face, "ms": 4.5}
+    for these, face in ((found, colour), (~found, "none")):
+        dots = {"marker": marker, "color": colour, "mfc": face, "ms": 5.5}
         ax.plot(at[these], middle[these], ls="", **dots)
 
 
@@ -173,7 +175,7 @@ def _root_guide(part: pd.DataFrame, ax: Axes) -> None:
 
 def _hollow() -> Line2D:
     label = f"no bias found\n(below {SIGNIFICANT:g} standard errors)"
-    return Line2D([], [], color=INK, ls="", marker="o", mfc="white", ms=5, label=label)
+    return Line2D([], [], color=INK, ls="", marker="o", mfc="none", ms=5, label=label)
 
 
 def _handle(name: str, colour: str, dash: str, marker: str) -> Line2D:

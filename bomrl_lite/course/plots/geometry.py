@@ -5,18 +5,28 @@ from collections.abc import Callable, Mapping
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from bomrl_lite.course.plots.lakes import draw_lake
-from bomrl_lite.course.plots.style import INK, VALUES, figure_of, relabel
+from bomrl_lite.course.plots.alternative import ordering
+from bomrl_lite.course.plots.lakes import describe_lakes, draw_lake
+from bomrl_lite.course.plots.means import draw_lines
+from bomrl_lite.course.plots.style import (
+    CYCLE,
+    DARK,
+    DISTANCE_COLOURS,
+    GOLD,
+    INK,
+    VALUES,
+    WIDTH,
+    figure_of,
+    legend_beside,
+    note,
+    plain_ticks,
+)
 from bomrl_lite.tasks.frozen_lake import LakeMap
-
-DISTANCE_COLOURS = {"D1": "#d55e00", "D2": "#0173b2", "D3": "#029e73"}
-"""One colour per distance, the same in every lesson."""
 
 CORNERS = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, 3**0.5 / 2]], dtype=torch.float64)
 """Where a policy over three actions that always takes action 0, 1 or 2 is drawn."""
@@ -38,7 +48,7 @@ def draw_simplex(ax: Axes) -> None:
     places = (("right", "top"), ("left", "top"), ("center", "bottom"))
     for action, (horizontal, vertical) in enumerate(places):
         x, y = CORNERS[action].tolist()
-        ax.text(x, y, f" action {action} ", ha=horizontal, va=vertical, fontsize=9)
+        ax.text(x, y, f" action {action} ", ha=horizontal, va=vertical)
     ax.set(aspect="equal", xlim=(-0.12, 1.12), ylim=(-0.1, 0.98))
     ax.axis("off")
 
@@ -46,7 +56,10 @@ def draw_simplex(ax: Axes) -> None:
 def distance_balls(
     prior: Tensor, distances: Mapping[str, Callable[[Tensor], Tensor]], level: float
 ) -> Figure:
-    """Draw the policies within a distance of a prior, one panel per distance.
+    """Draw the policies within a distance of a prior, and each distance on the way to an edge.
+
+    The last panel goes from the prior straight to the nearest policy that never takes the action
+    that the prior takes least: what grows without bound there never lets an action go.
 
     Args:
         prior: pi_phi over three actions, [3].
@@ -55,8 +68,13 @@ def distance_balls(
     """
     grid = simplex_grid()
     x, y = (grid @ CORNERS).T.numpy()
-    figure, axes = plt.subplots(1, len(distances), figsize=(8.4, 2.7), squeeze=False)
-    for ax, (name, distance) in zip(axes[0], distances.items(), strict=True):
+    size, columns = (WIDTH, 4.6), len(distances)
+    figure = plt.figure(figsize=size)
+    grid_of_axes = figure.add_gridspec(2, columns, height_ratios=(1.1, 1))
+    last = figure.add_subplot(grid_of_axes[1, :])
+    way = _way_to_an_edge(prior)
+    for column, (name, distance) in enumerate(distances.items()):
+        ax = figure.add_subplot(grid_of_axes[0, column])
         draw_simplex(ax)
         colour = DISTANCE_COLOURS.get(name, INK)
         levels = [level / 2, level, 2 * level]
@@ -64,7 +82,33 @@ def distance_balls(
         ax.tricontour(x, y, values, levels=levels, colors=colour, linewidths=(0.8, 2.2, 0.8))
         _mark(ax, prior, INK, size=5)
         ax.set_title(name)
+        last.plot(way.min(-1).values, distance(way), color=colour, lw=2, label=name)
+    least = int(prior.argmin())
+    last.set(xscale="log", xlabel=f"probability of action {least}, on the way from the prior to 0")
+    last.set(ylabel="$D^2$ from the prior")
+    last.invert_xaxis()
+    ends = sorted(distance(way)[-1].item() for distance in distances.values())
+    last.set_ylim(0, 1.3 * ends[len(ends) // 2])  # what grows fastest leaves the frame
+    last.legend()
+    figure.set_label(
+        f"{columns} triangles of policies over three actions, with the lines of equal distance "
+        f"from the prior under {', '.join(distances)}; below, the squared distance as the "
+        f"probability of action {least} falls to {way.min():.0e}: "
+        f"{ordering({name: distance(way)[-1].item() for name, distance in distances.items()})}."
+    )
     return figure
+
+
+def _way_to_an_edge(prior: Tensor, points: int = 200) -> Tensor:
+    """Return policies that take the prior's least action less and less, the others in proportion.
+
+    [points, 3], from the prior itself to a probability of 1e-6.
+    """
+    least = prior.argmin()
+    rest = torch.logspace(prior[least].log10().item(), -6, points, dtype=prior.dtype)
+    way = prior * ((1 - rest) / (1 - prior[least])).unsqueeze(-1)
+    way[:, least] = rest
+    return way
 
 
 def adaptation_paths(
@@ -83,10 +127,11 @@ def adaptation_paths(
         marked: name of the distance -> one adapted policy [3] to mark on its line.
         ax: where to draw; a new figure if None.
     """
-    ax = plt.subplots(figsize=(4.4, 3.6))[1] if ax is None else ax
+    ax = plt.subplots(figsize=(WIDTH, 4.4))[1] if ax is None else ax
     grid = simplex_grid()
     x, y = (grid @ CORNERS).T.numpy()
-    ax.tricontourf(x, y, value(grid).numpy(), levels=12, cmap=VALUES, alpha=0.35)
+    heights = ax.tricontourf(x, y, value(grid).numpy(), levels=12, cmap=VALUES, alpha=0.35)
+    figure_of(ax).colorbar(heights, ax=ax, label="expected Q of the policy", shrink=0.8)
     draw_simplex(ax)
     for name, path in paths.items():
         line = path @ CORNERS
@@ -94,9 +139,24 @@ def adaptation_paths(
         if marked is not None:
             _mark(ax, marked[name], DISTANCE_COLOURS[name])
     x0, y0 = _mark(ax, prior, "white")
-    ax.annotate(r"$\pi_\phi$", (x0, y0), (-16, -12), textcoords="offset points")
-    ax.legend(loc="upper right", bbox_to_anchor=(1.08, 1.0))
+    ax.annotate(
+        r"$\pi_\phi$", (x0, y0), (-18, -12), textcoords="offset points", color=DARK, fontsize=12
+    )
+    ax.legend(loc="upper left", bbox_to_anchor=(-0.1, 1.0))
+    ends = {name: path[-1].tolist() for name, path in paths.items()}
+    listed = "; ".join(f"{name} ends at {_probabilities(end)}" for name, end in ends.items())
+    shown = {} if marked is None else {name: marked[name].tolist() for name in paths}
+    stars = "; ".join(f"{name} marked at {_probabilities(at)}" for name, at in shown.items())
+    figure_of(ax).set_label(
+        f"The triangle of policies over three actions, coloured by their expected Q, and the way "
+        f"of each distance from the prior {_probabilities(prior.tolist())} as lam falls: {listed}"
+        f"{'; ' + stars if stars else ''}."
+    )
     return figure_of(ax)
+
+
+def _probabilities(policy: list[float]) -> str:
+    return f"({', '.join(f'{chance:.2f}' for chance in policy)})"
 
 
 def adapted_lake(
@@ -109,11 +169,13 @@ def adapted_lake(
         policies: title -> pi(a | s), [S, 4].
         values: title -> state values, [S].
     """
-    figure, axes = plt.subplots(1, len(policies), figsize=(2.9 * len(policies), 3.1), squeeze=False)
+    size = (WIDTH, min(WIDTH / len(policies), 4.0) + 0.3)
+    figure, axes = plt.subplots(1, len(policies), figsize=size, squeeze=False)
     everything = torch.stack(list(values.values()))
     ends = everything.min().item(), everything.max().item()
     for ax, (title, probs) in zip(axes[0], policies.items(), strict=True):
         draw_lake(lake_map, values[title], probs, ax=ax, title=title, value_range=ends)
+    figure.set_label(describe_lakes([lake_map] * len(policies), values, policies))
     return figure
 
 
@@ -123,16 +185,15 @@ def reduction_errors(errors: pd.DataFrame) -> Figure:
     Args:
         errors: columns lam, reduction, seed, difference (relative).
     """
-    figure, ax = plt.subplots(figsize=(5.4, 3.2))
-    dials = {"hue": "reduction", "style": "reduction", "markers": True, "dashes": False}
-    sns.lineplot(errors, x="lam", y="difference", errorbar=("pi", 100), ax=ax, **dials)
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    draw_lines(ax, errors, x="lam", y="difference", by="reduction")
     lams = np.array(sorted(set(errors["lam"])))
     ax.plot(lams, 0.5 / lams, color=INK, lw=1, ls=":")
-    ax.text(lams[-1], 0.5 / lams[-1], r" $\propto 1/\lambda$", va="center", fontsize=9)
-    ax.set(
-        xscale="log", yscale="log", xlabel=r"$\lambda$", ylabel="relative difference of the step"
-    )
-    relabel(ax)
+    ax.text(lams[-1], 0.5 / lams[-1], r" $\propto 1/\lambda$", va="center")
+    ax.set(xscale="log", yscale="log", xlabel=r"$\lambda$")
+    ax.set(ylabel="relative difference of the step")
+    ax.legend()
+    note(figure, "arithmetic means over seeds, the range over seeds behind them")
     return figure
 
 
@@ -143,13 +204,12 @@ def bound_along_line(curve: pd.DataFrame, *, title: str = "") -> Figure:
         curve: columns t, value, what; ``what`` names the lines, J the first.
         title: above.
     """
-    figure, ax = plt.subplots(figsize=(5.6, 3.2))
-    names = list(dict.fromkeys(curve["what"]))
-    colours = dict(zip(names, [INK, *sns.color_palette("colorblind", len(names) - 1)], strict=True))
-    sns.lineplot(curve, x="t", y="value", hue="what", palette=colours, ax=ax)
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    for number, (name, part) in enumerate(curve.groupby("what", sort=False)):
+        ax.plot(part["t"], part["value"], color=[INK, *CYCLE][number], label=name)
     ax.axvline(0, color=INK, lw=0.8, ls=":")
     ax.set(xlabel=r"$t$: from $\phi$ (0) to $\theta$ (1) and beyond", ylabel="return", title=title)
-    relabel(ax)
+    ax.legend()
     return figure
 
 
@@ -165,25 +225,32 @@ def returns_over_steps(
         log: whether the steps, from 0 on, get a logarithmic axis.
     """
     parts, steps = list(curve.groupby("prior", sort=False)), sorted(set(curve["step"]))
-    size = (4.3 * len(parts) + 0.4, 3.1)
-    figure, axes = plt.subplots(1, len(parts), figsize=size, sharey=True, squeeze=False)
-    dials = {"hue": "kind", "style": "kind", "markers": True, "dashes": False}
+    figure, axes = plt.subplots(1, len(parts), figsize=(WIDTH, 3.6), sharey=True, squeeze=False)
+    kinds = list(dict.fromkeys(curve["kind"]))
     for ax, (prior, part) in zip(axes[0], parts, strict=True):
-        sns.lineplot(part, x="step", y="return", errorbar=("pi", 100), ax=ax, **dials)
+        draw_lines(ax, part, x="step", y="return", by="kind", names=kinds, colours=_colours(kinds))
         ax.axhline(optimum, color=INK, lw=1, ls=":")
-        ax.set(title=str(prior), xlabel=what, ylabel="mean return J, held-out tasks")
+        ax.set(title=str(prior), xlabel=what)
         if log:
             ax.set_xscale("symlog", linthresh=1)
-        ax.set_xticks(steps, [str(step) for step in steps])
+        plain_ticks(ax, steps)
         ax.set_xlim(left=-0.2)
-        ax.minorticks_off()
-        relabel(ax)
-    for ax in axes[0, :-1]:
-        ax.get_legend().remove()
+    axes[0, 0].set_ylabel("return J, held-out tasks")
+    legend_beside(figure, axes[0, 0])
+    note(figure, "arithmetic means over seeds, the range over seeds behind them")
     return figure
+
+
+def _colours(kinds: list[str]) -> dict[str, str]:
+    """Give a kind that names one distance that distance's colour; others none that one has."""
+    named = {kind: name for kind in kinds for name in DISTANCE_COLOURS if name in kind.upper()}
+    found = {kind: DISTANCE_COLOURS[name] for kind, name in named.items()}
+    unique = len(set(found.values())) == len(found)
+    free = iter(c for c in (*CYCLE, GOLD) if c not in set(DISTANCE_COLOURS.values()))
+    return {kind: found[kind] if unique and kind in found else next(free) for kind in kinds}
 
 
 def _mark(ax: Axes, probs: Tensor, colour: str, size: float = 8) -> tuple[float, float]:
     x, y = (probs @ CORNERS).tolist()
-    ax.plot(x, y, "o", color=colour, ms=size, markeredgecolor=INK)
+    ax.plot(x, y, "o", color=colour, ms=size, markeredgecolor=DARK)
     return x, y

@@ -1,6 +1,7 @@
 """Lakes: values as colours, policies as arrows."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,8 +11,12 @@ from matplotlib.colors import Normalize, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
-from bomrl_lite.course.plots.style import ICE, INK, VALUES, WATER, figure_of
+from bomrl_lite.course.plots.alternative import ordering
+from bomrl_lite.course.plots.style import DARK, ICE, VALUES, WATER, WIDTH, figure_of
 from bomrl_lite.tasks.frozen_lake import MOVES, LakeMap
+
+REACH = 0.38
+"""Height of the arrows' middle below the upper edge of a tile; none is longer."""
 
 
 def draw_lake(
@@ -37,12 +42,13 @@ def draw_lake(
         number_format: how a state's number is written.
         absorbing: letters of the tiles where actions mean nothing and arrows are left out.
     """
-    ax = plt.subplots(figsize=(2.8, 2.9))[1] if ax is None else ax
+    alone = ax is None
+    ax = plt.subplots(figsize=(WIDTH, 3.4))[1] if ax is None else ax
     rows, columns = len(lake_map), len(lake_map[0])
     colours = _tile_colours("".join(lake_map), values, value_range)
     for state, (letter, colour) in enumerate(zip("".join(lake_map), colours, strict=True)):
         row, column = divmod(state, columns)
-        ink = "white" if np.dot(to_rgb(colour), (0.3, 0.6, 0.1)) < 0.5 else INK
+        ink = "white" if np.dot(to_rgb(colour), (0.3, 0.6, 0.1)) < 0.5 else DARK
         ax.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, edgecolor="white", lw=1.5))
         acts = policy_probs is not None and letter not in absorbing
         _draw_sign(ax, letter, row, column, ink, small=acts)
@@ -50,12 +56,39 @@ def draw_lake(
             _draw_arrows(ax, policy_probs[state].tolist(), row, column, ink)
         if values is not None:
             number = number_format.format(values[state].item())
-            ax.text(
-                column + 0.95, row + 0.93, number, ha="right", va="bottom", fontsize=6, color=ink
-            )
+            look = {"ha": "center", "va": "bottom", "fontsize": 10, "color": ink}
+            ax.text(column + 0.5, row + 0.985, number, **look)
     ax.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal", title=title)
     ax.axis("off")
+    if alone:
+        shown = {} if values is None else {title or "the lake": values}
+        drawn = {} if policy_probs is None else {title or "the lake": policy_probs}
+        figure_of(ax).set_label(describe_lakes([lake_map], shown, drawn))
     return figure_of(ax)
+
+
+def describe_lakes(
+    lake_maps: Sequence[LakeMap],
+    values: Mapping[str, torch.Tensor],
+    policies: Mapping[str, torch.Tensor],
+) -> str:
+    """Say in words what lakes show: their maps, values at the start, and where policies lead.
+
+    Args:
+        lake_maps: of every lake.
+        values: title -> state values, [S].
+        policies: title -> pi(a | s), [S, 4].
+    """
+    maps = " / ".join(dict.fromkeys(" ".join(lake_map) for lake_map in lake_maps))
+    text = f"Grid of a frozen lake, row by row (S start, F ice, H hole, G goal): {maps}."
+    if values:
+        text += " Numbers and colours of its states; largest, "
+        text += ordering({name: value.max().item() for name, value in values.items()}) + "."
+    if policies:
+        likely = {name: probs.max(-1).values.mean().item() for name, probs in policies.items()}
+        text += " Arrows as long as an action is likely; mean chance of the likeliest action, "
+        text += ordering(likely) + "."
+    return text
 
 
 def draw_lakes(
@@ -68,7 +101,7 @@ def draw_lakes(
 ) -> Figure:
     """Draw a grid of lakes with one colour scale: row r shows ``values[r][c]`` on lake c."""
     rows, columns = len(values), len(lake_maps)
-    size = (2.5 * columns + 0.5, 2.6 * rows)
+    size = (WIDTH, min((WIDTH - 1) / columns, 3.0) * rows + 0.3)
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     everything = torch.stack([torch.stack(list(row)) for row in values])
     ends = everything.min().item(), everything.max().item()
@@ -80,6 +113,12 @@ def draw_lakes(
         axes[r, 0].text(-0.25, middle, row_titles[r], rotation=90, va="center", ha="center")
     scale = plt.cm.ScalarMappable(Normalize(*ends), VALUES)
     figure.colorbar(scale, ax=axes, label="state value V(s)", shrink=0.7, aspect=30)
+    titles = [f"{row}, {column}" for row in row_titles for column in column_titles]
+    shown, drawn = (
+        dict(zip(titles, itertools.chain.from_iterable(kind), strict=True))
+        for kind in (values, policies)
+    )
+    figure.set_label(describe_lakes(lake_maps, shown, drawn))
     return figure
 
 
@@ -96,25 +135,26 @@ def _tile_colours(
 
 def _draw_sign(ax: Axes, letter: str, row: int, column: int, ink: str, *, small: bool) -> None:
     """Mark start, hole and goal: in the middle of the tile, or small in a corner beside arrows."""
-    x, y, size = (column + 0.14, row + 0.17, 7) if small else (column + 0.5, row + 0.45, 11)
+    x, y, size = (column + 0.15, row + 0.18, 10) if small else (column + 0.5, row + 0.38, 12)
     if letter == "H":
-        radius = 0.09 if small else 0.2
+        radius = 0.09 if small else 0.18
         ax.add_patch(Circle((x, y), radius, facecolor="black", edgecolor="white", lw=0.8))
     elif letter in "SG":
         ax.text(x, y, letter, ha="center", va="center", fontsize=size, fontweight="bold", color=ink)
 
 
 def _draw_arrows(ax: Axes, probs: list[float], row: int, column: int, ink: str) -> None:
+    """Draw arrows in the upper part of a tile; a number has the lower fourth to itself."""
     for prob, (down, right) in zip(probs, MOVES, strict=True):
         if prob > 0.02:
             ax.arrow(
                 column + 0.5,
-                row + 0.5,
-                0.36 * prob * right,
-                0.36 * prob * down,
+                row + REACH,
+                0.26 * prob * right,
+                0.26 * prob * down,
                 width=0.035,
                 head_width=0.16 * prob**0.5,
-                head_length=0.12 * prob**0.5,
+                head_length=0.1 * prob**0.5,
                 length_includes_head=False,
                 color=ink,
                 lw=0,

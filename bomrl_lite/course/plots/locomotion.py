@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from bomrl_lite.course.plots.style import INK
+from bomrl_lite.course.plots.style import WIDTH
 from bomrl_lite.physics.robots import ROBOTS, load_model
 from bomrl_lite.render.goal_marks import Goal
 from bomrl_lite.render.render import equal_steps, frames
@@ -60,7 +60,7 @@ def return_so_far(clip: Clip, step: int) -> float:
 
 
 def draw_filmstrip(
-    clips: Sequence[Clip], *, count: int = 5, width: int = 160, height: int = 120
+    clips: Sequence[Clip], *, count: int = 4, width: int = 480, height: int = 360
 ) -> Figure:
     """Draw each clip as a row of pictures at equal steps of time, with return and place so far.
 
@@ -80,7 +80,8 @@ def draw_filmstrip(
         raise ValueError("the rows of a strip share their times: give clips of one robot")
     longest = max(len(clip.rewards) for clip in clips)
     moments = equal_steps(longest + 1, count)
-    size = (1.75 * count + 0.9, 1.75 * height / width * len(clips) + 0.3)
+    across = (WIDTH - 0.4) / count
+    size = (WIDTH, (across * height / width + 0.55) * len(clips) + 0.2)
     figure, axes = plt.subplots(len(clips), count, figsize=size, squeeze=False)
     for row, clip in zip(axes, clips, strict=True):
         steps = [step for step in moments if step <= len(clip.rewards)]
@@ -96,9 +97,17 @@ def draw_filmstrip(
             _draw_moment(ax, picture, _note(clip, step))
         for ax in row[len(steps) :]:
             ax.set_axis_off()
-        row[0].set_ylabel(f"{clip.task}\n{clip.stage}", fontsize=8)
+        row[0].set_ylabel(f"{clip.task}\n{clip.stage}")
     for ax, step in zip(axes[0], moments, strict=True):
-        ax.set_title(f"{step * clips[0].step_seconds:.2f} s", fontsize=9)
+        ax.set_title(f"{step * clips[0].step_seconds:.2f} s")
+    ends = "; ".join(
+        f"{clip.task}, {clip.stage}: return {return_so_far(clip, len(clip.rewards)):+.1f}, "
+        f"x = {float(clip.qpos[-1, 0]):+.1f} m"
+        for clip in clips
+    )
+    figure.set_label(
+        f"Pictures of a robot at {len(moments)} moments of an episode; at its end {ends}."
+    )
     return figure
 
 
@@ -108,7 +117,7 @@ def _note(clip: Clip, step: int) -> str:
 
 
 def _draw_moment(ax: Axes, picture: np.ndarray, note: str) -> None:
-    ax.imshow(picture)
-    ax.text(0.03, 0.95, note, transform=ax.transAxes, va="top", fontsize=8, color=INK)
+    ax.imshow(picture, interpolation="antialiased")
     ax.set(xticks=[], yticks=[])
+    ax.set_xlabel(note)
     ax.spines[:].set_visible(False)

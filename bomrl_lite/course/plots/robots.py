@@ -9,7 +9,6 @@ from functools import partial
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,30 +16,33 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
-from bomrl_lite.course.plots.style import INK
+from bomrl_lite.course.plots.alternative import ordering
+from bomrl_lite.course.plots.means import MARKERS
+from bomrl_lite.course.plots.style import COLOURS, INK, WIDTH, note, plain_ticks
 from bomrl_lite.course.statistics import paired_difference
 from bomrl_lite.tasks.locomotion import FAMILIES
 
 ARM_COLOURS = {
-    "untrained": "#949494",
-    "MAML-TRPO": "#0173b2",
-    "ProMP": "#029e73",
-    "BO-MRL head": "#de8f05",
-    "BO-MRL": "#d55e00",
-    "BO-MRL D1": "#cc78bc",
-    "BO-MRL D2": "#ca9161",
-    "BO-MRL D3": "#56b4e9",
+    "untrained": COLOURS["untrained"],
+    "MAML-TRPO": COLOURS["trpo_maml"],
+    "ProMP": COLOURS["promp"],
+    "BO-MRL head": COLOURS["bomrl_head"],
+    "BO-MRL": COLOURS["bomrl_natural"],
+    "BO-MRL D1": COLOURS["bomrl_d1"],
+    "BO-MRL D2": COLOURS["bomrl_d2"],
+    "BO-MRL D3": COLOURS["bomrl_d3"],
 }
-"""One colour per method, the same in every figure of robots."""
+"""The course's colours, by the methods' names in tables of robots."""
+ARM_MARKERS = dict(zip(ARM_COLOURS, MARKERS, strict=False))
 BASELINES = ("ProMP", "MAML-TRPO")
 """Whom the table of leads compares with."""
 PIECES = {
     "physics": "#0173b2",
-    "rewards and observations": "#56b4e9",
-    "policy, lens, recording": "#de8f05",
-    "advantages": "#cc78bc",
-    "adaptation": "#029e73",
-    "hypergradient and update": "#d55e00",
+    "rewards and observations": "#149aa8",
+    "policy, lens, recording": "#c98500",
+    "advantages": "#8c8c8c",
+    "adaptation": "#9467c9",
+    "hypergradient and update": "#c2255c",
 }
 """Parts of a meta-iteration, in the order of their bars."""
 GOALS = 2000
@@ -55,12 +57,15 @@ def contact_sheet(pictures: Mapping[str, NDArray[np.uint8]], *, columns: int = 4
         columns: pictures per row.
     """
     rows = -(-len(pictures) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(1.8 * columns, 1.6 * rows), squeeze=False)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(WIDTH, 0.85 * WIDTH / columns * rows), squeeze=False
+    )
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, (title, picture) in zip(axes.flat, pictures.items(), strict=False):
         ax.imshow(picture)
-        ax.set_title(title, fontsize=9)
+        ax.set_title(title)
+    figure.set_label(f"{len(pictures)} pictures: {', '.join(pictures)}.")
     return figure
 
 
@@ -70,7 +75,7 @@ def cost_per_step(frame: pd.DataFrame) -> Figure:
     Args:
         frame: columns robots, who, microseconds.
     """
-    return _over_robots(frame, "microseconds", "CPU-microseconds per step", by="who", width=5.8)
+    return _over_robots(frame, "microseconds", "CPU-microseconds per step", by="who")
 
 
 def throughput(frame: pd.DataFrame) -> Figure:
@@ -79,7 +84,7 @@ def throughput(frame: pd.DataFrame) -> Figure:
     Args:
         frame: columns robots, backend, rate.
     """
-    return _over_robots(frame, "rate", "steps per second", by="backend", width=5.6)
+    return _over_robots(frame, "rate", "steps per second", by="backend")
 
 
 def time_bars(seconds: pd.DataFrame) -> Figure:
@@ -88,7 +93,7 @@ def time_bars(seconds: pd.DataFrame) -> Figure:
     Args:
         seconds: CPU-seconds, one row per method, one column per key of :data:`PIECES`.
     """
-    figure, ax = plt.subplots(figsize=(8, 0.5 * len(seconds) + 1.2))
+    figure, ax = plt.subplots(figsize=(WIDTH, 0.5 * len(seconds) + 1.9))
     shares = seconds.div(seconds["physics"], axis=0)[list(PIECES)]
     left = np.zeros(len(shares))
     for piece, colour in PIECES.items():
@@ -96,12 +101,17 @@ def time_bars(seconds: pd.DataFrame) -> Figure:
         ax.barh(list(shares.index), width, left=left, color=colour, label=piece)
         left = left + width
     for row, total in enumerate(left):
-        ax.text(total + 0.01, row, f"{total:.2f}", va="center", fontsize=9, color=INK)
+        ax.text(total + 0.01, row, f"{total:.2f}", va="center")
     ax.axvline(1, color=INK, lw=1, ls=":")
     ax.invert_yaxis()
     ax.set(xlabel="processor time, in units of the physics of the same steps")
     ax.set_xlim(0, 1.08 * left.max())
-    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    totals = dict(zip(map(str, shares.index), left, strict=True))
+    figure.set_label(
+        "Bars of the time of a meta-iteration, in parts, as multiples of its physics; whole bars, "
+        f"{ordering(totals)}."
+    )
     return figure
 
 
@@ -137,7 +147,7 @@ def family_figure(frame: pd.DataFrame, *, family: str) -> Figure:
         frame: the table of a family, see :mod:`bomrl_lite.course.experiments.locomotion`.
         family: whose yardsticks to draw.
     """
-    figure, axes = plt.subplots(2, 2, figsize=(8.0, 4.9), sharey="row")
+    figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 7.6), sharey="row")
     (over_steps, over_time), (adapted, counted) = axes
     arms = _arms(frame)
     training, steps, episodes = (
@@ -152,23 +162,31 @@ def family_figure(frame: pd.DataFrame, *, family: str) -> Figure:
     if len(untrained):
         for ax in (over_steps, over_time):
             ax.axhline(float(untrained.mean()), color=ARM_COLOURS["untrained"], lw=1.5, ls="--")
-    _dots(adapted, steps.assign(x=steps["adaptations"]), arms, spread=0.035)
+    _dots(adapted, steps.assign(x=steps["adaptations"]), arms, spread=0.06)
     adapted.set(xlabel="adaptations", ylabel="return, test goals")
     adapted.set_xticks(sorted(set(steps["adaptations"].astype(int))))
-    _dots(counted, episodes.assign(x=np.log2(episodes["episodes"])), arms, spread=0.045)
+    _dots(counted, episodes.assign(x=np.log2(episodes["episodes"])), arms, spread=0.07)
     counted.set(xlabel="episodes for 1 adaptation")
     counts = sorted(set(episodes["episodes"].astype(int)))
     counted.set_xticks(np.log2(counts), [str(count) for count in counts])
     levels = yardsticks(family)
     for ax in axes.flat:
-        _draw_levels(ax, levels, named=ax in (over_time, counted))
+        side = {over_time: "right", counted: "left"}.get(ax, "")
+        _draw_levels(ax, levels, named=side)
     _legend(figure, frame, arms)
+    note(figure, "arithmetic means over seeds; bands: all seeds, small dots: single seeds")
+    one = _rows(steps, adaptations=1).groupby("method")["return"].mean()
+    figure.set_label(
+        f"4 panels of {family}: return over steps and over CPU-seconds of training, over "
+        f"adaptations and over episodes on test goals. Mean return after 1 adaptation on test "
+        f"goals, {ordering({arm: float(one[arm]) for arm in arms if arm in one})}."
+    )
     return figure
 
 
 def collections_figure(frame: pd.DataFrame) -> Figure:
     """Draw returns over how many parts the same 40 episodes were collected in; 0 is before them."""
-    figure, ax = plt.subplots(figsize=(6.6, 3.2))
+    figure, ax = plt.subplots(figsize=(WIDTH, 4.4))
     parts = sorted(set(frame["collections"]))
     after = frame.assign(x=[parts.index(count) + 1 for count in frame["collections"]])
     before = _rows(frame, collections=parts[0])
@@ -177,22 +195,28 @@ def collections_figure(frame: pd.DataFrame) -> Figure:
     ax.set(xlabel="collections that share 40 episodes per task", ylabel="return, test goals")
     ax.set_xticks(range(len(parts) + 1), ["none", *map(str, parts)])
     _legend(figure, frame, _arms(frame))
+    note(figure, "arithmetic means over seeds; small dots: single seeds")
     return figure
 
 
 def robot_tuning_figure(frame: pd.DataFrame) -> Figure:
     """Draw the return of all configurations of every method, and how many diverged."""
     arms = _arms(frame)
-    figure, ax = plt.subplots(figsize=(6.6, 0.34 * len(arms) + 1.0))
+    figure, ax = plt.subplots(figsize=(WIDTH, 0.36 * len(arms) + 1.2))
     for row, arm in enumerate(arms):
         mine = _rows(frame, method=arm)["return"].to_numpy(dtype=float)
         ax.plot(mine, np.full(len(mine), row), "o", ms=5, alpha=0.8, color=ARM_COLOURS[arm])
         if lost := int(np.isnan(mine).sum()):
-            note = f"  {lost} diverged"
-            ax.text(1, row, note, transform=ax.get_yaxis_transform(), va="center", fontsize=8)
-    ax.set_yticks(range(len(arms)), arms, fontsize=9)
+            ax.text(1, row, f"  {lost} diverged", transform=ax.get_yaxis_transform(), va="center")
+    ax.set_yticks(range(len(arms)), arms)
     ax.invert_yaxis()
     ax.set(xlabel="return after 1 adaptation, tuning seed")
+    note(figure, "a dot per configuration")
+    best = frame.groupby("method")["return"].max().dropna()
+    figure.set_label(
+        "A row of dots per method, one for the return of each configuration; best configuration, "
+        f"{ordering({arm: float(best[arm]) for arm in arms if arm in best})}."
+    )
     return figure
 
 
@@ -229,18 +253,17 @@ ROBOT_FIGURES = {
 """The figure of each experiment on robots."""
 
 
-def _over_robots(frame: pd.DataFrame, column: str, label: str, *, by: str, width: float) -> Figure:
+def _over_robots(frame: pd.DataFrame, column: str, label: str, *, by: str) -> Figure:
     """Draw a line for each value of ``by``, both axes logarithmic, their numbers plain."""
-    figure, ax = plt.subplots(figsize=(width, 2.8))
-    dials = {"hue": by, "style": by, "markers": True, "dashes": False}
-    sns.lineplot(frame, x="robots", y=column, ax=ax, **dials)
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    for number, (name, part) in enumerate(frame.groupby(by, sort=False)):
+        ax.plot(part["robots"], part[column], marker=MARKERS[number], label=str(name))
     ax.set(xscale="log", yscale="log", xlabel="robots at once, N", ylabel=label)
-    counts = sorted(set(frame["robots"]))
-    ax.set_xticks(counts, [str(count) for count in counts])
+    plain_ticks(ax, frame["robots"])
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # 20, 50, 100, not powers of ten alone
     ax.yaxis.set_major_formatter("{x:,.0f}")
-    ax.minorticks_off()
-    ax.legend(title="", fontsize=9)
+    ax.yaxis.minorticks_off()
+    ax.legend()
     return figure
 
 
@@ -262,7 +285,7 @@ def _training_panel(ax: Axes, rows: pd.DataFrame, arms: list[str]) -> None:
     keep = {"x": ("x", "mean")} | {name: ("return", name) for name in ("mean", "min", "max")}
     for arm in arms:
         line = _rows(rows, method=arm).groupby("iteration").agg(**keep)
-        ax.plot(line["x"], line["mean"], color=ARM_COLOURS[arm], lw=1.4)
+        ax.plot(line["x"], line["mean"], color=ARM_COLOURS[arm], lw=1.8, label=arm)
         band = (line["x"], line["min"], line["max"])
         ax.fill_between(*band, color=ARM_COLOURS[arm], alpha=0.12, lw=0)
 
@@ -273,24 +296,27 @@ def _dots(ax: Axes, rows: pd.DataFrame, arms: list[str], *, spread: float) -> No
         mine = _rows(rows, method=arm)
         aside = spread * (number - (len(arms) - 1) / 2)
         means = mine.groupby("x", as_index=False).agg({"return": "mean"})
-        ax.plot(means["x"] + aside, means["return"], color=ARM_COLOURS[arm], lw=1.4)
-        ax.plot(mine["x"] + aside, mine["return"], "o", ms=3, alpha=0.7, color=ARM_COLOURS[arm])
+        look = {"color": ARM_COLOURS[arm]}
+        ax.plot(means["x"] + aside, means["return"], lw=1.6, label=arm, **look)
+        ax.plot(mine["x"] + aside, mine["return"], ARM_MARKERS[arm], ms=4, alpha=0.6, **look)
 
 
-def _draw_levels(ax: Axes, levels: dict[str, float], *, named: bool) -> None:
+def _draw_levels(ax: Axes, levels: dict[str, float], *, named: str) -> None:
     """Draw what needs no learning; one line where the two yardsticks are one."""
     if np.ptp(list(levels.values())) < 1e-3:
         levels = {"standing still": levels["standing still"]}
     for name, level in levels.items():
         ax.axhline(level, color=INK, lw=0.9, ls=":")
         if named:
-            place = {"transform": ax.get_yaxis_transform(), "va": "bottom"}
-            ax.text(0.01, level, name, fontsize=7, color=INK, **place)
+            place = {"transform": ax.get_yaxis_transform(), "va": "bottom", "ha": named}
+            ax.text({"left": 0.01, "right": 0.99}[named], level, name, **place)
 
 
 def _legend(figure: Figure, frame: pd.DataFrame, arms: list[str]) -> None:
     """Name the methods once, with the number of seeds on which training failed."""
-    handles = [Line2D([], [], color=ARM_COLOURS[arm], marker="o", ms=4) for arm in arms]
+    handles = [
+        Line2D([], [], color=ARM_COLOURS[arm], marker=ARM_MARKERS[arm], ms=5) for arm in arms
+    ]
     failed = list(_rows(frame, kind="failed")["method"]) if "kind" in frame else []
-    names = [f"{arm}\n({failed.count(arm)} failed)" if arm in failed else arm for arm in arms]
-    figure.legend(handles, names, loc="outside right center", fontsize=8)
+    names = [f"{arm} ({failed.count(arm)} failed)" if arm in failed else arm for arm in arms]
+    figure.legend(handles, names, loc="outside lower center", ncols=4)

@@ -6,10 +6,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from bomrl_lite.course.plots.style import relabel
+from bomrl_lite.course.plots.means import draw_lines
+from bomrl_lite.course.plots.style import WIDTH, note
 from bomrl_lite.course.tables import read_table
 from bomrl_lite.training.config import Config
 from bomrl_lite.training.places import require_run
@@ -77,15 +78,17 @@ def draw_learning_curves(curves: pd.DataFrame, column: str = "return_after") -> 
         ValueError: no such column, or one that holds no finite number.
     """
     values = _finite_values(curves, column)
-    figure, ax = plt.subplots(figsize=(7, 3.6))
-    sns.lineplot(curves, x="iteration", y=column, hue="curve", errorbar=("pi", 100), ax=ax)
+    figure, ax = plt.subplots(figsize=(WIDTH, 4.0))
+    draw_lines(ax, curves, x="iteration", y=column, by="curve", markers=False)
     ax.set(xlabel="meta-iteration", ylabel=AXES.get(column, column.replace("_", " ")))
     ax.margins(x=0.01)
     if values.min() > 0 and values.max() > 100 * values.min():
         ax.set_yscale("log")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     seeds = curves.groupby("curve")["run"].nunique().to_numpy().max()
-    relabel(ax, "mean and range over seeds" if seeds > 1 else "")
-    sns.move_legend(ax, "upper left", bbox_to_anchor=(1.01, 1), fontsize=8, title_fontsize=8)
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center")
+    if seeds > 1:
+        note(figure, "arithmetic mean and range over seeds")
     return figure
 
 

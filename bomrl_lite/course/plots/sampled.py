@@ -1,7 +1,7 @@
 """Figures of the experiments on sampled data, and of points that walk to goals.
 
-Dots and lines are interquartile means over seeds (Agarwal et al., 2108.13264), whiskers and bands
-their 95 % bootstrap intervals.
+Dots and lines are arithmetic means over seeds, as in the tables of the lessons, whiskers and bands
+the 95 % bootstrap intervals of those means.
 """
 
 from collections.abc import Callable
@@ -10,15 +10,27 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 from torch.func import grad, vmap
 
-from bomrl_lite.course.plots.style import INK
-from bomrl_lite.course.statistics import interquartile_mean, interquartile_mean_interval
+from bomrl_lite.course.plots.alternative import ordering
+from bomrl_lite.course.plots.means import draw_lines, summary
+from bomrl_lite.course.plots.style import (
+    COLOURS,
+    CYCLE,
+    DARK,
+    GOLD,
+    INK,
+    WIDTH,
+    legend_beside,
+    note,
+    plain_ticks,
+)
 
 METHOD_LABELS = {
     "untrained": "untrained",
@@ -40,41 +52,52 @@ METHOD_LABELS = {
 }
 """Names of the methods in figures."""
 METHOD_COLOURS = {
-    "untrained": "#949494",
-    "joint": "#cc78bc",
-    "lvc_maml": "#0173b2",
-    "promp": "#029e73",
-    "bomrl_natural": "#d55e00",
-    "bomrl_head": "#de8f05",
+    name: COLOURS[key]
+    for name in METHOD_LABELS
+    if (key := "maml" if name == "lvc_maml" else name) in COLOURS
 }
-"""One colour per method of the longer experiments; of the others, which figures name, grey."""
-IQM: dict[str, Any] = {"estimator": interquartile_mean, "errorbar": interquartile_mean_interval}
-"""How seaborn draws interquartile means and their intervals."""
+"""One colour per method that lines are drawn of, MAML's for its usual estimator."""
+PANELS = 3
+"""Side by side at most where walks are drawn."""
+INTERVALS = "arithmetic means over seeds and their 95 % intervals"
 
 
 def methods_figure(frame: pd.DataFrame) -> Figure:
     """Draw returns after one adaptation beside CPU-seconds, and after 1, 2 and 3 adaptations."""
-    one, after = _rows(frame, frame["step"] == 1), _rows(frame, frame["step"] > 0)
+    one = _rows(frame, frame["step"] == 1)
     methods = _ranked(one)
-    figure, (left, middle, right) = plt.subplots(
-        1, 3, figsize=(10.5, 0.26 * len(methods) + 1.4), sharey=True, width_ratios=(2, 2, 1)
+    size = (WIDTH, 0.3 * len(methods) + 2.0)
+    figure, (front, whole, right) = plt.subplots(
+        1, 3, figsize=size, sharey=True, width_ratios=(3, 3, 2)
     )
-    dials: dict[str, Any] = {"order": methods, "y": "method"}
-    spread: dict[str, Any] = {**IQM, "linestyle": "none"}
-    sns.stripplot(one, x="return", ax=left, color="#bbbbbb", size=3, jitter=0.15, **dials)
-    sns.pointplot(one, x="return", ax=left, color=INK, markersize=5, **dials, **spread)
-    best = interquartile_mean(_rows(one, one["method"] == methods[0])["return"].to_numpy())
-    left.set_xlim(best - 3.5, best + 0.7)  # the front, enlarged; the middle panel has all
-    left.set(xlabel="return after 1 adaptation (front)", ylabel="")
-    sns.pointplot(
-        after, x="return", hue="step", ax=middle, dodge=True, palette="viridis", markersize=4,
-        **dials, **spread,
-    )  # fmt: skip
-    middle.set(xlabel="return after 1, 2, 3 adaptations", ylabel="")
-    middle.legend(title="adaptations", fontsize=8, title_fontsize=8)
-    sns.barplot(one, x="seconds", ax=right, color="#56b4e9", errorbar=None, **dials)
-    right.set(xlabel="CPU-seconds of training", ylabel="")
-    left.set_yticks(range(len(methods)), [METHOD_LABELS[m] for m in methods], fontsize=8)
+    looks = {1: ("o", CYCLE[0]), 2: ("s", CYCLE[2]), 3: ("^", CYCLE[3])}
+    for row, method in enumerate(methods):
+        mine = _rows(frame, frame["method"] == method)
+        for step, (marker, colour) in looks.items():
+            table = summary(_rows(mine, mine["step"] == step), "step", "return", spread="interval")
+            whiskers = np.abs(table[["low", "high"]].to_numpy().T - table["middle"].to_numpy())
+            look = {"fmt": marker, "color": colour, "ms": 5, "x": table["middle"], "xerr": whiskers}
+            label = f"{step}" if row == 0 else f"_{step}"
+            whole.errorbar(y=row + 0.22 * (step - 2), label=label, **look)
+            if step == 1 and 3 * row <= 2 * len(methods):  # the front, enlarged
+                seeds = _rows(one, one["method"] == method)["return"]
+                front.plot(seeds, np.full(len(seeds), row), "|", ms=9, color=INK, alpha=0.6)
+                front.errorbar(y=row, label=label, **look)
+        seconds = _rows(one, one["method"] == method)["seconds"].mean()
+        right.barh(row, seconds, 0.7, color=CYCLE[7])
+    front.set(xlabel="after 1 adaptation,\nthe front enlarged")
+    whole.set(xlabel="return after\n1, 2, 3 adaptations")
+    whole.legend(title="adaptations", loc="upper left")
+    right.set(xlabel="CPU-seconds\nof training")
+    front.set_yticks(range(len(methods)), [METHOD_LABELS[m] for m in methods])
+    front.invert_yaxis()
+    note(figure, f"{INTERVALS}; strokes: single seeds")
+    means = one.groupby("method")["return"].mean()
+    figure.set_label(
+        "Methods in rows, ranked; dots: mean return after 1, 2 and 3 adaptations, bars: mean "
+        f"CPU-seconds of training. Mean return after 1 adaptation, "
+        f"{ordering({METHOD_LABELS[m]: float(means[m]) for m in methods})}."
+    )
     return figure
 
 
@@ -83,89 +106,101 @@ def tuning_figure(frame: pd.DataFrame) -> Figure:
     grouped = frame.groupby(["method", "configuration"])["return"].mean()
     means = pd.DataFrame(grouped).reset_index()
     methods = _ranked(means)
-    figure, ax = plt.subplots(figsize=(7, 0.26 * len(methods) + 1.2))
-    sns.stripplot(means, x="return", y="method", order=methods, ax=ax, color="#0173b2", size=4)
-    ax.set(xlabel="return after 1 adaptation, mean of the tuning seeds", ylabel="")
-    ax.set_yticks(range(len(methods)), [METHOD_LABELS[m] for m in methods], fontsize=8)
+    figure, ax = plt.subplots(figsize=(WIDTH, 0.3 * len(methods) + 1.4))
+    for row, method in enumerate(methods):
+        mine = _rows(means, means["method"] == method)["return"]
+        ax.plot(mine, np.full(len(mine), row), "o", ms=6, alpha=0.7, color=CYCLE[0])
+    ax.set(xlabel="return after 1 adaptation")
+    ax.set_yticks(range(len(methods)), [METHOD_LABELS[m] for m in methods])
+    ax.invert_yaxis()
+    note(figure, "a dot per configuration, arithmetic mean over the tuning seeds")
+    best = means.groupby("method")["return"].max()
+    figure.set_label(
+        f"A row of dots per method, one for the mean return of each configuration; best "
+        f"configuration, {ordering({METHOD_LABELS[m]: float(best[m]) for m in methods})}."
+    )
     return figure
 
 
 def episodes_figure(frame: pd.DataFrame) -> Figure:
     """Draw returns over one-time episodes: priors trained for that number, and for 20."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.2), sharex=True)
     matched = _rows(frame, frame["trained_with"] == frame["episodes"])
     many = _rows(frame, frame["trained_with"] == frame["trained_with"].max())
-    titles = ("prior trained with as many episodes", "prior trained with 20 episodes")
+    titles = ("prior trained with as many", "prior trained with 20 episodes")
     for ax, part, title in zip(axes, (matched, many), titles, strict=True):
         _lines(part, "episodes", ax)
         ax.set(xscale="log", title=title, xlabel="one-time episodes at test time")
-        ax.set_xticks(sorted(set(part["episodes"])), sorted(set(part["episodes"])), minor=False)
-        ax.minorticks_off()
-    floor = float(many["return"].to_numpy().min())  # runs that failed to train end far below
-    axes[0].set(ylabel="return after 1 adaptation", ylim=(floor - 1, None))
-    axes[1].get_legend().remove()
+        plain_ticks(ax, part["episodes"])
+    axes[0].set(ylabel="return after 1 adaptation")
+    legend_beside(figure, axes[0])
+    note(figure, INTERVALS)
     return figure
 
 
 def heterogeneity_figure(frame: pd.DataFrame) -> Figure:
-    """Draw returns before and after one adaptation over the width of the arc of goals."""
+    """Draw returns before and after one adaptation over the width of the arc of goals.
+
+    The panels have axes of their own: on a common one the lines after adaptation are one pile.
+    """
     width = frame["tasks"].str.extract(r"arc-(\d+)")[0].astype(float).fillna(360.0)
     frame = frame.assign(width=width)
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharex=True, sharey=True)
-    for ax, column, title in zip(
-        axes, ("before", "return"), ("before adaptation", "after 1 adaptation"), strict=True
-    ):
-        _lines(frame.assign(**{"return": frame[column]}), "width", ax)
-        ax.set(title=title, xlabel="arc of goals (degrees)", ylabel="return")
-        ax.set_xticks(sorted(set(width)))
-    axes[1].get_legend().remove()
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.2), sharex=True)
+    columns = {"before": "before adaptation", "return": "after 1 adaptation"}
+    for ax, (column, title) in zip(axes, columns.items(), strict=True):
+        _lines(frame, "width", ax, column)
+        ax.set(title=title, xlabel="arc of goals (degrees)")
+        plain_ticks(ax, width)
+    axes[0].set(ylabel="return")
+    legend_beside(figure, axes[0])
+    note(figure, INTERVALS)
     return figure
 
 
 def sampled_lakes_figure(frame: pd.DataFrame) -> Figure:
     """Draw gaps on held-out lakes over one-time episodes, one line per prior."""
     families = list(dict.fromkeys(frame["family"]))
-    figure, axes = plt.subplots(1, len(families), figsize=(9, 3.6), sharex=True)
+    figure, axes = plt.subplots(1, len(families), figsize=(WIDTH, 4.4), sharex=True)
     shown = _rows(frame, frame["alg"] == "bomrl_d2")
     priors = list(dict.fromkeys(shown["prior"]))
-    colours = ["#949494", "#cc78bc", "#0173b2", "#de8f05", "#d55e00"]
-    names = {"maml": "MAML", "untrained": "untrained", "joint": "joint"}
+    forms = [prior for prior in priors if prior.startswith("bomrl_d2")]
+    colours = {prior: COLOURS.get(prior, COLOURS["bomrl_d2"]) for prior in priors}
+    dashes = dict(zip(forms, ("-", "--", ":"), strict=False))
+    named = shown.assign(
+        prior=shown["prior"].str.replace("bomrl_d2 lam", "BO-MRL, D2, lam", regex=False)
+    )
+    renamed = dict(zip(priors, dict.fromkeys(named["prior"]), strict=True))
+    look = {
+        "colours": {renamed[prior]: colour for prior, colour in colours.items()},
+        "dashes": {renamed[prior]: dash for prior, dash in dashes.items()},
+        "names": list(renamed.values()),
+    }
     for ax, family in zip(axes, families, strict=True):
-        sns.lineplot(
-            _rows(shown, shown["family"] == family), x="episodes", y="gap", hue="prior",
-            style="prior",
-            hue_order=priors, style_order=priors, palette=colours[: len(priors)], markers=True,
-            dashes=False, ax=ax, **IQM,
-        )  # fmt: skip
-        ax.set(
-            xscale="log", title=family, xlabel="one-time episodes K", ylabel="gap, held-out lakes"
-        )
+        part = _rows(named, named["family"] == family)
+        draw_lines(ax, part, x="episodes", y="gap", by="prior", spread="interval", **look)
+        ax.set(xscale="log", title=family, xlabel="one-time episodes K")
         ax.set_ylim(bottom=0)
-        ax.set_xticks(sorted(set(shown["episodes"])), sorted(set(shown["episodes"])))
-        ax.get_legend().remove()
-    handles, labels = axes[0].get_legend_handles_labels()
-    labels = [names.get(str(n), str(n).replace("bomrl_d2 lam", "BO-MRL, lam")) for n in labels]
-    figure.legend(handles, labels, loc="outside right center", fontsize=8, title="prior")
+        plain_ticks(ax, shown["episodes"])
+    axes[0].set(ylabel="gap, held-out lakes")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    note(figure, INTERVALS)
     return figure
 
 
 def inner_steps_figure(frame: pd.DataFrame) -> Figure:
     """Draw error, time and memory of implicit and unrolled hypergradients over inner steps."""
-    figure, axes = plt.subplots(1, 3, figsize=(10, 3.0), sharex=True)
+    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.6), sharex=True)
     units = {
-        "error": "relative error of the hypergradient",
+        "error": "relative error",
         "seconds": "CPU-seconds",
         "megabytes": "peak memory (MB)",
     }
-    colours = {"implicit": "#0173b2", "unrolled": "#d55e00"}
     for ax, (column, label) in zip(axes, units.items(), strict=True):
-        sns.lineplot(
-            frame, x="steps", y=column, hue="way", style="way", markers=True, dashes=False,
-            palette=colours, estimator="median", errorbar=("pi", 100), ax=ax,
-        )  # fmt: skip
-        ax.set(xscale="log", yscale="log", xlabel="inner gradient steps", ylabel=label)
-        ax.set_xticks(sorted(set(frame["steps"])), sorted(set(frame["steps"])))
-        ax.legend(title="")
+        draw_lines(ax, frame, x="steps", y=column, by="way", median=True)
+        ax.set(xscale="log", yscale="log", xlabel="inner gradient steps", title=label)
+        plain_ticks(ax, frame["steps"])
+    axes[0].legend()
+    note(figure, "medians over seeds, the range over seeds behind them")
     return figure
 
 
@@ -180,33 +215,60 @@ def draw_walks(
         radius: of the disc around each goal in which it pays; None draws none.
         limit: half the side of the picture, in units of distance.
     """
+    columns = min(len(walks), PANELS)
+    rows = -(-len(walks) // columns)
+    size = (WIDTH, WIDTH / columns * rows)
     figure, axes = plt.subplots(
-        1, len(walks), figsize=(2.6 * len(walks), 2.8), sharex=True, sharey=True, squeeze=False
+        rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False
     )
-    colours = sns.color_palette("colorblind", len(goals))
-    for ax, (label, paths) in zip(axes[0], walks.items(), strict=True):
-        for colour, goal, episodes in zip(colours, goals.tolist(), paths, strict=True):
+    for ax in axes.flat[len(walks) :]:
+        ax.set_axis_off()
+    for ax, (label, paths) in zip(axes.flat, walks.items(), strict=False):
+        for colour, goal, episodes in zip(CYCLE, goals.tolist(), paths, strict=False):
             for path in episodes.tolist():
                 ax.plot(*zip(*path, strict=True), color=colour, lw=0.7, alpha=0.6)
-            ax.plot(*goal, marker="*", ms=11, mec=INK, mew=0.6, color=colour, zorder=3)
+            ax.plot(*goal, marker="*", ms=11, mec=DARK, mew=0.6, color=colour, zorder=3)
             if radius is not None:
                 ax.add_patch(Circle(goal, radius, color=colour, alpha=0.08, lw=0))
-        ax.set(title=label, xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xlabel="x")
-    axes[0, 0].set_ylabel("y")
+        ax.set(title=label, xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+    for ax in axes[-1]:
+        ax.set_xlabel("x")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("y")
+    near = "; ".join(f"{label}: {_ends(paths, goals)}" for label, paths in walks.items())
+    figure.set_label(
+        f"Paths of points in the plane, {len(walks)} panels, {len(goals)} goals as stars; mean "
+        f"distance to its goal at a path's end: {near}."
+    )
     return figure
+
+
+def _ends(paths: Tensor, goals: Tensor) -> str:
+    away = (paths[:, :, -1] - goals.unsqueeze(1)).norm(dim=-1).mean()
+    return f"{away.item():.2f}"
 
 
 def sampled_training_curves(frame: pd.DataFrame) -> Figure:
     """Draw returns before and after adaptation over iterations, one colour per method."""
-    figure, ax = plt.subplots(figsize=(6.5, 3.2))
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.8))
     methods = list(dict.fromkeys(frame["method"]))
-    sns.lineplot(
-        frame, x="iteration", y="return", hue="method", style="when", hue_order=methods,
-        style_order=["after 1 adaptation", "before"], ax=ax,
-    )  # fmt: skip
+    free = iter(CYCLE)
+    looks = {"after 1 adaptation": ("-", 2.2), "before": ("--", 1.2)}
+    for number, method in enumerate(methods):
+        colour = METHOD_COLOURS.get(method) or next(free)
+        for when, (dash, width) in looks.items():
+            mine = _rows(frame, (frame["method"] == method) & (frame["when"] == when))
+            table = summary(mine, "iteration", "return", spread="")
+            # Markers at other places for each method: lines that agree are still both seen.
+            marks = {"marker": "osD^v"[number % 5], "ms": 6, "mfc": "none", "mew": 1.4}
+            marks["markevery"] = (number % 3, 3)
+            label = f"{METHOD_LABELS.get(method, method)}, {when}"
+            look = {"color": colour, "ls": dash, "lw": width}
+            ax.plot(table["x"], table["middle"], label=label, **look, **marks)
     ax.set(xlabel="meta-iteration", ylabel="return of the training batch")
-    _name_methods(ax)
-    sns.move_legend(ax, "center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    legend_beside(figure, ax)
+    note(figure, "arithmetic means over the tasks of the batch")
     return figure
 
 
@@ -227,9 +289,8 @@ def ascent_fields(
         x: range of the first.
         y: range of the second.
     """
-    figure, axes = plt.subplots(
-        1, len(objectives), figsize=(3.4 * len(objectives), 3.2), sharey=True, squeeze=False
-    )
+    size = (WIDTH, 3.8)
+    figure, axes = plt.subplots(1, len(objectives), figsize=size, sharey=True, squeeze=False)
     fine, coarse = (
         torch.cartesian_prod(
             torch.linspace(*x, across, dtype=torch.float64),
@@ -244,37 +305,44 @@ def ascent_fields(
         arrows = arrows / arrows.norm(dim=-1, keepdim=True).clamp(min=1e-12)
         ax.quiver(*coarse.T, *arrows.T, color="white", width=0.005, scale=26)
         for path in paths[label]:
-            ax.plot(*path.T, color="#de8f05", lw=1.4)
-            ax.plot(*path[-1], "o", color="#d55e00", ms=5)
+            ax.plot(*path.T, color=GOLD, lw=1.8)
+            # An ascent that left the frame ends on its edge, so that every end is seen.
+            end = path[-1].clamp(torch.tensor([x[0], y[0]]), torch.tensor([x[1], y[1]]))
+            look = {"color": CYCLE[1], "mec": "white", "ms": 8, "clip_on": False, "zorder": 5}
+            ax.plot(*end, "o" if torch.equal(end, path[-1]) else "X", **look)
         ax.set(title=label, xlim=x, ylim=y, xlabel=labels[0])
     axes[0, 0].set_ylabel(labels[1])
+    note(figure, "dot: where an ascent ends; cross: where it leaves the frame")
+    ends = "; ".join(
+        f"{label}: {', '.join(f'({a:.2f}, {b:.2f})' for a, b in _last(paths[label]))}"
+        for label in objectives
+    )
+    figure.set_label(
+        f"Maps of objectives over {labels[0]} and {labels[1]} with arrows along their gradients "
+        f"and ascents on them; the ascents end at {ends}."
+    )
     return figure
 
 
+def _last(paths: list[Tensor]) -> list[list[float]]:
+    return [path[-1].tolist() for path in paths]
+
+
 def _ranked(frame: pd.DataFrame) -> list[str]:
-    """Return the methods that have returns, best first."""
-    parts = {str(name): part["return"].to_numpy() for name, part in frame.groupby("method")}
-    scores = {name: interquartile_mean(values) for name, values in parts.items()}
-    finite = [name for name, score in scores.items() if np.isfinite(score)]
-    return sorted(finite, key=lambda name: -scores[name])
+    """Return the methods that have returns, best mean first."""
+    means = frame.groupby("method")["return"].mean().dropna()
+    return list(means.sort_values(ascending=False).index)
 
 
 def _rows(frame: pd.DataFrame, chosen: Any) -> pd.DataFrame:
     return pd.DataFrame(frame[chosen])
 
 
-def _name_methods(ax: Any) -> None:
-    legend = ax.get_legend()
-    legend.set_title("")
-    for text in legend.get_texts():
-        text.set_text(METHOD_LABELS.get(text.get_text(), text.get_text()))
-
-
-def _lines(frame: pd.DataFrame, x: str, ax: Any) -> None:
+def _lines(frame: pd.DataFrame, x: str, ax: Axes, y: str = "return") -> None:
     methods = [m for m in METHOD_COLOURS if m in set(frame["method"])]
-    sns.lineplot(
-        frame, x=x, y="return", hue="method", style="method", hue_order=methods,
-        style_order=methods, palette={m: METHOD_COLOURS[m] for m in methods}, markers=True,
-        dashes=False, ax=ax, **IQM,
-    )  # fmt: skip
-    _name_methods(ax)
+    named = frame.assign(method=frame["method"].map(METHOD_LABELS))
+    look = {
+        "names": [METHOD_LABELS[m] for m in methods],
+        "colours": {METHOD_LABELS[m]: METHOD_COLOURS[m] for m in methods},
+    }
+    draw_lines(ax, named, x=x, y=y, by="method", spread="interval", **look)

@@ -219,7 +219,9 @@ def in_words(history: History) -> str:
     counts = {"changed": found.figures, "new": found.new, "missing": found.missing}
     parts += [f"{word} figures: {len(each)}" for word, each in counts.items() if each]
     since = f"since the last green run ({found.since.folder}, {found.since.started})"
-    return f"{since}: {', '.join(parts) or 'nothing changed'}"
+    # Runs of older versions did not note their code.
+    nothing = "nothing changed" if found.since.code else "no figure changed; its code is not known"
+    return f"{since}: {', '.join(parts) or nothing}"
 
 
 def _stored_lesson(found: Any) -> StoredLesson:

@@ -11,6 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from matplotlib_inline.backend_inline import configure_inline_support
 from nbformat import NotebookNode
 from traitlets.config import Config
 
+from bomrl_lite.course import predictions
 from bomrl_lite.course.building.sources import make_notebook, read_source
 from bomrl_lite.course.record import MIME, checked
 
@@ -133,7 +135,8 @@ def _fresh_state(folder: Path) -> Iterator[list[warnings.WarningMessage]]:
         warned = stack.enter_context(warnings.catch_warnings(record=True))
         _reset_warnings()
         stack.callback(sys.modules.__setitem__, "__main__", sys.modules["__main__"])
-        for switch in _switches(folder):
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for switch in _switches(folder, scratch):
             stack.callback(switch.write, switch.read())
             switch.write(switch.fresh)
         yield warned
@@ -148,12 +151,14 @@ def _reset_warnings() -> None:
     warnings.filterwarnings("default", category=DeprecationWarning, module="__main__")
 
 
-def _switches(folder: Path) -> list[Switch]:
+def _switches(folder: Path, scratch: Path) -> list[Switch]:
     """List what notebooks are known to change; the legacy numpy calls ARE the global state."""
     legacy = np.random.RandomState(0).get_state()
     torch_state = torch.Generator().manual_seed(0).get_state()
     strict = torch.are_deterministic_algorithms_enabled
+    kept = scratch / predictions.FILE.name  # a person's own may lie in the folder
     return [
+        Switch(lambda: predictions.FILE, partial(setattr, predictions, "FILE"), kept),
         Switch(os.getcwd, os.chdir, str(folder)),
         Switch(lambda: dict(os.environ), _set_environment, dict(os.environ)),
         Switch(lambda: list(sys.path), _set_path, ["", *sys.path]),

@@ -23,7 +23,14 @@ from bomrl_lite.course.widgets.hypergradients import (
     hypergradient_explorer,
     inner_step_size,
 )
-from bomrl_lite.course.widgets.player import Moment, goals_of, moment, record_clips, rollout_player
+from bomrl_lite.course.widgets.player import (
+    Moment,
+    adapted_clips,
+    goals_of,
+    moment,
+    record_clips,
+    rollout_player,
+)
 from bomrl_lite.course.widgets.variance import DialPoint, dial_point, variance_explorer
 
 __all__ = [
@@ -31,6 +38,7 @@ __all__ = [
     "Landscape",
     "Moment",
     "adaptation_explorer",
+    "adapted_clips",
     "dial_point",
     "draw_landscape",
     "explorer",

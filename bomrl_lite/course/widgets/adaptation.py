@@ -66,11 +66,14 @@ def adaptation_explorer(
     def describe(distance: str, log_lam: float, num_steps: int) -> str:
         theta = adapted(distance, log_lam, num_steps)
         before, after = (policy_return(p, task, policy=policy, gamma=gamma) for p in (phi, theta))
-        return f"{distance}, lam = {10**log_lam:.3g}: return {before:.3f} before, {after:.3f} after"
+        dials = f"{distance.upper()}, λ = {10**log_lam:.3g}"
+        return f"{dials}: return {before:.3f} before, {after:.3f} after"
 
     controls = (
-        ipywidgets.Dropdown(options=list(DISTANCES), value="d2", description="distance"),
-        ipywidgets.FloatSlider(0.0, min=-2.5, max=1.5, step=0.25, description="log10 lam"),
+        ipywidgets.Dropdown(
+            options=[(name.upper(), name) for name in DISTANCES], value="d2", description="distance"
+        ),
+        ipywidgets.FloatSlider(0.0, min=-2.5, max=1.5, step=0.25, description="log₁₀ λ"),
         ipywidgets.IntSlider(1, min=0, max=5, description="adaptations"),
     )
     return explorer(controls, draw, describe), draw
@@ -97,10 +100,10 @@ def simplex_explorer(
 
     def describe(index: int) -> str:
         chances = ", ".join(f"{name} {path[index].max():.3f}" for name, path in paths.items())
-        return f"lam = {lams[index]:.3g}; largest probability: {chances}"
+        return f"λ = {lams[index]:.3g}; largest probability: {chances}"
 
     middle = len(lams) // 2
-    slider = ipywidgets.IntSlider(middle, min=0, max=len(lams) - 1, description="less lam")
+    slider = ipywidgets.IntSlider(middle, min=0, max=len(lams) - 1, description="smaller λ")
     return explorer(slider, draw, describe), draw
 
 

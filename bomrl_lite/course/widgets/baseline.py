@@ -19,6 +19,8 @@ from bomrl_lite.solvers.linear import add_scaled, dot, norm
 from bomrl_lite.tasks.frozen_lake import LakeMap
 from bomrl_lite.types import Adaptation, Params, TabularPolicy, TabularTask
 
+ALPHA = "\N{GREEK SMALL LETTER ALPHA}"
+
 
 class Landscape(NamedTuple):
     """J of one task on a plane of parameters through phi, and how phi lies in it."""
@@ -95,7 +97,7 @@ def one_step_landscape(
 
 def draw_landscape(landscape: Landscape, curve: pd.DataFrame, step_size: float) -> Figure:
     """Draw where a step of this size lands, and the return of every task over step sizes."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.2))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(plots.WIDTH, 3.6))
     contours = left.contourf(
         landscape.along, landscape.across, landscape.returns, levels=20, cmap=plots.VALUES
     )
@@ -104,9 +106,9 @@ def draw_landscape(landscape: Landscape, curve: pd.DataFrame, step_size: float) 
     left.annotate(
         "", (landing, 0), (0, 0), arrowprops={"arrowstyle": "->", "color": "white", "lw": 2}
     )
-    left.plot(0, 0, "o", color="white", markeredgecolor=plots.INK, label=r"$\phi$")
+    left.plot(0, 0, "o", color="white", markeredgecolor=plots.DARK, label=r"$\phi$")
     left.plot(
-        landing, 0, "*", ms=13, color=plots.GOLD, markeredgecolor=plots.INK, label=r"$\theta$"
+        landing, 0, "*", ms=13, color=plots.GOLD, markeredgecolor=plots.DARK, label=r"$\theta$"
     )
     left.legend(loc="upper left", frameon=True)
     left.set(
@@ -137,12 +139,16 @@ def step_size_explorer(
 
     def describe(step_size: float) -> str:
         at = return_after_step(phi, tasks, [step_size], policy=policy, gamma=gamma)["return"]
-        return (
-            f"step size {step_size:.1f}: mean return {at.mean():+.3f}, worst task {at.min():+.3f}"
-        )
+        earned = f"mean return {at.mean():+.3f}, worst task {at.min():+.3f}"
+        return f"step size {ALPHA} = {step_size:.1f}: {earned}"
 
     slider = ipywidgets.FloatSlider(
-        chosen, min=0.5, max=largest, step=0.5, description="step size", continuous_update=False
+        chosen,
+        min=0.5,
+        max=largest,
+        step=0.5,
+        description=f"step size {ALPHA}",
+        continuous_update=False,
     )
     return explorer(slider, draw, describe), draw
 
@@ -168,7 +174,7 @@ def lake_explorer(
     def draw(index: float) -> Figure:
         policies = both(index)
         values = [state_values(probs, single(index), gamma) for probs in policies]
-        figure, axes = plt.subplots(1, 2, figsize=(6, 3.2))
+        figure, axes = plt.subplots(1, 2, figsize=(plots.WIDTH, 4.3))
         low, high = min(v.min().item() for v in values), max(v.max().item() for v in values)
         for ax, probs, value, title in zip(
             axes, policies, values, ("before adaptation", "after adaptation"), strict=True
@@ -182,6 +188,9 @@ def lake_explorer(
                 title=f"{title}: J = {earned:+.2f}",
                 value_range=(low, high),
             )
+        names = ("before adaptation", "after adaptation")
+        shown = (dict(zip(names, each, strict=True)) for each in (values, policies))
+        figure.set_label(plots.describe_lakes([lake_maps[int(index)]], *shown))
         return figure
 
     def describe(index: float) -> str:

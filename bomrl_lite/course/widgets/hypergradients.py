@@ -153,7 +153,7 @@ def hypergradient_explorer(
     def describe(lam: float, steps: int, solver: str) -> str:
         at = errors.query("lam == @lam and steps == @steps and solver == @solver")
         text = (
-            f"{solver}, lam = {lam:g}, {steps} inner steps: relative error "
+            f"{solver}, λ = {lam:g}, {steps} inner steps: relative error "
             f"{at['error'].median():.1e} (worst task {at['error'].max():.1e}), inner stationarity "
             f"{at['stationarity'].max():.1e}"
         )
@@ -171,7 +171,7 @@ def hypergradient_explorer(
         )
 
     controls = (
-        slider("lam", errors["lam"].tolist(), lam),
+        slider("λ", errors["lam"].tolist(), lam),
         slider("inner steps", errors["steps"].tolist(), steps),
         ipywidgets.Dropdown(
             options=list(errors["solver"].unique()), value=solver, description="solver"

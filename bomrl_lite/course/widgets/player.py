@@ -1,5 +1,6 @@
 """Widget of lesson 06: watch a robot before and after it adapts."""
 
+import html
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -7,14 +8,26 @@ from typing import Any, NamedTuple
 import ipywidgets
 import torch
 from torch import Tensor
+from torch.func import vmap
 
 from bomrl_lite.course.plots.locomotion import Clip, check_clips, return_so_far
+from bomrl_lite.course.widgets.explorer import FRAME, STYLE, picture
 from bomrl_lite.physics.robots import ROBOTS, load_model
 from bomrl_lite.render.goal_marks import Direction, Goal, Speed
 from bomrl_lite.render.render import frames, png
-from bomrl_lite.tasks.locomotion import LocomotionSimulator
+from bomrl_lite.rollout.collect import collect, repeat
+from bomrl_lite.rollout.observations import lens_of
+from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
 from bomrl_lite.tasks.robot_goals import Directions, Speeds
+from bomrl_lite.training.policy_file import TrainedPolicy
+from bomrl_lite.training.problem import make_problem
+from bomrl_lite.training.streams import seeded
 
+FIT = "display: block; width: 100%; height: auto"
+TEXT = "line-height: 1.4; min-height: 4.2em; font-variant-numeric: tabular-nums"
+"""Of the numbers below a picture: they may wrap, and nothing moves when they grow."""
+WRAP = {"flex_flow": "row wrap"}
+"""A slider beside the buttons, or below them where that leaves it short."""
 PLAY_SECONDS = 0.1
 """Between two pictures of the play button: what a browser and a kernel keep up with."""
 
@@ -105,17 +118,72 @@ def goals_of(tasks: Any, robot: str) -> list[Goal | None]:
     return [None] * len(tasks[0])
 
 
-def rollout_player(
-    clips: Sequence[Clip], *, width: int = 240, height: int = 180
-) -> ipywidgets.VBox:
-    """Return a player: choose a task and a stage, then play, or drag through time.
+def adapted_clips(
+    trained: TrainedPolicy,
+    tasks: Any,
+    names: Sequence[str],
+    *,
+    seed: int = 0,
+    num_episodes: int = 20,
+    horizon: int | None = None,
+) -> list[Clip]:
+    """Play a stored policy on tasks before and after one adaptation: clips of both stages.
 
-    Pictures are drawn when they are first looked at, and kept.
+    Args:
+        trained: of a family of robots, see :func:`bomrl_lite.training.policy_file.load_policy`.
+        tasks: N of that family.
+        names: N.
+        seed: of the data to adapt to and of the episodes that are shown.
+        num_episodes: to adapt to, per task.
+        horizon: steps of an episode; None takes those that the policy was trained with.
+
+    Raises:
+        ValueError: the policy's family is not one of robots that this process knows.
+    """
+    if trained.config is None or trained.config.tasks not in FAMILIES or trained.moments is None:
+        raise ValueError("need a policy that was trained on a family of robots of this course")
+    config = trained.config
+    family, problem = FAMILIES[config.tasks], make_problem(config)
+    robot = family.runner.robot
+    phis = repeat(trained.phi, len(names))
+    simulator = problem.simulator(tasks, num_episodes, trained.moments)
+    acting = problem.acting(seeded(seed, 9))
+    data = problem.batch(collect(simulator, problem.policy, phis, acting))
+    stages = {
+        "before adaptation": phis,
+        "after 1 adaptation": vmap(lambda phi, batch: problem.alg(phi, batch).theta)(phis, data),
+    }
+    lens, clips, steps = lens_of(trained.moments), [], horizon or simulator.horizon
+    for stage, thetas in stages.items():
+        generator = seeded(seed, 10)
+
+        def act(seen: Tensor, thetas: Any = thetas, draw: torch.Generator = generator) -> Tensor:
+            return vmap(problem.policy.distribution)(thetas, lens(seen)).sample(draw)
+
+        clips += record_clips(
+            LocomotionSimulator(family, tasks, 1, steps, backend="mujoco"),
+            act,
+            generator,
+            robot=robot,
+            tasks=names,
+            stage=stage,
+            goals=goals_of(tasks, robot),
+        )
+    return clips
+
+
+def rollout_player(
+    clips: Sequence[Clip], *, width: int = 480, height: int = 360
+) -> ipywidgets.VBox:
+    """Return a player: choose a task, then play, or drag through time; all stages side by side.
+
+    A stage whose episode is over stands still at its end. Pictures are drawn when they are first
+    looked at, and kept.
 
     Args:
         clips: every task in every stage.
-        width: of the picture, in pixels.
-        height: of the picture, in pixels.
+        width: of a picture, in pixels.
+        height: of a picture, in pixels.
 
     Raises:
         ValueError: see :func:`bomrl_lite.course.plots.check_clips`; a task lacks a stage.
@@ -128,33 +196,32 @@ def rollout_player(
         raise ValueError(f"every task needs a clip of every stage; there is none of {missing}")
 
     @cache
-    def picture(name: tuple[str, str], step: int) -> bytes:
+    def drawn(name: tuple[str, str], step: int) -> bytes:
         clip = by_name[name]
-        drawn = frames(
-            load_model(clip.robot), clip.qpos, width=width, height=height, goal=clip.goal,
-            rows=[step],
-        )  # fmt: skip
-        return png(drawn[0])
+        size = {"width": width, "height": height, "goal": clip.goal}
+        return png(frames(load_model(clip.robot), clip.qpos, rows=[step], **size)[0])
 
     task = ipywidgets.Dropdown(options=tasks, description="task")
-    stage = ipywidgets.ToggleButtons(options=stages)
-    slider = ipywidgets.IntSlider(description="step")
+    slider = ipywidgets.IntSlider(description="step", layout={"flex": "1 1 20em"})
     play = ipywidgets.Play(interval=round(1000 * PLAY_SECONDS))
-    layout = ipywidgets.Layout(align_self="flex-start", max_width="100%")
-    line = ipywidgets.HTML()  # wraps where the page is narrow; a label would be cut
-    image = ipywidgets.Image(format="png", layout=layout)
+    layout = {"flex": "1 1 0", "max_width": f"{width}px", "min_width": "0"}
+    views = {stage: ipywidgets.HTML(layout=layout) for stage in stages}
 
-    def chosen() -> tuple[str, str]:
-        return str(task.value), str(stage.value)
+    def shown() -> list[Clip]:
+        return [by_name[str(task.value), stage] for stage in stages]
 
     def show(_: Any = None) -> None:
-        image.value = picture(chosen(), slider.value)
-        line.value = describe(by_name[chosen()], slider.value)
+        for clip in shown():
+            step = min(slider.value, len(clip.rewards))
+            now = describe(clip, step)
+            image = picture(drawn((clip.task, clip.stage), step), f"{clip.task}, {now}", FIT)
+            title = f"<b>{html.escape(clip.stage)}</b>"
+            views[clip.stage].value = f'{STYLE}{title}{image}<div style="{TEXT}">{now}</div>'
 
     def choose(_: Any = None) -> None:
-        clip = by_name[chosen()]
-        play.step = max(1, round(PLAY_SECONDS / clip.step_seconds))
-        slider.max = len(clip.rewards)  # a longer episode's step is cut to the end
+        longest = max(shown(), key=lambda clip: len(clip.rewards))
+        play.step = max(1, round(PLAY_SECONDS / longest.step_seconds))
+        slider.max = len(longest.rewards)  # a longer episode's step is cut to the end
         play.max = slider.max + play.step - 1  # so that a long last step reaches the end too
         tell_play()
         show()
@@ -166,13 +233,15 @@ def rollout_player(
         at_end = slider.value == slider.max
         play.value = play.max if at_end else slider.value  # from its own end it starts anew
 
-    for menu in (task, stage):
-        menu.observe(choose, names="value")
+    task.observe(choose, names="value")
     slider.observe(show, names="value")
     slider.observe(tell_play, names="value")
     play.observe(follow_play, names="value")
     choose()
-    return ipywidgets.VBox([task, stage, ipywidgets.HBox([play, slider]), line, image])
+    side_by_side = ipywidgets.HBox(list(views.values()), layout={"grid_gap": "8px"})
+    view = ipywidgets.VBox([task, ipywidgets.HBox([play, slider], layout=WRAP), side_by_side])
+    view.add_class(FRAME)
+    return view
 
 
 def describe(clip: Clip, step: int) -> str:

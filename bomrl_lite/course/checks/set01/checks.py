@@ -77,6 +77,14 @@ def _has_second_order(question: Question, answer: np.ndarray) -> str | None:
     return f"expected grad J(theta) alone, got MAML's full gradient, {beyond:.6g} away from it"
 
 
+def _is_impossible(question: Question, answer: np.ndarray) -> str | None:
+    task, gamma = question.args
+    most = float(task.reward.abs().max()) / (1 - gamma)
+    if not abs(answer) > most + 1e-9:  # nan is judged with the values
+        return None
+    return f"no return can exceed max |r| / (1 - gamma) = {most:.6g}, got {float(answer):.6g}"
+
+
 def _is_negative(question: Question, answer: np.ndarray) -> str | None:
     if answer.min() >= -1e-9:
         return None
@@ -128,7 +136,11 @@ q_values = Check(
     "q_values",
     mdp.q_values,
     questions.q_values,
-    (*OPENING, *VALUES, differentiable(questions.q_gradients, GRADIENT_TOLERANCE)),
+    (
+        *OPENING,
+        *VALUES,
+        differentiable(questions.q_gradients, GRADIENT_TOLERANCE, transformed=True),
+    ),
 )
 
 occupancy = Check(
@@ -140,7 +152,7 @@ occupancy = Check(
         *OPENING,
         property_step("sums to 1", _sum_is_not_one),
         *VALUES,
-        differentiable(questions.occupancy_gradients, GRADIENT_TOLERANCE),
+        differentiable(questions.occupancy_gradients, GRADIENT_TOLERANCE, transformed=True),
     ),
 )
 
@@ -153,7 +165,7 @@ policy_gradient = Check(
         *OPENING,
         property_step("rows sum to 0", _rows_do_not_cancel),
         *VALUES,
-        differentiable(questions.curvature, DIFFERENCE_TOLERANCE),
+        differentiable(questions.curvature, DIFFERENCE_TOLERANCE, transformed=True),
     ),
 )
 
@@ -166,7 +178,7 @@ adapt = Check(
         *OPENING,
         property_step("goes up", _goes_down),
         *VALUES,
-        differentiable(questions.adapt_gradients, DIFFERENCE_TOLERANCE),
+        differentiable(questions.adapt_gradients, DIFFERENCE_TOLERANCE, transformed=True),
     ),
 )
 
@@ -193,7 +205,19 @@ first_order_gradient = Check(
 )
 
 optimal_return = Check(
-    "1.7", "optimal_return", _optimal_return, questions.optimal_return, (*OPENING, *VALUES)
+    "1.7",
+    "optimal_return",
+    _optimal_return,
+    questions.optimal_return,
+    (
+        *OPENING,
+        property_step(
+            "possible",
+            _is_impossible,
+            "values grow without a limit where gamma is missing, or are summed over states",
+        ),
+        *VALUES,
+    ),
 )
 
 optimality_gap = Check(

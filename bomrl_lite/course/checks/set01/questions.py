@@ -17,10 +17,12 @@ from bomrl_lite.course.checks.questions import (
     TWO_ROOMS,
     ask,
     ask_gradients,
+    edges,
     label_of,
     phi_args,
     probs_args,
     random_worlds,
+    slow_worlds,
     step_args,
 )
 from bomrl_lite.course.checks.set01 import slips
@@ -36,6 +38,7 @@ def q_values() -> Sequence[Question]:
         args=probs_args,
         oracle=lambda world: oracles.q_values(world.probs, world),
         slips=slips.q_values,
+        edges=edges(),
     )
 
 
@@ -48,6 +51,7 @@ def q_gradients() -> Sequence[Pullback]:
             lambda x: (oracles.q_values(oracles.softmax(x), world) * weights).sum((-2, -1)),
             world.logits,
         ),
+        slips=slips.q_gradient,
     )
 
 
@@ -60,6 +64,7 @@ def occupancy() -> Sequence[Question]:
         args=probs_args,
         oracle=lambda world: oracles.occupancy(world.probs, world),
         slips=slips.occupancy,
+        edges=edges(),
     )
 
 
@@ -71,6 +76,7 @@ def occupancy_gradients() -> Sequence[Pullback]:
         oracle=lambda world, weights: oracles.complex_step(
             lambda x: oracles.occupancy(oracles.softmax(x), world) @ weights, world.logits
         ),
+        slips=slips.occupancy_gradient,
         shape=lambda world: world.start.shape,
     )
 
@@ -84,6 +90,7 @@ def policy_gradient() -> Sequence[Question]:
         args=phi_args,
         oracle=lambda world: oracles.return_gradient(world.logits, world),
         slips=slips.policy_gradient,
+        edges=edges(),
     )
 
 
@@ -94,6 +101,7 @@ def curvature() -> Sequence[Pullback]:
         phi_args,
         oracle=lambda world, weights: oracles.hessian_times(world.logits, world, weights),
         slips=slips.curvature,
+        edges=edges(),
     )
 
 
@@ -161,6 +169,7 @@ def optimal_return() -> Sequence[Question]:
         args=lambda world: (world.task(), world.gamma),
         oracle=oracles.best_return,
         slips=slips.optimal_return,
+        edges=slow_worlds(),
     )
 
 

@@ -31,6 +31,44 @@ def random_batches() -> tuple[Batch, ...]:
 
 
 @cache
+def discount_edges() -> tuple[tuple[str, Batch, str], ...]:
+    """Return batches with gamma and trace at both ends, and what fails there alone."""
+    shape = SIZES[0]
+    return (
+        (
+            "gamma = 0",
+            episodes.random_batch(900, shape, 0.0, 0.5),
+            "gamma may be 0: nothing may be divided by its powers, and 0^0 is 1",
+        ),
+        (
+            "gamma = 1",
+            episodes.random_batch(901, shape, 1.0, 0.0),
+            "gamma may be 1, and trace 0: nothing may be divided by 1 - gamma or by trace",
+        ),
+    )
+
+
+@cache
+def long_edge() -> tuple[str, Batch, str]:
+    """Return episodes in which gamma^t is too small for a floating-point number."""
+    return (
+        "60 steps, gamma = 1e-6",
+        episodes.random_batch(902, (2, 3, 3, 60), 1e-6, 1.0),
+        "a division by gamma^t fails in long episodes, where that is 0 in floating point: walk "
+        "backwards in time instead",
+    )
+
+
+@cache
+def scored_edges() -> tuple[tuple[str, Scored, str], ...]:
+    """Return the same edges with scores of their own."""
+    return tuple(
+        (label, episodes.random_scored(900, batch), separates)
+        for label, batch, separates in discount_edges()
+    )
+
+
+@cache
 def random_games() -> tuple[Game, ...]:
     """Return the tiny games whose paths are all walked."""
     return tuple(games.random_game(seed, gamma) for seed, gamma in ((0, 0.8), (1, 0.5), (2, 1.0)))

@@ -141,7 +141,7 @@ lvc_objective = Check(
     (
         *OPENING,
         *VALUES,
-        differentiable(questions.lvc_gradients, 1e-8),
+        differentiable(questions.lvc_gradients, 1e-8, transformed=True),
         steps.second_derivative("second derivative", questions.lvc_hessians, 1e-7),
         differentiable(questions.lvc_paths, 1e-8)._replace(name="every path"),
     ),
@@ -155,7 +155,7 @@ dice_objective = Check(
     (
         *OPENING,
         *VALUES,
-        differentiable(questions.dice_gradients, 1e-8),
+        differentiable(questions.dice_gradients, 1e-8, transformed=True),
         steps.second_derivative("second derivative", questions.dice_hessians, 1e-7),
         steps.second_derivative("every path", questions.dice_paths, 1e-7),
     ),
@@ -185,7 +185,7 @@ e_maml_objective = Check(
     (
         *OPENING,
         *VALUES,
-        differentiable(questions.e_maml_gradients, 1e-8),
+        differentiable(questions.e_maml_gradients, 1e-8, transformed=True),
         differentiable(questions.e_maml_data_sets, 1e-8)._replace(name="every data set"),
     ),
 )
@@ -197,8 +197,9 @@ promp_objective = Check(
     questions.promp_objective,
     (
         *OPENING,
-        property_step("pessimistic", steps.beats_the_ratio),
-        *VALUES,
+        VALUES[0],
+        Step("pessimistic", steps.beats_the_ratio),
+        VALUES[1],
         differentiable(questions.promp_gradients, 1e-8),
     ),
 )

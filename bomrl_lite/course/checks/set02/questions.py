@@ -60,21 +60,25 @@ class Subject(NamedTuple):
 def discounted_returns() -> Sequence[Question]:
     """Ask for returns; by hand 1 + 2/2 + 4/4, and 1 + 4/2 where the episode was cut."""
     subject = Subject(pool.return_args, episodes.returns, slips.discounted_returns)
-    return _ask(subject, TWO_EPISODES, [[3, 4, 4], [3.5, 3, 0]], pool.random_batches())
+    solution = [[3, 4, 4], [3.5, 3, 0]]
+    edges = (*pool.discount_edges(), pool.long_edge())
+    return _ask(subject, TWO_EPISODES, solution, pool.random_batches(), edges)
 
 
 @cache
 def generalised_advantages() -> Sequence[Question]:
     """Ask for advantages; by hand the errors are 1, 1, 2 and 2.5, 0, and gamma trace is 1/4."""
     subject = Subject(pool.advantage_args, episodes.advantages, slips.generalised_advantages)
-    return _ask(subject, TWO_EPISODES, [[1.375, 1.5, 2], [2.5, 0, 0]], pool.random_batches())
+    solution = [[1.375, 1.5, 2], [2.5, 0, 0]]
+    edges = (*pool.discount_edges(), pool.long_edge())
+    return _ask(subject, TWO_EPISODES, solution, pool.random_batches(), edges)
 
 
 @cache
 def lvc_objective() -> Sequence[Question]:
     """Ask for the value; by hand G is 2, 2 and 4, 0, so 3/4 (2 + 2/2) + 1/4 4."""
     subject = Subject(pool.lvc_args, lambda b: episodes.lvc_value(b.logits, b), slips.lvc_values)
-    return _ask(subject, WEIGHED, 3.25, pool.random_batches())
+    return _ask(subject, WEIGHED, 3.25, pool.random_batches(), pool.discount_edges())
 
 
 @cache
@@ -101,7 +105,7 @@ def dice_objective() -> Sequence[Question]:
     subject = Subject(
         pool.dice_args, lambda b: episodes.reweighted_return(b.logits, b), slips.dice_values
     )
-    return _ask(subject, WEIGHED, 2.5, pool.random_batches())
+    return _ask(subject, WEIGHED, 2.5, pool.random_batches(), pool.discount_edges())
 
 
 @cache
@@ -147,7 +151,8 @@ def q_gradient() -> Sequence[Question]:
         1.0,
     )
     subject = Subject(pool.q_gradient_args, episodes.later_scores, slips.q_gradient)
-    return _ask(subject, by_hand, [[[1, 4], [2, 2], [0, 0]]], pool.random_scores())
+    solution = [[[1, 4], [2, 2], [0, 0]]]
+    return _ask(subject, by_hand, solution, pool.random_scores(), pool.scored_edges())
 
 
 @cache
@@ -181,7 +186,7 @@ def hessian_split() -> Sequence[Question]:
     )
     terms = [[[5, 2], [2, 4]], [[-6, 1], [1, -6]], [[1, 2], [0, 0]]]
     subject = Subject(pool.split_args, episodes.split, slips.hessian_split)
-    return _ask(subject, by_hand, terms, pool.random_scores())
+    return _ask(subject, by_hand, terms, pool.random_scores(), pool.scored_edges())
 
 
 @cache
@@ -258,9 +263,13 @@ def promp_gradients() -> Sequence[Pullback]:
 
 
 def _ask(
-    subject: Subject, by_hand: tuple, solution: Any, cases: Sequence[tuple]
+    subject: Subject,
+    by_hand: tuple,
+    solution: Any,
+    cases: Sequence[tuple],
+    edges: Sequence[tuple[str, Any, str]] = (),
 ) -> Sequence[Question]:
-    """Ask about a case whose solution is known by hand, then about the random ones."""
+    """Ask about a case whose solution is known by hand, then about the random ones, then edges."""
 
     def question(label: str, case: tuple, expected: Any, known: bool) -> Question:
         wrong = cache(partial(subject.slips, case))
@@ -268,7 +277,11 @@ def _ask(
 
     first = question(BY_HAND, by_hand, solution, True)
     others = (question(_label(i), c, subject.oracle(c), False) for i, c in enumerate(cases, 1))
-    return first, *others
+    borders = (
+        Question(label, subject.args(case), subject.oracle(case), separates=separates)
+        for label, case, separates in edges
+    )
+    return first, *others, *borders
 
 
 def _pull_back(

@@ -12,6 +12,10 @@ NO_TAIL = "nothing follows a cut: an episode that was cut off goes on with final
 TAIL_AT_END = (
     "final_values counts where an episode ended by itself: there, nothing follows the last step"
 )
+LOOP_ORDER = "the columns stand in the order of the loop, the last step first: reverse them"
+NEGATED = "the sign is reversed: the objective is maximised, it is no loss"
+TWICE = "the ratio is there twice, or squared"
+OVER_EPISODES = "the sum runs over episodes (dim 0): episodes know nothing of each other"
 TAIL_AT_T = "final_values comes after the last column: it belongs after the last step taken"
 
 
@@ -46,6 +50,16 @@ def discounted_returns(batch: Batch) -> Slips:
         ),
         "the reward of the step itself is missing": right - batch.paid(),
         "every step gets the return of the whole episode": mask * right[:, :1],
+        LOOP_ORDER: right[:, ::-1],
+        "final_values reaches the last step alone: earlier ones go on with it, too": (
+            episodes.returns(batch._replace(terminated=np.ones_like(batch.terminated)))
+            + mask * (left == 1) * gamma * cut[:, None]
+        ),
+        "the sign is reversed": -right,
+        "the returns are normalised: they are asked for as they are": (
+            mask * (right - right[mask > 0].mean()) / right[mask > 0].std(ddof=1)
+        ),
+        "gamma is squared": episodes.returns(batch._replace(gamma=gamma**2)),
         "the past is summed: a return counts what follows": (
             mask * _backwards(batch.paid()[:, ::-1], gamma, 0 * cut)[:, ::-1]
         ),
@@ -80,6 +94,12 @@ def generalised_advantages(batch: Batch) -> Slips:
         * _backwards(
             batch.rewards + gamma * shifted - batch.values, gamma * trace, np.zeros(len(mask))
         ),
+        "padding counts, and it gets advantages of its own": _backwards(
+            batch.rewards + gamma * shifted - batch.values, gamma * trace, np.zeros(len(mask))
+        ),
+        "V of the next step is always the final value": (
+            summed(batch.rewards + gamma * _tail(batch)[:, None] - batch.values)
+        ),
         "trace is missing in gamma trace: that is return minus V": summed(errors, gamma),
         "gamma is missing in gamma trace: errors are discounted by both": summed(errors, trace),
         "the errors are not summed: that is trace = 0": errors,
@@ -88,6 +108,15 @@ def generalised_advantages(batch: Batch) -> Slips:
         "V of the next step is missing in the error": summed(batch.rewards - values),
         "V of the next step lacks its gamma": summed(errors + (1 - gamma) * after * mask),
         "V is added to the sum: that is an estimate of Q": right + values,
+        LOOP_ORDER: right[:, ::-1],
+        "trace and 1 - trace are exchanged": episodes.advantages(batch._replace(trace=1 - trace)),
+        "trace stands where gamma belongs in the error": (
+            summed(batch.rewards + trace * after - batch.values)
+        ),
+        "the advantages are normalised: they are asked for as they are": (
+            mask * (right - right[mask > 0].mean()) / right[mask > 0].std(ddof=1)
+        ),
+        "V of the step itself is added in the error": summed(errors + 2 * values),
         "the sign is reversed": -right,
         "the past is summed: errors that follow count": (
             mask * _backwards(errors[:, ::-1], gamma * trace, np.zeros(len(mask)))[:, ::-1]
@@ -110,6 +139,10 @@ def lvc_values(batch: Batch) -> Slips:
         "that is J, the first return alone: every step counts": np.sum(
             batch.weights * credit[:, 0]
         ),
+        "the surrogate is 0 in value: exp is missing": np.array(0.0),
+        "gamma^t is there twice": np.sum(
+            weights * batch.gamma ** np.arange(credit.shape[1]) * credit
+        ),
     }
 
 
@@ -120,6 +153,13 @@ def lvc_gradients(batch: Batch) -> Slips:
     return {
         "numerator and denominator both move: the ratio is always 1, its gradient 0": 0 * phi,
         "the numerator is stopped instead of the denominator": -right,
+        TWICE: 2 * right,
+        OVER_EPISODES: oracles.complex_step(
+            lambda x: _weighed(x, batch, credit, _over_episodes), phi
+        ),
+        "the returns are averaged before they meet the ratios: every action has its own": (
+            oracles.complex_step(lambda x: _mean_credit(x, batch, credit), phi)
+        ),
         "the ratio is that of all steps so far: LVC weighs a return with its own action alone": (
             oracles.complex_step(lambda x: _weighed(x, batch, credit, _past), phi)
         ),
@@ -155,6 +195,9 @@ def dice_values(batch: Batch) -> Slips:
             np.sum(weights * np.exp(log_probs) * paid)
         ),
         "the box is 0 in value: exp is missing": np.array(0.0),
+        "returns stand where rewards belong: every reward is then counted again and again": (
+            np.sum(weights * episodes.returns(batch._replace(terminated=batch.terminated | True)))
+        ),
     }
 
 
@@ -179,6 +222,17 @@ def dice_gradients(batch: Batch) -> Slips:
             with_causes(_future)
         ),
         "a reward's own action is missing in its box": with_causes(_before),
+        TWICE: 2 * right,
+        OVER_EPISODES: with_causes(_over_episodes),
+        "the causes are discounted by their time: only rewards are": with_causes(
+            lambda logs: np.cumsum(logs * batch.gamma ** np.arange(logs.shape[-1]), -1)
+        ),
+        "the causes are discounted by their age: only rewards are": with_causes(
+            lambda logs: _aged(logs, batch.gamma)
+        ),
+        "the causes are averaged: the chance of a path is a product over its steps": with_causes(
+            lambda logs: np.cumsum(logs, -1) / np.arange(1, logs.shape[-1] + 1)
+        ),
     }
 
 
@@ -221,9 +275,17 @@ def q_gradient(scored: Scored) -> Slips:
             credit * (episodes.later_scores(scored._replace(credit=0 * scored.credit + 1)))
         ),
         "the past is summed: actions that follow change Q": past - weighed,
+        "the loop runs forwards: it sums the past": (past - weighed)[:, ::-1],
         "only the next step is there": (
             decay * np.concatenate([weighed[:, 1:], 0 * weighed[:, :1]], 1)
         ),
+        LOOP_ORDER: right[:, ::-1],
+        "gamma^t stands in front: that comes later, in the Hessian": (
+            right * scored.gamma ** np.arange(credit.shape[1])[:, None]
+        ),
+        "later steps are averaged: they are summed": right
+        / np.maximum(1, credit.shape[1] - 1 - np.arange(credit.shape[1]))[:, None],
+        "all steps get the sum of the first": np.broadcast_to(right[:, :1], right.shape),
         "the credit is missing: scores alone": (
             episodes.later_scores(scored._replace(credit=0 * scored.credit + 1))
         ),
@@ -266,6 +328,28 @@ def hessian_split(scored: Scored) -> Slips:
             [h1, h2, outer(weights * powers, scored.scores, own)]
         ),
         "H2 has the wrong sign": np.stack([h1, -h2, h12]),
+        "H1 has the wrong sign": np.stack([-h1, h2, h12]),
+        "H12 has the wrong sign": np.stack([h1, h2, -h12]),
+        "gamma is missing inside grad Q": np.stack(
+            [
+                h1,
+                h2,
+                outer(
+                    weights * powers,
+                    scored.scores,
+                    episodes.later_scores(scored._replace(trace=1.0, gamma=1.0)),
+                ),
+            ]
+        ),
+        "H12 lacks gamma^t: grad Q counts from step t, its weight is still w gamma^t": np.stack(
+            [h1, h2, outer(plain, scored.scores, later)]
+        ),
+        "the returns are missing in H2": np.stack(
+            [h1, np.einsum("bt,btij->ij", weights * powers, scored.curvatures), h12]
+        ),
+        "H12 stands before H2": right[[0, 2, 1]],
+        "all three are added up: return them side by side": np.stack([h1 + h2 + h12] * 3),
+        "steps are averaged: they are summed": right / scored.credit.shape[1],
     }
 
 
@@ -282,6 +366,11 @@ def _averages(batch: Batch, credit: np.ndarray) -> Slips:
             batch.gamma * discounted @ batch.weights
         ),
         "steps are averaged: they are summed": discounted @ batch.weights / credit.shape[1],
+        NEGATED: -discounted @ batch.weights,
+        "there is a mean too many: the weights sum to 1 already": (
+            discounted @ batch.weights / len(batch.weights)
+        ),
+        "there is a factor 1 - gamma too many": (1 - batch.gamma) * discounted @ batch.weights,
     }
 
 
@@ -309,6 +398,25 @@ def _future(logs: np.ndarray) -> np.ndarray:
 
 def _whole(logs: np.ndarray) -> np.ndarray:
     return logs.sum(-1, keepdims=True) + 0 * logs
+
+
+def _over_episodes(logs: np.ndarray) -> np.ndarray:
+    return np.cumsum(logs, -2)
+
+
+def _aged(logs: np.ndarray, gamma: float) -> np.ndarray:
+    """Return sum_{u <= t} gamma^(t - u) log pi_u."""
+    steps = np.arange(logs.shape[-1])
+    age = np.maximum(steps - steps[:, None], 0)
+    return logs @ np.where(steps >= steps[:, None], gamma**age, 0)
+
+
+def _mean_credit(x: np.ndarray, batch: Batch, credit: np.ndarray) -> np.ndarray:
+    """Return the mean over steps of the ratios times that of the credits, episode by episode."""
+    moved = batch.log_probs(x) - batch.log_probs(batch.logits)
+    powers = batch.gamma ** np.arange(credit.shape[1])
+    gained = (powers * credit).sum(-1)
+    return (np.exp(moved).mean(-1) * gained) @ batch.weights
 
 
 def _tail(batch: Batch) -> np.ndarray:

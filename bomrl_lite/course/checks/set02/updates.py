@@ -170,6 +170,9 @@ def e_maml_values(trials: Trials) -> Slips:
             np.sum(weights * np.exp(logs) * after)
         ),
         "the box is 0 in value: exp is missing": np.array(0.0),
+        "the sign is reversed: the objective is maximised, it is no loss": -weights @ after,
+        "there is a mean too many: the weights sum to 1 already": (weights @ after) / len(after),
+        "that is the best of the data sets: average them by the weights": after.max(),
     }
 
 
@@ -198,6 +201,22 @@ def e_maml_gradients(trials: Trials) -> Slips:
         "log pi is averaged over steps: the chance of a data set is their product": (
             adapting + collecting(each / each.shape[2])
         ),
+        "the score comes without the return: each data set's is multiplied by its own": (
+            adapting + collecting(trials.weights[:, None, None] + 0 * trials.mask)
+        ),
+        "the score is there twice, or the box squared": 2 * right - adapting,
+        "a baseline is subtracted from the returns in the score": (
+            adapting + collecting(each - worth.sum() * trials.weights[:, None, None])
+        ),
+        "log pi of all data sets is added up: every box holds its own": (
+            adapting + collecting(0 * each + worth.sum())
+        ),
+        "only the first step of every episode is credited": (
+            adapting + collecting(each * (np.arange(trials.mask.shape[-1]) == 0))
+        ),
+        "only the first episode of every data set is credited": (
+            adapting + collecting(each * (np.arange(trials.mask.shape[1]) == 0)[:, None])
+        ),
         "every data set gets the mean return: its own is what its collection earned": (
             adapting + collecting(0 * each + worth.sum() * trials.weights[:, None, None])
         ),
@@ -216,6 +235,12 @@ def promp_values(update: Update) -> Slips:
     reverse = (softmax(update.logits) * (new - other)).sum(-1)[update.prior_states].mean()
     inverse = np.minimum(a / ratios, np.clip(1 / ratios, 1 - clip, 1 + clip) * a).mean()
     logs = np.log(ratios)
+    normal = (a - a.mean()) / a.std(ddof=1)
+
+    def gain_of(better: np.ndarray) -> np.ndarray:
+        return np.minimum(ratios * better, np.clip(ratios, 1 - clip, 1 + clip) * better).mean()
+
+    own = (old * (old - new)).sum(-1)[update.prior_states].mean()
     return {
         "the ratio is not clipped": gained.mean() - cost,
         "the ratio is always clipped: the smaller of both gains counts": limited.mean() - cost,
@@ -241,6 +266,24 @@ def promp_values(update: Update) -> Slips:
         "gains are summed over samples: it is their mean": gain * len(a) - cost,
         "penalty is not used": gain - divergence,
         "the sign is reversed: the objective is maximised": -right,
+        "log_probs.detach() stands where old_log_probs belongs: the ratio is then always 1": (
+            a.mean() - cost
+        ),
+        "the divergence is weighed by the new policy: KL(old || new) weighs by the old one": (
+            gain + penalty * reverse
+        ),
+        "old_prior holds logarithms: its exp() weighs the actions": gain - penalty * own,
+        "advantages are normalised: take them as they come": gain_of(normal) - cost,
+        "advantages are centred: take them as they come": gain_of(a - a.mean()) - cost,
+        "only the upper limit clips: min(ratio, 1 + clip)": (
+            np.minimum(gained, np.minimum(ratios, 1 + clip) * a).mean() - cost
+        ),
+        "the ratio is clipped between -clip and clip: around 1": (
+            np.minimum(gained, np.clip(ratios, -clip, clip) * a).mean() - cost
+        ),
+        "the gain has the wrong sign": -gain - cost,
+        "the square root of the divergence is taken": gain - penalty * np.sqrt(divergence),
+        "the ratio is missing: advantages alone bring no gradient": a.mean() - penalty * reverse,
     }
 
 

@@ -143,7 +143,11 @@ surrogate = Check(
     "surrogate",
     _surrogate,
     questions.surrogate,
-    (*OPENING, *VALUES, differentiable(questions.surrogate_gradients, DIFFERENCE_TOLERANCE)),
+    (
+        *OPENING,
+        *VALUES,
+        differentiable(questions.surrogate_gradients, DIFFERENCE_TOLERANCE, transformed=True),
+    ),
 )
 
 kl_distance = Check(

@@ -83,6 +83,8 @@ def ask_gradients(
     args: Callable[[Case, Tensor], tuple[Any, ...]],
     function: Callable[[Case, np.ndarray], np.ndarray],
     slips: Callable[[Case, np.ndarray], Slips] = lambda case, weights: {},
+    inputs: tuple[str, ...] = (),
+    edges: Sequence[tuple[str, Case, str]] = (),
 ) -> Sequence[Pullback]:
     """Ask for the derivative of a weighted sum of the answer in several arguments at once.
 
@@ -91,10 +93,12 @@ def ask_gradients(
         args: (case, the stack as a tensor) -> arguments of the function.
         function: the oracle's answer as a function of the stack.
         slips: (case, weights) -> likely cause -> wrong gradient.
+        inputs: names of the stacked arguments.
+        edges: (label, case, what an answer that fails there alone has wrong), asked last.
     """
     draw = np.random.default_rng(5)
 
-    def pullback(index: int, case: Case) -> Pullback:
+    def pullback(label: str, case: Case, separates: str | None = None) -> Pullback:
         leaf = start(case)
         # a constant per state means nothing, so no weight may rest on it
         weights = draw.normal(size=np.shape(function(case, leaf)))
@@ -103,10 +107,11 @@ def ask_gradients(
             lambda x: float((function(case, x) * weights).sum()), leaf
         )
         wrong = cache(partial(slips, case, weights))
-        question = Question(label_of(index, case.world), (), wanted, wrong)
-        return Pullback(leaf, partial(args, case), weights, question)
+        question = Question(label, (), wanted, wrong, separates=separates)
+        return Pullback(leaf, partial(args, case), weights, question, inputs)
 
-    return tuple(pullback(i, case) for i, case in enumerate(cases()[:4], 1))
+    usual = (pullback(label_of(i, case.world), case) for i, case in enumerate(cases()[:4], 1))
+    return *usual, *(pullback(*edge) for edge in edges)
 
 
 def table(x: np.ndarray) -> Tensor:
@@ -139,6 +144,7 @@ def surrogate_gradients() -> Sequence[Pullback]:
         lambda case, leaf: (leaf[0], leaf[1], case.world.task(), case.world.gamma),
         lambda case, x: adapted.surrogate(x[0], case.world._replace(logits=x[1])),
         slips.surrogate_gradient,
+        inputs=("theta", "phi"),
     )
 
 
@@ -152,12 +158,36 @@ def kl_distance() -> Sequence[Question]:
         oracle=lambda case: adapted.kl_distance(case.world.logits, case.theta, _nu(case)),
         slips=slips.kl_distance,
     )
+    return *questions, *(_ask_sure(*edge) for edge in sure_cases())
+
+
+SURE = (
+    "the logarithm of a probability that is rounded to 0 does not survive: take log_softmax of the "
+    "logits"
+)
+
+
+@cache
+def sure_cases() -> tuple[tuple[str, Case, str], ...]:
+    """Return a phi that never takes some action, and a theta that hardly does.
+
+    They separate log_softmax from the logarithm of a softmax, also where its infinity is replaced
+    by a number afterwards: then the gradient is not one.
+    """
     case = cases()[-1]
-    phi = case.world.logits.copy()
-    phi[0, 0] = -800.0
-    wanted = adapted.kl_distance(phi, case.theta, _nu(case))
-    args = *map(table, (phi, case.theta)), table(_nu(case))
-    return *questions, Question("a policy that never takes some action", args, wanted)
+    phi, theta = case.world.logits.copy(), case.theta.copy()
+    phi[0, 0], theta[-1, 0] = -800.0, 600.0
+    sure = case._replace(world=case.world._replace(logits=phi))
+    return (
+        ("a phi that never takes some action", sure, SURE),
+        ("a theta that is nearly sure", case._replace(theta=theta), SURE),
+    )
+
+
+def _ask_sure(label: str, case: Case, separates: str) -> Question:
+    phi, nu = case.world.logits, _nu(case)
+    wanted = np.asarray(adapted.kl_distance(phi, case.theta, nu))
+    return Question(label, (table(phi), table(case.theta), table(nu)), wanted, separates=separates)
 
 
 @cache
@@ -167,6 +197,9 @@ def kl_gradients() -> Sequence[Pullback]:
         lambda case: np.stack([case.world.logits, case.theta]),
         lambda case, leaf: (leaf[0], leaf[1], table(_nu(case))),
         lambda case, x: adapted.kl_distance(x[0], x[1], _nu(case)),
+        slips.kl_gradient,
+        inputs=("phi", "theta"),
+        edges=sure_cases(),
     )
 
 
@@ -187,17 +220,29 @@ def adapt_d2_gradients() -> Sequence[Pullback]:
 def adapt_d1() -> Sequence[Question]:
     """Ask for Alg with D1; by hand, mu = 2 in both rooms.
 
-    The sums lam pi_phi / (mu - Q) are 1/2 + 1/2 and 2/3 + 1/3. The last question is one whose best
-    action is hardly ever taken: a loop that stops early has not found its root.
+    The sums lam pi_phi / (mu - Q) are 1/2 + 1/2 and 2/3 + 1/3. The last questions have a best action
+    that is hardly ever taken: a Newton loop of ten steps has not found their root, one of thirty has.
     """
     world = TWO_ROOMS._replace(reward=np.array([[4 / 3, 0.0], [1.0, 0.0]]), gamma=0.0)
     questions = _ask_alg(
         "d1", Case(world, THETA, 4 / 3), [[1 / 2, 1 / 2], [2 / 3, 1 / 3]], slips.adapt_d1
     )
-    phi, q = np.array([[-12.0, 0.0, 0.5]]), np.array([[1.0, 0.0, -0.5]])
-    wanted = adapted.best_logits(phi, q, 1.5, "d1")
-    label = "a prior that hardly takes the best action; logits less their mean per state"
-    return *questions, Question(label, (table(phi), table(q), 1.5), wanted)
+    rare = (
+        _ask_rare([[-12.0, 0.0, 0.5]], [[1.0, 0.0, -0.5]], 1.5),
+        _ask_rare([[-20.0, 0.0]], [[1.0, 0.0]], 1.0),
+    )
+    return *questions, *rare
+
+
+def _ask_rare(phi: list[list[float]], q: list[list[float]], lam: float) -> Question:
+    wanted = adapted.best_logits(np.array(phi), np.array(q), lam, "d1")
+    return Question(
+        "a prior that hardly takes the best action; logits less their mean per state",
+        (table(np.array(phi)), table(np.array(q)), lam),
+        wanted,
+        separates="the loop stops too early: where the prior hardly takes the best action, it "
+        "begins far from the root (thirty Newton steps are enough)",
+    )
 
 
 @cache
@@ -259,10 +304,19 @@ def adapt_repeatedly() -> Sequence[Question]:
             f"{num_steps} adaptations; logits less their mean per state",
             (alg, *_phi_args(case), case.lam, num_steps),
             centred(adapted.adapted_chain(alg, case.world, case.lam, num_steps)),
+            separates=separates,
         )
-        for alg, num_steps in ((_tilt, 1), (_blend, 1), (_blend, 4))
+        for alg, num_steps, separates in (
+            (_tilt, 1, HOW_MANY),
+            (_blend, 1, ANY_ALG),
+            (_blend, 4, ANY_ALG),
+        )
     )
     return *questions, *others
+
+
+HOW_MANY = "num_steps says how many adaptations there are"
+ANY_ALG = "alg is an argument: call it, whatever method it is"
 
 
 def _tilt(phi: Any, q: Any, lam: float) -> Any:
@@ -307,6 +361,7 @@ def _ask_alg_gradients(kind: str) -> Sequence[Pullback]:
         lambda case, leaf: (leaf[0], leaf[1], case.lam),
         lambda case, x: adapted.best_logits(x[0], x[1], case.lam, kind),
         partial(slips.alg_gradient, kind),
+        inputs=("phi", "q"),
     )
 
 

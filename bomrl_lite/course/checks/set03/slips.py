@@ -15,6 +15,7 @@ from bomrl_lite.course.checks.set03 import oracles as adapted
 from bomrl_lite.course.checks.set03.oracles import centred
 
 SIGN = "the sign of Q is reversed: a better action must become more likely"
+COLUMNS = "the softmax runs over states: a state's probabilities must sum to 1, so dim=-1"
 AS_PROBS = "these are probabilities; the exercise asks for logits, such as their logarithm"
 
 
@@ -61,6 +62,11 @@ def surrogate(case: Any) -> Slips:
         "theta holds logits: take their softmax": nu @ (case.theta * q).sum(-1),
         "states are averaged uniformly, instead of by their occupancy": (theta * q).sum(-1).mean(),
         "the sum over actions is a mean": right / q.shape[1],
+        "the sign is reversed: L is maximised, it is no loss": -right,
+        COLUMNS: nu @ (softmax(case.theta.T).T * q).sum(-1),
+        "the largest Q is taken instead of an average over actions": nu @ q.max(-1),
+        "that is L(theta) + L(phi)": right + nu @ (probs * q).sum(-1),
+        "pi_theta is there twice": nu @ (theta**2 * q).sum(-1),
     }
 
 
@@ -69,10 +75,41 @@ def surrogate_gradient(case: Any, weights: np.ndarray) -> Slips:
     world = case.world
     frozen = np.zeros((2, *case.theta.shape))
     frozen[0] = oracles.complex_step(lambda x: adapted.surrogate(x, world), case.theta)
+    nu, q = oracles.occupancy(world.probs, world), oracles.q_values(world.probs, world)
+    after = softmax(case.theta)
+
+    def moving(value: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        return weights * np.stack([frozen[0], oracles.complex_step(value, world.logits)])
+
     return {
         "the data are held constant, but nu and Q depend on phi (a .detach() would do that)": (
             frozen * weights
-        )
+        ),
+        "Q is held constant, but it depends on phi (a .detach() would do that)": moving(
+            lambda x: oracles.occupancy(softmax(x), world) @ (after * q).sum(-1)
+        ),
+        "nu is held constant, but it depends on phi (a .detach() would do that)": moving(
+            lambda x: (after * oracles.q_values(softmax(x), world)).sum(-1) @ nu
+        ),
+    }
+
+
+def kl_gradient(case: Any, weights: np.ndarray) -> Slips:
+    """Return the gradients of D1^2 if a part of it is held constant."""
+    phi, theta = case.world.logits, case.theta
+    nu = oracles.occupancy(case.world.probs, case.world)
+    in_theta = adapted.central_difference(lambda x: adapted.kl_distance(phi, x, nu), theta)
+
+    def in_phi(value: Callable[[np.ndarray], Any]) -> np.ndarray:
+        return weights * np.stack([adapted.central_difference(value, phi), in_theta])
+
+    return {
+        "no gradient comes through to phi, or only through log pi_phi, whose average score is 0": (
+            weights * np.stack([0 * phi, in_theta])
+        ),
+        "the log pi_theta in the sum is missing for phi: its weight pi_phi moves, too": in_phi(
+            lambda x: nu @ (softmax(x) * np.log(softmax(x))).sum(-1)
+        ),
     }
 
 
@@ -94,10 +131,19 @@ def kl_distance(case: Any) -> Slips:
         "the sum over actions is a mean": kl @ nu / phi.shape[1],
         "pi_phi is missing as the weight of the actions": log_ratio.sum(-1) @ nu,
         "logits are not log-probabilities: take log_softmax": (p * (phi - theta)).sum(-1) @ nu,
+        "logits are not log-probabilities, here nor as weights: take log_softmax of both": (
+            (np.exp(phi) * (phi - theta)).sum(-1) @ nu
+        ),
         "that is the cross-entropy: the entropy of pi_phi is missing": (
             -(p * np.log(softmax(theta))).sum(-1) @ nu
         ),
         "that is ||phi - theta||^2, the third distance": ((phi - theta) ** 2).sum(),
+        COLUMNS: nu @ (softmax(phi.T) * np.log(softmax(phi.T) / softmax(theta.T))).T.sum(-1),
+        "the logarithm has base 2: that is bits, not nats": kl @ nu / np.log(2),
+        "there is a factor 1 / 2 too many": kl @ nu / 2,
+        "that is the total variation distance, not KL": np.abs(p - softmax(theta)).sum(-1) @ nu / 2,
+        "both directions are added": (kl + adapted.kl(theta, phi)) @ nu,
+        "that is the largest KL over states: average them by nu": kl.max(),
     }
 
 
@@ -123,6 +169,16 @@ def adapt_d2(case: Any) -> Slips:
         "the step is half as long: the factor 1 / (2 lam) belongs to squared distances": (
             centred(phi + q / (2 * lam))
         ),
+        "exp() of the new logits is returned, weights without a sum of 1: return the logits": (
+            centred(np.exp(phi + q / lam))
+        ),
+        "pi_phi exp(Q / lam) is returned, weights without a sum of 1: return their logarithm": (
+            centred(softmax(phi) * np.exp(q / lam))
+        ),
+        "lam stands before the prior: it divides Q alone": centred(lam * phi + q),
+        "phi is divided by lam, too": centred((phi + q) / lam),
+        "lam is squared": centred(phi + q / lam**2),
+        "the step is twice as long": centred(phi + 2 * q / lam),
     }
 
 
@@ -154,7 +210,27 @@ def adapt_d1(case: Any) -> Slips:
             adapted.best_logits(np.zeros_like(phi), q, lam, "d1")
         ),
         "phi is returned as it was": centred(phi),
-        "one mu is used for all states: every state has its own": _one_mu(probs, q, lam),
+        "one mu is used for all states: every state has its own": _one_mu(probs, q, lam, len(q)),
+        "one mu makes ALL probabilities sum to 1: every state has its own": (
+            _one_mu(probs, q, lam, 1)
+        ),
+        "there is a factor 2 at lam": adapted.best_logits(phi, q, 2 * lam, "d1"),
+        "there is a factor 1 / 2 at lam": adapted.best_logits(phi, q, lam / 2, "d1"),
+        "Newton starts at the right end: it jumps past the root, and max Q is a pole": (
+            _newton(probs, q, lam, high)
+        ),
+        "Newton leaves the bracket: start at its LEFT end, not at max Q, which is a pole, and step "
+        "to mu - f / f', where f' is negative": np.full_like(q, np.nan),
+        **{
+            f"Newton stops after {count} steps: thirty are enough": (
+                _newton(probs, q, lam, low, count)
+            )
+            for count in (1, 2, 3)
+        },
+        "mu is found in units where lam is 1": centred(np.log(lam * probs / (_mu(probs, q) - q))),
+        "the bracket is that of the uniform policy: pi_phi is missing in lam pi_phi / (mu - Q)": (
+            adapted.best_logits(0 * phi, q, lam * probs.shape[1], "d1")
+        ),
     }
 
 
@@ -227,6 +303,12 @@ def natural_gradient_step(case: Any) -> Slips:
         "that is Alg with D1 itself, not its step to first order": (
             adapted.best_logits(phi, q, lam, "d1")
         ),
+        "these are probabilities: return logits": centred(softmax(phi + a / lam)),
+        "the step is that of the probabilities: pi (1 + A / lam)": (centred(probs * (1 + a / lam))),
+        "the step has length 1: divided by its norm": centred(phi + a / np.sqrt((a**2).sum())),
+        "the reward stands where Q belongs": centred(phi + world.reward / lam),
+        "lam is squared": centred(phi + a / lam**2),
+        "there is a square root at lam": centred(phi + a / np.sqrt(lam)),
     }
 
 
@@ -263,6 +345,26 @@ def lower_bound(case: Any) -> Slips:
             before + (gained - lam * apart**2) / rest
         ),
         "that is L(theta) - lam D1^2 alone": promised - lam * apart,
+        "surrogate(theta, phi) is called with its arguments exchanged: the data are phi's": (
+            before
+            + (adapted.surrogate(phi, world._replace(logits=theta)) - base - lam * apart) / rest
+        ),
+        "surrogate(theta, theta) stands where surrogate(theta, phi) belongs": (
+            before
+            + (adapted.surrogate(theta, world._replace(logits=theta)) - base - lam * apart) / rest
+        ),
+        "the square root of the distance is taken: D1^2 is the average KL": (
+            before + (gained - lam * np.sqrt(apart)) / rest
+        ),
+        "states are averaged uniformly in the distance": (
+            before + (gained - lam * adapted.kl(phi, theta).mean()) / rest
+        ),
+        "J(phi) is divided by 1 - gamma, too": (before + gained - lam * apart) / rest,
+        "J(phi) is multiplied by 1 - gamma": (1 - world.gamma) * before
+        + (gained - lam * apart) / rest,
+        "the sign is reversed": -(before + (gained - lam * apart) / rest),
+        "lam divides where it multiplies": before + (gained - apart / lam) / rest,
+        "that is L(theta) instead of a bound of J": promised,
     }
     return {cause: np.asarray(answer) for cause, answer in answers.items()}
 
@@ -287,8 +389,22 @@ def adapt_repeatedly(alg: Callable[..., np.ndarray], num_steps: int, case: Any) 
         "there is one step too few": chain[:-2],
         "the order is reversed: phi comes first": chain[-2::-1],
         "nothing is adapted: all tables are phi": [phi] * (num_steps + 1),
+        "lam is not handed on to alg": adapted.adapted_chain(alg, world, 1.0, num_steps),
+        "these are probabilities: return logits": softmax(np.stack(list(chain[:-1]))),
+        "lam shrinks from step to step: every step has the same": _shrinking(
+            alg, world, lam, num_steps
+        ),
     }
     return {cause: centred(np.stack(list(tables))) for cause, tables in answers.items()}
+
+
+def _shrinking(
+    alg: Callable[..., np.ndarray], world: Any, lam: float, num_steps: int
+) -> list[np.ndarray]:
+    tables = [world.logits]
+    for k in range(1, num_steps + 1):
+        tables.append(alg(tables[-1], oracles.q_values(softmax(tables[-1]), world), lam / k))
+    return tables
 
 
 def _parts(case: Any) -> tuple[np.ndarray, np.ndarray, float]:
@@ -296,11 +412,28 @@ def _parts(case: Any) -> tuple[np.ndarray, np.ndarray, float]:
     return world.logits, oracles.q_values(world.probs, world), case.lam
 
 
-def _one_mu(probs: np.ndarray, q: np.ndarray, lam: float) -> np.ndarray:
-    """Solve for one mu with which all states together sum to their number."""
-    low, high = (q + lam * probs).max(), q.max() + lam * len(q)
+def _newton(
+    probs: np.ndarray, q: np.ndarray, lam: float, mu: np.ndarray, count: int = 30
+) -> np.ndarray:
+    """Return what some Newton steps from mu make of the policy, wherever they end."""
+    for _ in range(count):
+        share = lam * probs / (mu - q)
+        slope = -(share / (mu - q)).sum(-1, keepdims=True)
+        mu = mu - (share.sum(-1, keepdims=True) - 1) / slope
+    return centred(np.log(probs) + np.log(lam / (mu - q)))
+
+
+def _mu(probs: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Return the root for lam = 1."""
+    best = adapted.best_policy(probs, q, 1.0, "d1")
+    return (q + probs / best).mean(-1, keepdims=True)
+
+
+def _one_mu(probs: np.ndarray, q: np.ndarray, lam: float, total: int) -> np.ndarray:
+    """Solve for one mu with which all states together sum to a number."""
+    low, high = (q + lam * probs / total).max(), q.max() + lam * len(q)
     for _ in range(200):
         middle = (low + high) / 2
-        more = (lam * probs / (middle - q)).sum() > len(q)
+        more = (lam * probs / (middle - q)).sum() > total
         low, high = (middle, high) if more else (low, middle)
     return centred(np.log(lam * probs / (high - q)))

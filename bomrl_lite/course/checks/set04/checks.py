@@ -25,6 +25,12 @@ from bomrl_lite.solvers import implicit
 from bomrl_lite.solvers import linear as linalg
 from bomrl_lite.types import Params, TabularTask
 
+NEARLY = 1e-4
+"""Relative error of a derivative where theta is as good as solved."""
+
+HUGE = 1e6
+"""No derivative that 4.1 asks for is near it."""
+
 # Properties: each returns what is wrong with an answer, or None.
 
 
@@ -87,7 +93,7 @@ def _residual_complaint(
 
 
 def _stops_in_time(attempt: Attempt) -> None:
-    for label, matrix, b, tolerance, most in questions.costs():
+    for label, matrix, b, tolerance, most, early in questions.costs():
         product = Product(matrix)
         try:
             answer = attempt.call(product, torch.tensor(b), tolerance)
@@ -99,17 +105,46 @@ def _stops_in_time(attempt: Attempt) -> None:
             ) from None
         complaint = _residual_complaint(matrix, b, answer.detach().numpy(), tolerance)
         if complaint is not None:
-            raise Wrong(
-                f"{label}: {complaint}",
-                "the number of iterations is fixed, or the tolerance is not taken relative to "
-                "||b||: go on until ||b - A x|| <= tolerance ||b||",
-            )
+            raise Wrong(f"{label}: {complaint}", early)
         if product.count > most:
             raise Wrong(
                 f"{label}: expected at most {most} products with A, got {product.count}",
-                "the loop does not end once the residual is small, the directions are not "
-                "conjugate, or A is written out column by column",
+                _why_so_many(product.count, most, len(b)),
             )
+
+
+def _why_so_many(count: int, most: int, size: int) -> str:
+    """Say what a solver does that takes too many products with A."""
+    if count == size:
+        return "A is written out column by column: that takes a product for every unknown"
+    if count <= 2 * most:
+        return "there are two products with A in every iteration: keep the result of the first"
+    return "the loop does not end once the residual is small, or the directions are not conjugate"
+
+
+def _nearly_solved(attempt: Attempt) -> None:
+    """Ask where the gradient of F is small enough, if not 0."""
+    limit = "the limit is 1e-6 for the norm of the gradient of F: below it, do not refuse"
+    for question in questions.implicit_vjp()[1:4]:
+        label = "theta where the gradient of F has norm 3e-7"
+        try:
+            answer = attempt.call(*questions.sloping(question, 3e-7)).detach().numpy()
+        except Wrong as wrong:
+            raise Wrong(f"{label}: {wrong.message}", limit) from None
+        if not error_of(answer, question.expected) <= NEARLY:
+            shown, theirs = (np.round(x, 6).tolist() for x in (question.expected, answer))
+            raise Wrong(f"{label}: expected about {shown}, got {theirs}", limit)
+
+
+def _divides_by_nothing(attempt: Attempt) -> None:
+    """Look for derivatives that are infinite, or as good as."""
+    found = [float(answer) for _, answer in attempt.answers()]
+    if all(not abs(x) < HUGE for x in found):
+        raise Wrong(
+            f"expected moderate derivatives, got {found[0]:.3g}, {found[1]:.3g} and the like",
+            "the division is by F_theta, which is 0 at an argmax: -F_phi / F_theta is the slope of "
+            "a level line",
+        )
 
 
 def _raises_value_error(
@@ -131,6 +166,19 @@ def _raises_value_error(
             raise Wrong(f"{label}: expected a ValueError, got {shown}", cause)
 
     return Step(name, run)
+
+
+def _runs(known: str) -> Step:
+    """Make the first step, which knows why a function refuses what it should not refuse."""
+
+    def run(attempt: Attempt) -> None:
+        try:
+            OPENING[0].run(attempt)
+        except Wrong as wrong:
+            cause = known if wrong.message.startswith("ValueError") else None
+            raise Wrong(wrong.message, wrong.cause or cause) from None
+
+    return Step("runs", run)
 
 
 # References: the package's functions in the exercises' signatures. They are never oracles.
@@ -221,7 +269,7 @@ implicit_derivative = Check(
     "implicit_derivative",
     _implicit_derivative,
     questions.implicit_derivative,
-    (*OPENING, *VALUES),
+    (*OPENING, Step("moderate", _divides_by_nothing), *VALUES),
 )
 
 conjugate_gradient = Check(
@@ -230,7 +278,11 @@ conjugate_gradient = Check(
     _conjugate_gradient,
     questions.conjugate_gradient,
     (
-        *OPENING,
+        _runs(
+            "A is positive definite here: the iterations go on after the residual is 0, or step, "
+            "residual or direction are not those of conjugate gradients"
+        ),
+        *OPENING[1:],
         *VALUES,
         property_step("residual", _misses_the_tolerance),
         Step("stops in time", _stops_in_time),
@@ -248,13 +300,19 @@ implicit_vjp = Check(
     _implicit_vjp,
     questions.implicit_vjp,
     (
-        *OPENING,
+        _runs(
+            "theta is the argmax here, and MINUS the Hessian is positive definite: the matrix of "
+            "the system has the wrong sign, or what is tested is not the gradient of F in theta"
+        ),
+        *OPENING[1:],
         *VALUES,
         _raises_value_error(
             "unsolved inner problem",
             questions.unsolved_inner,
-            "the norm of the gradient of F in theta is not tested: it is 0 at an argmax",
+            "the norm of the gradient of F in theta is not tested, or with a limit above 1e-6: it "
+            "is 0 at an argmax",
         ),
+        Step("nearly solved", _nearly_solved),
     ),
 )
 

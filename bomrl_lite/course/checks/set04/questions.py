@@ -4,6 +4,7 @@ Each function is cached: the oracles run once per process, when a check first ne
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -64,6 +65,8 @@ class Cost(NamedTuple):
     b: np.ndarray
     tolerance: float
     most: int
+    early: str
+    """The likely cause if the residual is not met."""
 
 
 @cache
@@ -79,12 +82,15 @@ def implicit_derivative() -> Sequence[Question]:
         "the fraction is upside down": -3.0,
         "the division by F_theta_theta is missing": 1.0,
         "F_phi_phi stands where F_theta_phi belongs": 0.0,
-        "F_phi_phi stands where F_theta_theta belongs": -np.inf,
+        "F_phi_phi stands where F_theta_theta belongs": np.inf,
         "that is F_theta_phi alone": -1.0,
         "that is F_theta_theta alone": -3.0,
         "that is the derivative of F in phi, not that of theta": -0.5,
         "theta is taken not to depend on phi": 0.0,
         "theta is taken to move exactly as phi does": 1.0,
+        "your value is half the right one": -1 / 6,
+        "the fraction is squared": 1 / 9,
+        "the two are multiplied: F_theta_phi is divided by F_theta_theta": -3.0,
     }
     as_arrays = {cause: np.array(value) for cause, value in wrong.items()}
     by_hand = _question(BY_HAND, (ridge, *scalars), -1 / 3, lambda: as_arrays, known=True)
@@ -119,7 +125,11 @@ def conjugate_gradient() -> Sequence[Question]:
         matrix = _symmetric(draw, np.linspace(1, 20, size))
         b = draw.normal(size=size)
         label = f"random instance {index} ({size} unknowns)"
-        questions.append(at(label, matrix, b, np.linalg.solve(matrix, b), False))
+        usual = at(label, matrix, b, np.linalg.solve(matrix, b), False)
+        # up to nine unknowns, ten iterations solve everything
+        early = "ten iterations, or another fixed number, are not enough for every system: go on "
+        early += "until the residual is small"
+        questions.append(replace(usual, separates=early if size > 9 else None))
     matrix = _symmetric(draw, np.array([0.0, 1, 2, 5, 9]))
     x = matrix @ draw.normal(size=5)
     label = "random instance 8 (5 unknowns, A singular, b within its range)"
@@ -132,30 +142,44 @@ def costs() -> Sequence[Cost]:
     draw = np.random.default_rng(1)
     few = np.repeat([1.0, 2, 4, 7, 11], 40)
     many = np.logspace(0, 2, 200)
+    hard = np.logspace(0, 4, 100)
+    fixed = "the number of iterations is fixed: go on until ||b - A x|| <= tolerance ||b||"
     return (
-        Cost("A = 3 I, 40 unknowns", 3 * np.eye(40), draw.normal(size=40), 1e-8, 12),
+        Cost("A = 3 I, 40 unknowns", 3 * np.eye(40), draw.normal(size=40), 1e-8, 4, fixed),
         Cost(
             "200 unknowns, A with only 5 different eigenvalues",
             _symmetric(draw, few),
             draw.normal(size=200),
             1e-8,
-            14,
+            8,
+            fixed,
         ),
         Cost(
             "200 unknowns, condition number 100, to 1e-6",
             _symmetric(draw, many),
             draw.normal(size=200),
             1e-6,
-            300,
+            100,
+            fixed,
+        ),
+        Cost(
+            "100 unknowns, condition number 1e4, to 1e-10",
+            _symmetric(draw, hard),
+            draw.normal(size=100),
+            1e-10,
+            700,
+            "the loop ends after as many iterations as there are unknowns, or some other fixed "
+            "number: rounding spoils the conjugacy, so only the residual tells when it is over",
         ),
         Cost(
             "a small right-hand side, 1e-9 times a random one",
             _symmetric(draw, np.linspace(1, 9, 12)),
             1e-9 * draw.normal(size=12),
             1e-8,
-            40,
+            20,
+            "the tolerance is taken as it is: it is relative to ||b||",
         ),
-        Cost("b = 0", np.eye(3), np.zeros(3), 1e-8, 3),
+        Cost("b = 0", np.eye(3), np.zeros(3), 1e-8, 3, "b = 0 has the answer 0"),
     )
 
 
@@ -216,7 +240,16 @@ def unsolved_inner() -> Sequence[tuple[str, tuple[Any, ...]]]:
     for question, off in zip(implicit_vjp()[1:4], (1e-3, 0.1, 5.0), strict=True):
         objective, theta, *rest = question.args
         calls.append((f"theta {off:g} away from the argmax", (objective, theta + off, *rest)))
-    return tuple(calls)
+    label = "theta where the gradient of F has norm 3e-6"
+    return *calls, *((label, sloping(question, 3e-6)) for question in implicit_vjp()[1:4])
+
+
+def sloping(question: Question, norm: float) -> tuple[Any, ...]:
+    """Move theta of a question to where the gradient of F in theta has a given norm."""
+    objective, theta, phi, cotangent = question.args
+    bend = torch.func.hessian(objective)(theta, phi)
+    slope = torch.full_like(theta, norm / len(theta) ** 0.5)
+    return objective, theta + torch.linalg.solve(bend, slope), phi, cotangent
 
 
 @cache
@@ -231,7 +264,8 @@ def simplex_solve() -> Sequence[Question]:
         BY_HAND, np.diag([1.0, 2, 2]), np.array([1.0, 2, 0]), np.array([0, 0.5, -0.5]), True
     )
     draw, others = np.random.default_rng(4), []
-    shapes = ((3,), (2, 3), (4,), (5, 2), (6, 4), (1, 3), (2,), (16, 4))
+    # several states first: where there is but one, sums over all states are right
+    shapes = ((2, 3), (5, 2), (6, 4), (3, 3), (16, 4), (1, 3), (3,), (4,), (2,))
     for index, shape in enumerate(shapes, 1):
         root = draw.normal(size=(*shape, shape[-1]))
         m = root @ np.swapaxes(root, -1, -2) + np.eye(shape[-1])

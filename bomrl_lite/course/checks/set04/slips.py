@@ -30,6 +30,9 @@ def implicit_derivative(landscape: Landscape) -> Slips:
         "that is the derivative of F in phi, not that of theta": slope,
         "theta is taken not to depend on phi": np.array(0.0),
         "theta is taken to move exactly as phi does": np.array(1.0),
+        "your value is half the right one": -cross / bend / 2,
+        "the fraction is squared": (cross / bend) ** 2,
+        "the two are multiplied: F_theta_phi is divided by F_theta_theta": -cross * bend,
     }
 
 
@@ -40,9 +43,10 @@ def conjugate_gradient(matrix: np.ndarray, b: np.ndarray) -> Slips:
         "the sign is reversed: A x = -b": -x,
         "that is A b: the system is not solved": matrix @ b,
         "that is b: x starts at 0 and the residual at b": b,
-        "x never moves from its start at 0": np.zeros_like(b),
+        "that is 0: x never moves from its start, or the residual is returned": np.zeros_like(b),
         "it stops after one step": (b @ b) / (b @ matrix @ b) * b,
         "b is divided by the diagonal of A": b / np.diag(matrix),
+        "x is divided by the norm of b": x / np.linalg.norm(b),
     }
 
 
@@ -63,6 +67,16 @@ def implicit_vjp(landscape: Landscape, cotangent: np.ndarray) -> Slips:
         "that is -x: it still has to be pulled back by the mixed derivative": -x,
         "that is the cotangent: d theta / d phi is taken as the identity": cotangent,
         "only the diagonal of the Hessian is used": cross.T @ (cotangent / np.diag(bend)),
+        "conjugate gradients stop after one step": (
+            cross.T @ cotangent * (cotangent @ cotangent) / (cotangent @ bend @ cotangent)
+        ),
+        **{
+            f"the Hessian is damped by {damping:g} in the solve: that is another problem's answer": (
+                cross.T @ np.linalg.solve(bend + damping * np.eye(len(bend)), cotangent)
+            )
+            for damping in (1.0, 0.1, 0.01)
+        },
+        "the cotangent is solved for twice": cross.T @ np.linalg.solve(bend, x),
         "theta is taken not to depend on phi; F(., phi) inside the gradient uses another phi": (
             np.zeros_like(landscape.phi)
         ),
@@ -93,6 +107,25 @@ def simplex_solve(m: np.ndarray, c: np.ndarray) -> Slips:
         "only the correction is there: M^-1 c is missing": right - raw,
         "the sign is reversed": -right,
         "M is used where its inverse belongs": (m @ c[..., None])[..., 0],
+        "M is used where its inverse belongs, in all of W": _projected(
+            (m @ c[..., None])[..., 0], m.sum(-1)
+        ),
+        "the sums run over all states: every state has its own mu": (
+            raw - uniform * raw.sum() / uniform.sum()
+        ),
+        "the first sum runs over all states: every state has its own mu": (
+            raw - uniform * raw.sum() / uniform.sum(-1, keepdims=True)
+        ),
+        "the sums run over states, dim 0, instead of over actions": (
+            raw - uniform * raw.sum(0) / uniform.sum(0)
+        ),
+        "only the diagonal of M is used": bilevel.on_simplex(
+            _diagonal(np.diagonal(m, 0, -2, -1)), c
+        ),
+        "the correction subtracts the mean of M^-1 c times M^-1 1": (
+            raw - uniform * raw.mean(-1, keepdims=True)
+        ),
+        "c is centred first, and M^-1 c once more": _centred(solve(_centred(c))),
     }
 
 
@@ -131,12 +164,69 @@ def hypergradient(world: World) -> Slips:
         "Q of pi_theta is held constant in the outer return: its later steps depend on theta too": (
             _first_step_alone(world, q)
         ),
+        **_wrong_chains(world, right, frozen),
+    }
+
+
+def _wrong_chains(world: World, right: np.ndarray, frozen: np.ndarray) -> Slips:
+    """Return mistakes about (I + dQ / dphi / lam)^T grad J(theta)."""
+    phi, lam = world.logits, lam_of(world)
+    q = oracles.q_values(world.probs, world)
+    before = oracles.return_gradient(phi, world)
+
+    def pulled(cotangent: np.ndarray) -> np.ndarray:
+        def along(x: np.ndarray) -> np.ndarray:
+            moved = x + oracles.q_values(oracles.softmax(x), world) / lam
+            return (cotangent * moved).sum((-2, -1))
+
+        return oracles.complex_step(along, phi)
+
+    step = oracles.COMPLEX_STEP
+    turned = oracles.q_values(oracles.softmax(phi + 1j * step * frozen), world)
+
+    def unnormalised(x: np.ndarray) -> np.ndarray:
+        return _linear_return(x + oracles.q_values(oracles.softmax(x), world) / lam, world)
+
+    return {
+        "the derivative of Q is not transposed: pull the gradient back by vjp, not jvp": (
+            frozen + np.imag(turned) / step / lam
+        ),
+        "1 / lam is missing at the derivative of Q": frozen + lam * (right - frozen),
+        "1 / lam is there twice at the derivative of Q": frozen + (right - frozen) / lam,
+        "the outer gradient is that of J at phi: the chain rule asks for it at theta": (
+            pulled(before)
+        ),
+        "the way through Q has the wrong sign": 2 * frozen - right,
+        "the softmax of theta is forgotten: expected_return wants probabilities": (
+            oracles.complex_step(unnormalised, phi)
+        ),
+        "theta starts at 0: theta = phi + Q / lam": oracles.complex_step(
+            lambda x: oracles.policy_return(
+                oracles.q_values(oracles.softmax(x), world) / lam, world
+            ),
+            phi,
+        ),
+        "the advantage of a fixed policy stands where Q belongs: r alone, without what follows": (
+            oracles.return_gradient(phi + world.reward / lam, world)
+        ),
+        "the gain J(theta) - J(phi) is differentiated: J(theta) alone is asked for": right - before,
+        "your value is lam times the right one": lam * right,
+        "two adaptations are made": oracles.complex_step(
+            lambda x: bilevel.return_after_d2(
+                x + oracles.q_values(oracles.softmax(x), world) / lam, world
+            ),
+            phi,
+        ),
+        "Q is counted at theta, not at phi": oracles.return_gradient(
+            phi + oracles.q_values(oracles.softmax(phi + q / lam), world) / lam, world
+        ),
     }
 
 
 def frozen_hypergradient(world: World) -> Slips:
     """Return what mistakes about the frozen rung lead to."""
     phi, frozen = world.logits, frozen_d2(world)
+    q = oracles.q_values(world.probs, world)
     return {
         NOT_FROZEN: through_d2(world),
         "that is the gradient of J at phi, without any adaptation": (
@@ -148,6 +238,26 @@ def frozen_hypergradient(world: World) -> Slips:
         ),
         "the sign is reversed: the return is maximised": -frozen,
         "the derivative is divided by lam: only Q is": frozen / lam_of(world),
+        "lam is missing: theta = phi + Q / lam": oracles.return_gradient(phi + q, world),
+        "Q is multiplied by lam: theta = phi + Q / lam": oracles.return_gradient(
+            phi + lam_of(world) * q, world
+        ),
+        "Q has the wrong sign: theta = phi + Q / lam": oracles.return_gradient(
+            phi - q / lam_of(world), world
+        ),
+        "Q of phi is frozen in J, too: J is the return of pi_theta, with its own Q": (
+            oracles.complex_step(
+                lambda x: (oracles.softmax(x) * q).sum(-1) @ world.start, phi + q / lam_of(world)
+            )
+        ),
+        "J stands for what the old data promise: occupancy and Q of pi_phi": oracles.complex_step(
+            lambda x: (oracles.softmax(x) * q).sum(-1) @ oracles.occupancy(world.probs, world),
+            phi + q / lam_of(world),
+        )
+        / (1 - world.gamma),
+        "theta starts at 0: theta = phi + Q / lam": oracles.return_gradient(
+            q / lam_of(world), world
+        ),
         "your value is 1 - gamma times the right one": (1 - world.gamma) * frozen,
     }
 
@@ -180,6 +290,19 @@ def hypergradient_d1(world: World) -> Slips:
         ),
         "M is that of D2, diag(lam / pi'), not diag(lam pi_phi / pi'^2)": pull(
             bilevel.on_simplex(_diagonal(lam / adapted), cotangent)
+        ),
+        "M lacks the square, diag(lam pi_phi / pi'): it is diag(lam pi_phi / pi'^2)": pull(
+            bilevel.on_simplex(_diagonal(lam * probs / adapted), cotangent)
+        ),
+        "the gradient of J is taken at pi_phi: the chain rule asks for it at pi'": pull(
+            bilevel.on_simplex(m, oracles.complex_step(lambda p: _linear_return(p, world), probs))
+        ),
+        "that is automatic differentiation through bisection: the halves carry the derivative of "
+        "the ends they began with, not of the root": _through_bisection(world),
+        "the linear system is not solved: c stands where x belongs": pull(cotangent),
+        "M multiplies where it is to be solved with": pull(lam * probs / adapted**2 * cotangent),
+        "the mean is subtracted instead of W": pull(
+            _centred(cotangent / (lam * probs / adapted**2))
         ),
         "lam is missing in M": pull(lam * x),
         "lam is missing in the mixed derivative lam / pi'": pull(x, towards_phi=1 / lam),
@@ -237,6 +360,15 @@ def unrolled_hypergradient(climb: Climb) -> Slips:
             bilevel.vector_gradient(lambda x: climb.value(climb.landscape.argmax(x)), phi)
         ),
         "nothing reaches phi: theta_K is cut off": np.zeros_like(phi),
+        "only the last step is differentiated: theta_(K-1) depends on phi, too": (
+            _last_step(climb)
+        ),
+        "that is the implicit gradient at theta_K, which is no argmax": _implicit_at_end(climb),
+        "F's second argument is theta: it is phi in every step": bilevel.vector_gradient(
+            lambda x: climb.value(_following(climb, x)), phi
+        ),
+        "step_size is not used": through(size=1.0),
+        "that is theta_K - phi": end - phi,
         "the sign is reversed": -through(),
     }
 
@@ -273,6 +405,68 @@ def _first_step_alone(world: World, q: np.ndarray) -> np.ndarray:
         return (oracles.softmax(x + tilt) * after).sum(-1) @ world.start
 
     return oracles.complex_step(value, world.logits)
+
+
+def _linear_return(probs: np.ndarray, world: World) -> np.ndarray:
+    """Return J of tables [..., S, A] that need not be policies, by a linear solve."""
+    moves = np.einsum("...sa,sat->...st", probs, world.transition)
+    paid = (probs * world.reward).sum(-1)
+    bellman = np.eye(len(world.start)) - world.gamma * moves
+    return np.linalg.solve(bellman, paid[..., None])[..., 0] @ world.start
+
+
+def _through_bisection(world: World) -> np.ndarray:
+    """Differentiate with mu at a constant share of the way between the ends of its bracket."""
+    lam = lam_of(world)
+    q = oracles.q_values(world.probs, world)
+    adapted = bilevel.adapted_d1(world.probs, q, lam)
+    mu = (q + lam * world.probs / adapted).mean(-1)
+    left, right = (q + lam * world.probs).argmax(-1), q.argmax(-1)
+    rows = np.arange(len(q))
+    low, high = (q + lam * world.probs)[rows, left], q[rows, right] + lam
+    share = (mu - low) / (high - low)
+
+    def value(x: np.ndarray) -> np.ndarray:
+        probs = oracles.softmax(x)
+        worth = oracles.q_values(probs, world)
+        near, far = (worth + lam * probs)[..., rows, left], worth[..., rows, right] + lam
+        root = (near + share * (far - near))[..., None]
+        return _linear_return(lam * probs / (root - worth), world)
+
+    return oracles.complex_step(value, world.logits)
+
+
+def _last_step(climb: Climb) -> np.ndarray:
+    landscape, phi = climb.landscape, climb.landscape.phi
+    if climb.num_steps == 0:
+        return bilevel.vector_gradient(climb.value, phi)
+    before = climb._replace(num_steps=climb.num_steps - 1).end(phi, phi)
+    return bilevel.vector_gradient(
+        lambda x: climb.value(before + climb.step_size * landscape.slope(before, x)), phi
+    )
+
+
+def _implicit_at_end(climb: Climb) -> np.ndarray:
+    landscape = climb.landscape
+    end = climb.end(landscape.phi, landscape.phi)
+    outer = bilevel.vector_gradient(climb.value, end)
+    return landscape.mixed(end).T @ np.linalg.solve(landscape.curvature(end), outer)
+
+
+def _following(climb: Climb, x: np.ndarray) -> np.ndarray:
+    """Climb with the newest theta in both arguments of F, differentiated in the first."""
+    theta = x
+    for _ in range(climb.num_steps):
+        theta = theta + climb.step_size * climb.landscape.slope(theta, theta)
+    return theta
+
+
+def _projected(raw: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    return raw - uniform * raw.sum(-1, keepdims=True) / uniform.sum(-1, keepdims=True)
+
+
+def _centred(c: np.ndarray) -> np.ndarray:
+    return c - c.mean(-1, keepdims=True)
 
 
 def _diagonal(entries: np.ndarray) -> np.ndarray:

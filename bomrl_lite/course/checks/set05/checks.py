@@ -4,6 +4,8 @@ Signatures follow the package: ``phi`` and ``theta`` are logits [S, A], ``optima
 zeros and ones [S, A], ``task`` is a :class:`~bomrl_lite.types.TabularTask`, the dials are floats.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -33,12 +35,19 @@ GRADIENT_TOLERANCE = 1e-9
 MIDDLE_TOLERANCE = 1e-6
 """Excess over the least mean distance: a minimiser may stop early, and excess is quadratic."""
 
+NEARLY = 0.05
+"""Excess of a policy that a minimiser has left on its way to the middle, in nats."""
+
 FIT_TOLERANCE = 1e-6
 """A fit by iteration may stop early."""
 
 
-TIES = "ties are lost: equally good actions differ by rounding, so compare with a tolerance"
-"""A likely cause of marks that are too few."""
+ONE_EACH = "ties are ignored: only one of several optimal actions is marked"
+TIES = (
+    "equally good actions came out different: compare with a tolerance, and compare the Q of an "
+    "OPTIMAL policy, of iterations that have settled, at the task's own gamma"
+)
+"""Why marks may be too few: rounding, or a Q that is not that of an optimal policy."""
 
 
 # Steps and properties; a property returns what is wrong with an answer, or None.
@@ -63,8 +72,15 @@ def _is_no_table_of_marks(question: Question, answer: np.ndarray) -> str | None:
     return None
 
 
-def _marks_too_few(attempt: Attempt) -> None:
+def _marks_amiss(attempt: Attempt) -> None:
+    """Look for optimal actions without a mark where all marks are right, and the other way round."""
+    single = all((answer.sum(-1) == 1).all() for _, answer in attempt.answers())
     for question, answer in attempt.answers():
+        if (answer >= question.expected).all() and (answer > question.expected).any():
+            raise Wrong(
+                f"{question.label}: actions are marked that are not optimal",
+                attempt.cause or "the tolerance is too large",
+            )
         missing = (question.expected - answer).max(-1)
         if missing.max() > 0 and (answer <= question.expected).all():
             state = int(missing.argmax())
@@ -72,8 +88,17 @@ def _marks_too_few(attempt: Attempt) -> None:
             raise Wrong(
                 f"{question.label}: {best} actions of state {state} are equally good, "
                 f"{marked} of them marked",
-                attempt.cause or TIES,
+                attempt.cause or (ONE_EACH if single else TIES),
             )
+
+
+def _is_detached(attempt: Attempt) -> None:
+    tasks, gamma = attempt.questions[0].args
+    if attempt.call(tasks, gamma).requires_grad:
+        raise Wrong(
+            "the answer still records a gradient",
+            "return phi.detach(): whoever goes on with it does not want the minimiser's graph",
+        )
 
 
 def _does_not_add_up(question: Question, answer: np.ndarray) -> str | None:
@@ -89,7 +114,7 @@ def _does_not_add_up(question: Question, answer: np.ndarray) -> str | None:
 def _is_not_finite(question: Question, answer: np.ndarray) -> str | None:
     if np.isfinite(answer):
         return None
-    return f"expected a finite weight, got {answer}; states with nu(s) = 0 do not count"
+    return f"expected a finite weight, got {answer}"
 
 
 def _is_negative(question: Question, answer: np.ndarray) -> str | None:
@@ -130,10 +155,26 @@ def _least_where(name: str, *, steered: bool, cause: str | None = None) -> Step:
                 raise Wrong(
                     f"{question.label}: a policy with mean distance {question.expected:.9g} "
                     f"exists, that of your policy is {distance:.9g}",
-                    cause or likely_cause(attempt.questions[:EXPLAINED], reached[:EXPLAINED]),
+                    cause or _why_not_least(attempt, question, reached),
                 )
 
     return Step(name, run)
+
+
+def _why_not_least(
+    attempt: Attempt, question: Question, reached: Sequence[np.ndarray]
+) -> str | None:
+    """Say why a policy is not the one in the middle."""
+    if question.label.startswith("overlapping"):
+        return "ties are lost: a task counts as solved whichever of its optimal actions is taken"
+    cause = likely_cause(attempt.questions[:EXPLAINED], reached[:EXPLAINED])
+    far = max(float(x - q.expected) for q, x in zip(attempt.questions, reached, strict=True))
+    if cause is None and far < NEARLY:
+        return (
+            "the minimiser stops too early: more steps, or a smaller tolerance; the norm of the "
+            "gradient tells (it should be below 1e-6)"
+        )
+    return cause
 
 
 def _mean_distances(attempt: Attempt) -> list[np.ndarray]:
@@ -147,12 +188,21 @@ def _infinite_below_least_weight(attempt: Attempt) -> None:
     for planted in oracles.planted_worlds()[:EXPLAINED]:
         least = oracles.safe_weight(planted)
         answer = attempt.call(*questions.bound_args(planted, 0.9 * least))
-        if not (isinstance(answer, Tensor) and answer.numel() == 1 and answer.item() == np.inf):
-            shown = f"{answer.item():.6g}" if isinstance(answer, Tensor) else repr(answer)
+        below = f"with lam = {0.9 * least:.6g} below lam_0 = {least:.6g}"
+        if not isinstance(answer, Tensor) or answer.shape:
+            what = type(answer).__name__
+            if isinstance(answer, Tensor):
+                what = f"a tensor of shape {tuple(answer.shape)}"
             raise Wrong(
-                f"with lam = {0.9 * least:.6g} below lam_0 = {least:.6g}: expected inf, "
-                f"got {shown}",
-                "the proof needs lam >= lam_0; below it nothing is promised",
+                f"{below}: expected a tensor without dimensions, got {what}",
+                "return a tensor in both cases: torch.tensor(torch.inf, dtype=torch.float64)",
+            )
+        if answer.item() != np.inf:
+            raise Wrong(
+                f"{below}: expected inf, got {answer.item():.6g}",
+                "nan is no bound: something is divided by 0 or lies between inf and -inf"
+                if answer.isnan()
+                else "the proof needs lam >= lam_0; below it nothing is promised",
             )
 
 
@@ -215,8 +265,12 @@ optimal_actions = Check(
     questions.optimal_actions,
     (
         *(step if step.name != "dtype" else Step("dtype", _table_of_numbers) for step in OPENING),
-        property_step("marks", _is_no_table_of_marks),
-        Step("ties", _marks_too_few),
+        property_step(
+            "marks",
+            _is_no_table_of_marks,
+            "the comparison is too strict, or with the best of another state",
+        ),
+        Step("ties", _marks_amiss),
         *VALUES,
     ),
 )
@@ -246,6 +300,7 @@ middle_policy = Check(
         Step("shape", _expected_shape_of_phi),
         _BY_NAME["dtype"],
         _BY_NAME["inputs untouched"],
+        Step("detached", _is_detached),
         Step("finite", _is_finite),
         _least_where("in the middle", steered=False),
         _least_where(
@@ -271,7 +326,15 @@ rigorous_lambda = Check(
     "rigorous_lambda",
     _rigorous_lambda,
     questions.rigorous_lambda,
-    (*OPENING, property_step("finite", _is_not_finite), *VALUES),
+    (
+        *OPENING,
+        property_step(
+            "finite",
+            _is_not_finite,
+            "states with nu(s) = 0 count: nothing can go wrong in them, and 1 / 0 is infinite",
+        ),
+        *VALUES,
+    ),
 )
 
 gap_bound = Check(

@@ -68,13 +68,72 @@ def planted_worlds() -> tuple[Planted, ...]:
     return tuple(_planted_world(i) for i in range(ROUNDS * len(SIZES)))
 
 
+SLOW_SEEDS = (2, 45)
+"""Tasks whose optimal actions policy iteration finds late.
+
+Found by ``tests/separating.py``: policy iteration that stops after one or two improvements, begun
+with the uniform policy, the first action or the largest reward, marks wrong actions in one of them.
+"""
+
+
+@cache
+def slow_worlds() -> tuple[Planted, ...]:
+    """Return planted tasks in which two improvements of the uniform policy are not enough."""
+    return tuple(slow_world(seed) for seed in SLOW_SEEDS)
+
+
+def slow_world(seed: int) -> Planted:
+    """Plant optimal actions, with ties, in a world whose steps are nearly certain."""
+    num_states, num_actions, gamma = 6, 3, 0.9
+    world, draw = random_world(seed, num_states, num_actions, gamma), np.random.default_rng(seed)
+    weights = draw.random((num_states, num_actions, num_states)) ** 30
+    transition = weights / weights.sum(-1, keepdims=True)
+    counts = 1 + np.arange(num_states) % 2
+    optimal = (draw.random(world.reward.shape).argsort(-1) < counts[:, None]).astype(float)
+    reward = planted_reward(transition, optimal, gamma, draw)
+    return Planted(world._replace(transition=transition, reward=reward), optimal, world.logits)
+
+
+@cache
+def rarely_visited() -> Planted:
+    """Return a planted task with a state that is reached, but with nu = 1e-5 only."""
+    planted = planted_worlds()[0]
+    world = planted.world
+    start, transition = world.start.copy(), world.transition.copy()
+    start[-1], transition[:, :, -1] = 0.0, 0.0
+    transition[-1] = world.transition[-1]
+    transition = transition / transition.sum(-1, keepdims=True)
+    transition[:-1] *= 1 - 1e-5
+    transition[:-1, :, -1] = 2e-5 - 1e-5  # the rows sum to 1 again
+    transition[-1] = np.eye(len(start))[0]
+    return planted._replace(world=world._replace(start=start / start.sum(), transition=transition))
+
+
+THRESHOLD = Planted(
+    World(
+        logits=np.zeros((2, 2)),
+        transition=np.array([[[0.0, 1], [0, 1]], [[0, 1], [0, 1]]]),
+        reward=np.array([[1.0, -1], [0, 0]]),
+        start=np.array([1.0, 0.0]),
+        gamma=0.75,
+    ),
+    optimal=np.array([[1.0, 0], [1, 1]]),
+    theta=np.zeros((2, 2)),
+    factor=1.0,
+)
+"""State 0 pays 1 or -1 and leads to state 1, where all is over: nu = (1/4, 3/4) and A_max = 1.
+
+All of it, lam_0 = 2 (3/4) / ((1/4) (1/2)) = 12 as well, is exact in floating point.
+"""
+
+
 @cache
 def families() -> tuple[Family, ...]:
     """Return a family known by hand, drifting ones, and steered ones."""
     arms = [_bandit([1.0, 0.0]), _bandit([0.0, 1.0])]
     by_hand = Family("the case done by hand", tuple(arms), float(np.log(2)))
     drifting = [_drifting(i, *size) for i, size in enumerate(SIZES, 1)]
-    return by_hand, *drifting, *(_steered(seed) for seed in (1, 2))
+    return by_hand, *drifting, _overlapping(), *(_steered(seed) for seed in (1, 2))
 
 
 def is_steered(label: str) -> bool:
@@ -103,6 +162,14 @@ def safe_weight(planted: Planted) -> float:
     advantage = q - (world.probs * q).sum(-1, keepdims=True)
     least = nu[nu > 1e-12].min()
     return 2 * world.gamma * np.abs(advantage).max() / ((1 - world.gamma) * np.sqrt(least))
+
+
+def falls_short(planted: Planted) -> bool:
+    """Tell whether the largest absolute advantage is a negative one."""
+    world = planted.world
+    q = q_values(world.probs, world)
+    advantage = q - (world.probs * q).sum(-1, keepdims=True)
+    return bool(-advantage.min() > advantage.max())
 
 
 def gap_bound(planted: Planted, lam: float) -> float:
@@ -228,6 +295,32 @@ def _drifting(index: int, num_states: int, num_actions: int, gamma: float) -> Fa
     least = -(shares * np.log(shares / shares.sum(-1, keepdims=True))).sum()
     label = f"drifting family {index} (S={num_states}, A={num_actions}, gamma={gamma}, N={count})"
     return Family(label, tuple(members), float(least))
+
+
+def _overlapping() -> Family:
+    """Make three drifting tasks of which each pair shares an optimal action, and each has two.
+
+    Where only one optimal action of a task counts, the middle is another policy. (In the families
+    above tied actions are shared with no other task, and it makes no difference which one counts.)
+    The seed is the first for which the policy in the middle takes every action with at least 0.15.
+    """
+    draw, members, gamma = _draw(70), [], 0.5
+    sets = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 1]])
+    for number in range(3):
+        world = random_world(860 + number, 2, 3, gamma)
+        drift = np.repeat(world.transition[:, :1], 3, axis=1)
+        optimal = sets[[number, (number + 1) % 3]].astype(float)
+        reward = planted_reward(drift, optimal, gamma, draw)
+        world = world._replace(transition=drift, reward=reward, start=np.full(2, 0.5))
+        members.append(Planted(world, optimal, theta=world.logits))
+    weights = np.array([occupancy(each.world.probs, each.world) for each in members])
+    marks = np.array([each.optimal for each in members])
+    probs = np.full((2, 3), 1 / 3)
+    for _ in range(5000):  # each task gives its weight to its actions, in proportion
+        shares = marks * probs / (marks * probs).sum(-1, keepdims=True)
+        probs = (weights[..., None] * shares).sum(0) / weights.sum(0)[:, None]
+    least = float(mean_distance(np.log(probs), members))
+    return Family(f"overlapping family (S=2, A=3, gamma={gamma}, N=3)", tuple(members), least)
 
 
 def _steered(seed: int) -> Family:

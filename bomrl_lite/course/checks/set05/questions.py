@@ -22,6 +22,14 @@ LOG2 = float(np.log(2))
 LEAST_WEIGHT_OF_ROOMS = 2 * np.sqrt(7 / 3)
 
 
+NOT_OPTIMAL = (
+    "the policy whose Q decides is not optimal yet: improve it until nothing changes any more"
+)
+ABSOLUTE = "A_max is the largest ABSOLUTE advantage: here it is that of a bad action"
+RARE = "states that are rarely visited are left out: every state with nu > 0 counts"
+AT_EQUALITY = "at lam = lam_0 the bound holds already: it is infinite for lam < lam_0 only"
+
+
 @cache
 def optimal_actions() -> Sequence[Question]:
     """Ask for the optimal actions; in room 0 of the two rooms, staying and leaving tie."""
@@ -30,6 +38,10 @@ def optimal_actions() -> Sequence[Question]:
         args=lambda planted: (planted.world.task(), planted.world.gamma),
         oracle=lambda planted: planted.optimal,
         slips=slips.optimal_actions,
+        edges=[
+            (f"a task that takes several improvements (S=6, A=3)", each, NOT_OPTIMAL)
+            for each in oracles.slow_worlds()
+        ],
     )
 
 
@@ -89,6 +101,8 @@ def rigorous_lambda() -> Sequence[Question]:
         args=lambda planted: (planted.world.phi(), planted.world.task(), planted.world.gamma),
         oracle=oracles.safe_weight,
         slips=slips.rigorous_lambda,
+        edges=[("a state that is reached, with nu = 1e-5", oracles.rarely_visited(), RARE)],
+        special=lambda planted: ABSOLUTE if oracles.falls_short(planted) else None,
     )
 
 
@@ -100,6 +114,7 @@ def gap_bound() -> Sequence[Question]:
         args=lambda planted: bound_args(planted, oracles.lam_of(planted)),
         oracle=lambda planted: oracles.gap_bound(planted, oracles.lam_of(planted)),
         slips=slips.gap_bound,
+        edges=[("lam = lam_0 = 12 exactly", oracles.THRESHOLD, AT_EQUALITY)],
     )
 
 
@@ -128,19 +143,30 @@ def _ask(
     args: Callable[[Planted], tuple[Any, ...]],
     oracle: Callable[[Planted], Any],
     slips: Callable[[Planted], Slips],
+    edges: Sequence[tuple[str, Planted, str]] = (),
+    special: Callable[[Planted], str | None] = lambda planted: None,
 ) -> Sequence[Question]:
-    """Ask about the two rooms, whose solution is known by hand, then about the random worlds."""
+    """Ask about the two rooms, known by hand, then about the random worlds, then edges.
+
+    An edge is (label, case, what an answer has wrong that fails there alone); ``special`` says the
+    same of random worlds.
+    """
 
     def question(label: str, planted: Planted, expected: Any, known: bool) -> Question:
         wrong = cache(partial(slips, planted))
-        return Question(label, args(planted), np.asarray(expected, dtype=float), wrong, known)
+        answer = np.asarray(expected, dtype=float)
+        return Question(label, args(planted), answer, wrong, known, special(planted))
 
     first = question("the case done by hand", ROOMS, solution, True)
     others = (
         question(label_of(i, each.world), each, oracle(each), False)
         for i, each in enumerate(planted_worlds(), 1)
     )
-    return first, *others
+    borders = (
+        Question(label, args(case), np.asarray(oracle(case), float), separates=separates)
+        for label, case, separates in edges
+    )
+    return first, *others, *borders
 
 
 def _ask_middle(family: Family) -> Question:

@@ -3,12 +3,15 @@
 These are mistakes on purpose; where a linear solve is shorter than a sum over time, it is used.
 """
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from bomrl_lite.course.checks import oracles
 from bomrl_lite.course.checks.engine import Slips
+from bomrl_lite.course.checks.oracles import World
 from bomrl_lite.course.checks.set05 import oracles as planted_oracles
 from bomrl_lite.course.checks.set05.oracles import Family, Planted
 
@@ -41,6 +44,14 @@ def optimal_actions(planted: Planted) -> Slips:
         "Q is compared with the best of the whole table, not with the best of its own state": (
             _is_best(_best_q(planted), None)
         ),
+        **{
+            f"value iteration stops after {sweeps} sweeps: let the values settle": (
+                _is_best(_swept(world, sweeps))
+            )
+            for sweeps in (1, 2, 5, 10, 20)
+        },
+        "the worst actions are marked": _is_best(-_best_q(planted._replace(world=world))),
+        "every action is marked": np.ones_like(optimal),
     }
 
 
@@ -88,6 +99,15 @@ def distance_to_optimum(planted: Planted) -> Slips:
         "the logarithm is missing: that is the probability of an action that is not optimal": (
             1 - nu @ mass
         ),
+        "the other direction of KL is infinite where pi_phi takes an action that is not optimal": (
+            np.array(np.inf)
+        ),
+        "there is a factor 1 / 2 too many": right / 2,
+        "the square root is taken: D^2 is asked for": np.sqrt(right),
+        "the factor 1 - gamma is there twice: the occupancy is normalised": (
+            (1 - world.gamma) * right
+        ),
+        "the marks are exchanged: 1 stands for optimal": -nu @ np.log(np.maximum(1 - mass, 1e-300)),
     }
 
 
@@ -155,6 +175,17 @@ def gain_by_state(planted: Planted) -> Slips:
             world.start * (v_after - v)
         ),
         "the states are added up: every state has its own share": right.sum(),
+        "the softmax runs over states: a state's probabilities must sum to 1, so dim=-1": (
+            nu_after * (oracles.softmax(planted.theta.T).T * (q - v[:, None])).sum(-1) / (1 - gamma)
+        ),
+        "there is one factor 1 / (1 - gamma) too many": right / (1 - gamma),
+        "the advantages are averaged uniformly: weigh them by pi_theta": (
+            nu_after * (q - v[:, None]).mean(-1) / (1 - gamma)
+        ),
+        "the largest advantage is taken: weigh them by pi_theta": (
+            nu_after * (q - v[:, None]).max(-1) / (1 - gamma)
+        ),
+        "the shares are divided by their sum": right / right.sum(),
     }
 
 
@@ -186,6 +217,16 @@ def rigorous_lambda(planted: Planted) -> Slips:
         "the advantages are those of an optimal policy, not of pi_phi": (
             right * gap_of_action / a_max
         ),
+        "nu(s) pi(a | s) stands where nu(s) belongs": right
+        * np.sqrt(least / (nu[:, None] * world.probs)[nu > 1e-12].min()),
+        "the sum of the advantages stands where their largest belongs": (
+            right * np.abs(advantage).sum() / a_max
+        ),
+        "the square root is over the whole": np.sqrt(2 * gamma * a_max / ((1 - gamma) * least)),
+        "the rewards stand where the advantages belong": right * np.abs(world.reward).max() / a_max,
+        "V stands where the advantages belong": right
+        * np.abs((world.probs * q).sum(-1)).max()
+        / a_max,
     }
 
 
@@ -208,6 +249,10 @@ def gap_bound(planted: Planted) -> Slips:
         "D^2 is squared once more: distance_to_optimum returns D^2": (
             (lam + least) / (1 - gamma) * apart**2
         ),
+        "lam is there twice": 2 * lam / (1 - gamma) * apart,
+        "lam and lam_0 are multiplied": lam * least / (1 - gamma) * apart,
+        "1 / (1 - gamma) stands at lam_0 alone": (lam + least / (1 - gamma)) * apart,
+        "the condition is upside down: the bound is infinite for lam < lam_0": np.array(np.inf),
     }
 
 
@@ -228,7 +273,63 @@ def fit_rate(gaps: np.ndarray) -> Slips:
             planted_oracles.non_negative_fit(columns, gaps.cumsum())
         ),
         "the order is K, M, floor; yours is the other way round": right[::-1],
+        "T counts from 2": _fit_to_counts(np.arange(2, len(gaps) + 2), means),
+        "the columns are 1 / T, 1 / T^2, 1: the second is 1 / sqrt(T)": (
+            planted_oracles.non_negative_fit(columns * [1, 0, 1] + columns**4 * [0, 1, 0], means)
+        ),
+        "the first set of columns that is not negative is taken: keep the best of all sets": (
+            _first_feasible(columns, means)
+        ),
+        "negative terms are turned positive: fit anew without them": np.abs(free),
+        "only single terms are tried: the best of all eight sets counts": _best_fit(
+            columns, means, (1,)
+        ),
+        "no set but all three columns together is accepted, if that: try every set, with T from 1": (
+            _best_fit(columns, means, (3,))
+        ),
+        "the floor is missing among the columns": np.append(
+            planted_oracles.non_negative_fit(columns[:, :2], means), 0.0
+        ),
+        "the last average is taken for the floor": np.array([0.0, 0.0, means[-1]]),
     }
+
+
+def _swept(world: World, sweeps: int) -> np.ndarray:
+    """Return Q after some sweeps of value iteration from 0."""
+    q = world.reward
+    for _ in range(sweeps - 1):
+        q = world.reward + world.gamma * world.transition @ q.max(-1)
+    return q
+
+
+def _fit_to_counts(counts: np.ndarray, means: np.ndarray) -> np.ndarray:
+    columns = np.stack([1 / counts, counts**-0.5, np.ones(len(counts))], -1)
+    return planted_oracles.non_negative_fit(columns, means)
+
+
+def _best_fit(columns: np.ndarray, means: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """Return the best fit without a minus among sets of so many columns; zeros if there is none."""
+    answer, best = np.zeros(3), float((means**2).sum())
+    for size in sizes:
+        for chosen in map(list, itertools.combinations(range(3), size)):
+            part = np.linalg.lstsq(columns[:, chosen], means, rcond=None)[0]
+            error = float(((columns[:, chosen] @ part - means) ** 2).sum())
+            if part.min() >= 0 and error < best:
+                answer, best = np.zeros(3), error
+                answer[chosen] = part
+    return answer
+
+
+def _first_feasible(columns: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """Fit single columns, then pairs, then all three, and stop at the first without a minus."""
+    for size in (1, 2, 3):
+        for chosen in itertools.combinations(range(3), size):
+            part = np.linalg.lstsq(columns[:, chosen], means, rcond=None)[0]
+            if (part >= 0).all():
+                answer = np.zeros(3)
+                answer[list(chosen)] = part
+                return answer
+    return np.zeros(3)
 
 
 def _first(optimal: np.ndarray) -> np.ndarray:

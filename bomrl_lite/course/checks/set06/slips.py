@@ -52,6 +52,10 @@ def speed_reward(fleet: Fleet) -> Slips:
         "|v - v*| is squared": -(missed**2) - cost,
         "the absolute value is missing: too slow is as wrong as too fast": v - speeds - cost,
         "the goal is missing: that pays for standing still": -np.abs(v) - cost,
+        "the sign of all of it is reversed: a reward is to be large": missed + cost,
+        "speed is measured without its direction": -np.abs(np.abs(v) - speeds) - cost,
+        "the place stands where the velocity belongs": -np.abs(fleet.after - speeds) - cost,
+        "the reward is multiplied by step_seconds": dt * (-missed - cost),
     }
 
 
@@ -124,6 +128,12 @@ def mean_returns(case: tuple[np.ndarray, np.ndarray]) -> Slips:
         "episodes are summed: their mean is asked for": right.sum(-1),
         "the episodes are not averaged": right,
         "tasks are averaged too: every task has its own": right.mean(),
+        "the mean is over tasks: it is over the episodes of each": right.mean(0),
+        "episodes are multiplied by their length": (right * lengths).mean(-1),
+        "that is the largest return among the episodes": right.max(-1),
+        "only the last reward of an episode is taken: a return is a sum": (
+            np.take_along_axis(paid, lengths.astype(int)[..., None] - 1, -1)[..., 0].mean(-1)
+        ),
         "only episodes that end count: one that lasts T steps counts too": (
             (right * over.any(-1)).sum(-1) / over.any(-1).sum(-1)
         ),
@@ -145,6 +155,11 @@ def update_moments(portion: Portion) -> Slips:
         "the count is that of the new portion alone": now[0],
         "the count grows by 1: it counts observations": before[0] + 1,
     }
+    wrong["the mean is over all entries of an observation: every entry has its own"] = np.array(
+        [right[0], right[1].mean() + 0 * right[1], right[2]]
+    )
+    counts["the count is a mean over entries of the mask"] = before[0] + portion.mask.mean()
+    counts["padding is counted, too"] = before[0] + portion.mask.size
     rows = counts, _wrong_means(before, now), _wrong_squares(before, now, right)
     for row, slips in enumerate(rows):
         for cause, values in slips.items():
@@ -172,6 +187,20 @@ def _wrong_squares(before: np.ndarray, now: np.ndarray, right: np.ndarray) -> Sl
         "the shift is weighted with n instead of n n' / n''": inside + before[0] * apart**2,
         "the shift is weighted with n' instead of n n' / n''": inside + now[0] * apart**2,
         "the shift lacks the count n': n n' / n''": inside + before[0] / count * apart**2,
+        "the portion's own S is its variance: multiply by its count n'": (
+            inside - now[2] + now[2] / now[0] + before[0] * now[0] / count * apart**2
+        ),
+        "the portion's own S is its variance over n' - 1, or is divided by it": (
+            inside
+            - now[2]
+            + now[2] / np.maximum(now[0] - 1, 1)
+            + before[0] * now[0] / count * apart**2
+        ),
+        "the portion's own S is multiplied by n' / (n' - 1): torch's var divides by n' - 1": (
+            right[2] + now[2] / np.maximum(now[0] - 1, 1)
+        ),
+        "the old S is missing": right[2] - before[2],
+        "the portion's own S is missing": right[2] - now[2],
         "row S holds variances: keep the sum of squared deviations": variance,
         "row S holds standard deviations: keep the sum of squared deviations": np.sqrt(variance),
         "row S holds sums of o^2: deviations from the mean are squared": (
@@ -211,6 +240,11 @@ def _wrong_systems(samples: Samples) -> dict[str, tuple[np.ndarray, np.ndarray]]
     ridge = samples.ridge * np.eye(spread.shape[-1])
     right, sums, pooled = spread + ridge, num * spread + ridge, spread.mean(0) + ridge
     unweighted = samples._replace(advantages=np.ones_like(samples.advantages))
+    better = samples.advantages
+    spread_of = better.std(-1, ddof=1, keepdims=True)
+    scaled = samples._replace(advantages=(better - better.mean(-1, keepdims=True)) / spread_of)
+    centred = samples._replace(advantages=better - better.mean(-1, keepdims=True))
+    tasks = len(spread)
     from_zero = samples._replace(weights=np.zeros_like(samples.weights))
     return {
         "the ridge is missing": (spread, pushed),
@@ -226,6 +260,23 @@ def _wrong_systems(samples: Samples) -> dict[str, tuple[np.ndarray, np.ndarray]]
         "the right-hand side is a sum: both are averages over samples": (right, num * pushed),
         "C is a sum over samples: both are averages": (sums, pushed),
         "both are sums over samples: then the ridge weighs too little": (sums, num * pushed),
+        "the advantages are normalised: take them as they come": (
+            right,
+            _normal_equations(scaled)[1],
+        ),
+        "the advantages are centred: take them as they come": (
+            right,
+            _normal_equations(centred)[1],
+        ),
+        "the averages are over tasks, N: they are over the M samples of each": (
+            num / tasks * spread + ridge,
+            num / tasks * pushed,
+        ),
+        "the ridge is 1, whatever rho is": (spread + np.eye(spread.shape[-1]), pushed),
+        "advantages weigh C, too: only the right-hand side holds them": (
+            samples.features.mT @ (better[..., None] * samples.features) / num + ridge,
+            pushed,
+        ),
         "C is that of all tasks together: every task has its own": (pooled, pushed),
         "the data of all tasks are put together: every task adapts to its own": (
             (pooled, pushed.mean(0))
@@ -256,6 +307,15 @@ def speed_up(case: tuple[np.ndarray, np.ndarray]) -> Slips:
         ),
         "that is the time that is saved": seconds.sum() - left,
         "that is the share of time that is saved": 1 - left / seconds.sum(),
+        "factors are averaged: time adds up, speed does not": factors.mean(-1),
+        "factors are averaged by their seconds: time adds up, speed does not": (
+            (seconds * factors).sum(-1) / seconds.sum()
+        ),
+        "factors are multiplied: time adds up, speed does not": factors.prod(-1),
+        "the largest factor counts: the slower parts remain": factors.max(-1),
+        "the geometric mean is taken: time adds up, speed does not": (
+            factors.prod(-1) ** (1 / len(seconds))
+        ),
         "the parts are not added up": seconds.sum() / (seconds / finite),
         "scenarios are added up: every row of factors has its own answer": (
             seconds.sum() / left.sum()
@@ -293,6 +353,12 @@ def returns_at_budget(protocols: Protocols) -> Slips:
         ),
         "each collection is compared with the whole budget: costs add up": (
             at((horizon * episodes <= budget).sum(-1))
+        ),
+        "the return is interpolated: a collection is paid in full or not at all": np.array(
+            [np.interp(budget, [0, *cost], row) for cost, row in zip(costs, returns, strict=True)]
+        ),
+        "the returns up to there are averaged": np.array(
+            [row[: count + 1].mean() for row, count in zip(returns, paid, strict=True)]
         ),
         "that is how many adaptations are affordable: return what they reached": paid,
         "only the protocol that is best is returned: every protocol has its own": at(paid).max(),

@@ -1,0 +1,82 @@
+"""The site: lessons as they were committed, exercise sets, decisions, names, the public functions.
+
+``make site`` calls Sphinx with this file; nothing is executed, and the pages ask for no network.
+"""
+
+import json
+import re
+from html import escape
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.writers.html5 import HTML5Translator
+
+from bomrl_lite.course.page import STYLE, mathml
+
+project = "bomrl_lite"
+author = "the BO-MRL course contributors"
+language = "en"
+html_title = "bomrl_lite: a course on bilevel-optimisation meta-RL"
+html_theme = "furo"
+html_static_path = [str(STYLE)]
+html_css_files = [STYLE.name]
+
+# The folder of the project is that of the sources: links between its files are those of the site.
+root_doc = "docs/index"
+include_patterns = [
+    "docs/*.md",
+    "docs/*/*.md",
+    "notebooks/*.ipynb",
+    "exercises/*.ipynb",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+]
+exclude_patterns = [".*", "build", "runs", "**/.ipynb_checkpoints"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+]
+nb_execution_mode = "off"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+myst_enable_extensions = ["dollarmath"]
+html_math_renderer = "mathml"
+# The recorded figures are for the machine; a reader sees them in the text that goes with them.
+suppress_warnings = ["mystnb.unknown_mime_type"]
+
+
+def visit_math(writer: HTML5Translator, node: nodes.Element) -> None:
+    """Write an equation as MathML, which browsers draw and read aloud without a script."""
+    writer.body.append(mathml(node.astext(), block=isinstance(node, nodes.math_block)))
+    raise nodes.SkipNode
+
+
+def keep_equations(app: Sphinx, what: str, name: str, of: Any, options: Any, lines: list) -> None:
+    """Escape the stars, bars and backslashes of equations, which would be marks of a layout."""
+    code = re.compile(r"(``.*?``)|([*|\\])")
+    lines[:] = [code.sub(lambda m: m[1] or "\\" + m[2], line) for line in lines]
+
+
+def keep_descriptions(app: Sphinx, page: str, source: list[str]) -> None:
+    """Write described pictures as HTML: MyST-NB drops the alternative text of an output."""
+    if not app.env.doc2path(page).endswith(".ipynb"):
+        return
+    notebook = json.loads(source[0])
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
+    for output in outputs:
+        for kind, about in output.get("metadata", {}).items():
+            if "alt" in about and "text/html" not in output["data"]:
+                picture = f"data:{kind};base64,{''.join(output['data'][kind]).strip()}"
+                html = f'<img alt="{escape(about["alt"])}" src="{picture}">'
+                output["data"] = {"text/html": html}
+                break
+    source[0] = json.dumps(notebook)
+
+
+def setup(app: Sphinx) -> None:
+    """Register the readers of notebooks and docstrings, and the writer of equations."""
+    app.connect("source-read", keep_descriptions)
+    app.connect("autodoc-process-docstring", keep_equations, priority=400)  # before napoleon's
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
