@@ -60,6 +60,7 @@ def gap_by_movement(rows: pd.DataFrame) -> Figure:
         look = {"colours": DISTANCE_COLOURS, "spread": ""}
         draw_lines(ax, means, x="nats", y=column, by="distance", **look)
         ax.set(xscale="log", xlabel="moved, nats a visited state", ylabel=label)
+        plain_decades(ax.xaxis)
     axes[0].legend()
     note(figure, "a dot is one price: its arithmetic mean over seeds")
     return figure
