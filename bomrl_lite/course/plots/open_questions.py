@@ -31,7 +31,7 @@ def gaps_by_task_count(gaps: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.6), sharey=True)
     titles = {"training": "training tasks", "test": "held-out tasks"}
     for ax, (split, title) in zip(axes, titles.items(), strict=True):
-        here = gaps.query("split == @split")
+        here = gaps.loc[gaps["split"].eq(split)]
         draw_lines(ax, here, x="num_tasks", y="gap", by="prior", colours=COLOURS)
         ax.set(xscale="log", yscale="log", xlabel="number of training tasks", title=title)
         plain_ticks(ax, gaps["num_tasks"])
