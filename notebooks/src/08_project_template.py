@@ -3,7 +3,7 @@
 #
 # A copy of this notebook is where an experiment of your own begins. It runs as it is, with a small family of tasks made up for it; replace, in this order: the **question**, the **family**, the **methods**, the **prediction**. What stays is the shape of a fair comparison.
 #
-# **Time:** reading 10 minutes, computing about 1 minute. **Before:** [07 · Open questions](07_open_questions.ipynb). In your copy, keep `src/` out of it: Save As beside this file is enough.
+# **Time:** reading 10 minutes, computing about 1 minute. **Before:** [07 · Open questions](07_open_questions.ipynb). In your copy, keep `src/` out of it: Save As beside this file is enough. **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | step | what to use |
 # |---|---|
