@@ -70,6 +70,15 @@ def panels(frame: pd.DataFrame, column: str, *args: Any, **kwargs: Any) -> list[
     return [curves(part, *args, **kwargs) for _, part in frame.groupby(column, sort=False)]
 
 
+def movement() -> list[Curves]:
+    """One dot per price: both of its coordinates are means over seeds."""
+    means = MOVEMENT.groupby(["distance", "lam"])[["nats", "gap", "largest"]].mean()
+    return [
+        {n.upper(): (p["nats"].tolist(), p[c].tolist()) for n, p in means.groupby(level=0)}
+        for c in ("gap", "largest")
+    ]
+
+
 def grouped(found: Curves, order: list[Any]) -> Curves:
     """Dots stand at groups, side by side: number the groups."""
     return {name: ([order.index(place) for place in x], y) for name, (x, y) in found.items()}
@@ -92,6 +101,19 @@ REUSE = made(
     prior=["untrained", "maml"], data=["one-time", "fresh each step"], seed=["0", "1", "2"],
     steps=[0, 1, 2, 3, 5, 8, 12, 20, 30, 45, 60],
 )  # fmt: skip
+OF_COUNT = made(
+    ("gap",),
+    split=["training", "test"], prior=["untrained", "maml", "bomrl_d2"], num_tasks=[2, 5, 40],
+    seed=["0", "1", "2"],
+)  # fmt: skip
+MOVEMENT = made(
+    ("nats", "gap", "largest"),
+    distance=["d1", "d2", "d3"], lam=[1.0, 0.3, 0.1], seed=["0", "1", "2"],
+)  # fmt: skip
+SIGNAL = made(
+    ("silent", "earned"), length=[2, 6, 10], episodes=["exact", "5", "20"], seed=["0", "1", "2"]
+)
+DOTTED = made(("silent",), length=[2, 6, 10], episodes=["5", "20"])
 CURVE = made(("return",), task=[0, 1, 2], step_size=[0.1, 1.0, 10.0, 100.0])
 GUARANTEE = made(("stationarity", "gap"), **{"step size": ["0.3", "30"], "seed": ["0", "1", "2"]})
 REDUCTIONS = made(
@@ -515,6 +537,15 @@ CASES: dict[str, Case] = {
     "runs.draw_learning_curves": Case(
         lambda: plots.draw_learning_curves(RUNS),
         lambda: [curves(RUNS, "iteration", "return_after", "curve")],
+    ),
+    "open_questions.gaps_by_task_count": Case(
+        lambda: plots.gaps_by_task_count(OF_COUNT),
+        lambda: panels(OF_COUNT, "split", "num_tasks", "gap", "prior"),
+    ),
+    "open_questions.gap_by_movement": Case(lambda: plots.gap_by_movement(MOVEMENT), movement),
+    "open_questions.signal_by_length": Case(
+        lambda: plots.signal_by_length(SIGNAL, DOTTED),
+        lambda: [curves(SIGNAL, "length", c, "episodes") for c in ("silent", "earned")],
     ),
     "sampled.methods_figure": Case(stored_figure("navigation"), lambda: methods("navigation")),
     "sampled.tuning_figure": Case(stored_figure("navigation_tuning")),

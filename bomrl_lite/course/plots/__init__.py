@@ -36,6 +36,11 @@ from bomrl_lite.course.plots.hypergradients import (
 )
 from bomrl_lite.course.plots.lakes import describe_lakes, draw_lake, draw_lakes
 from bomrl_lite.course.plots.locomotion import Clip, check_clips, draw_filmstrip
+from bomrl_lite.course.plots.open_questions import (
+    gap_by_movement,
+    gaps_by_task_count,
+    signal_by_length,
+)
 from bomrl_lite.course.plots.pictures import bilevel_picture, meta_learning_picture
 from bomrl_lite.course.plots.predictions import calibration
 from bomrl_lite.course.plots.robots import (
@@ -108,8 +113,10 @@ __all__ = [
     "errors_over_iterations",
     "gap_against_stationarity",
     "gap_bars",
+    "gap_by_movement",
     "gap_over_steps",
     "gap_over_tasks",
+    "gaps_by_task_count",
     "hypergradient_error",
     "implicit_function_picture",
     "laboratory_figure",
@@ -128,6 +135,7 @@ __all__ = [
     "returns_over_steps",
     "sampled_training_curves",
     "shown",
+    "signal_by_length",
     "smoothing_caveat",
     "throughput",
     "time_bars",
