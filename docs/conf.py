@@ -3,16 +3,15 @@
 ``make site`` calls Sphinx with this file; nothing is executed, and the pages ask for no network.
 """
 
-import json
 import re
-from html import escape
 from typing import Any
 
+import nbformat
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
-from bomrl_lite.course.page import STYLE, mathml
+from bomrl_lite.course.page import STYLE, mathml, with_descriptions
 
 project = "bomrl_lite"
 author = "the BO-MRL course contributors"
@@ -61,18 +60,9 @@ def keep_equations(app: Sphinx, what: str, name: str, of: Any, options: Any, lin
 
 def keep_descriptions(app: Sphinx, page: str, source: list[str]) -> None:
     """Write described pictures as HTML: MyST-NB drops the alternative text of an output."""
-    if not app.env.doc2path(page).endswith(".ipynb"):
-        return
-    notebook = json.loads(source[0])
-    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
-    for output in outputs:
-        for kind, about in output.get("metadata", {}).items():
-            if "alt" in about and "text/html" not in output["data"]:
-                picture = f"data:{kind};base64,{''.join(output['data'][kind]).strip()}"
-                html = f'<img alt="{escape(about["alt"])}" src="{picture}">'
-                output["data"] = {"text/html": html}
-                break
-    source[0] = json.dumps(notebook)
+    if app.env.doc2path(page).endswith(".ipynb"):
+        notebook = with_descriptions(nbformat.v4.reads(source[0]))
+        source[0] = nbformat.v4.writes(notebook)
 
 
 def setup(app: Sphinx) -> None:
