@@ -4,6 +4,7 @@
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -60,7 +61,7 @@ def keep_equations(app: Sphinx, what: str, name: str, of: Any, options: Any, lin
 
 def keep_descriptions(app: Sphinx, page: str, source: list[str]) -> None:
     """Write described pictures as HTML: MyST-NB drops the alternative text of an output."""
-    if app.env.doc2path(page).endswith(".ipynb"):
+    if Path(app.env.doc2path(page)).suffix == ".ipynb":
         notebook = with_descriptions(nbformat.v4.reads(source[0]))
         source[0] = nbformat.v4.writes(notebook)
 
