@@ -66,8 +66,15 @@ def keep_descriptions(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] = nbformat.v4.writes(notebook)
 
 
+def leave_folders(app: Sphinx, _: Any, link: nodes.Element, text: nodes.Node) -> nodes.Node | None:
+    """Name a folder of the project without a link: it is no page."""
+    folder = Path(app.srcdir, link["refdoc"]).parent / link["reftarget"]
+    return text if folder.is_dir() else None
+
+
 def setup(app: Sphinx) -> None:
     """Register the readers of notebooks and docstrings, and the writer of equations."""
+    app.connect("missing-reference", leave_folders)
     app.connect("source-read", keep_descriptions)
     app.connect("autodoc-process-docstring", keep_equations, priority=400)  # before napoleon's
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
