@@ -9,6 +9,7 @@ from typing import Any
 
 import nbformat
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
@@ -39,6 +40,7 @@ extensions = [
     "sphinx.ext.napoleon",
 ]
 nb_execution_mode = "off"
+napoleon_use_rtype = False
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 myst_enable_extensions = ["dollarmath"]
@@ -56,6 +58,8 @@ def visit_math(writer: HTML5Translator, node: nodes.Element) -> None:
 def keep_equations(app: Sphinx, what: str, name: str, of: Any, options: Any, lines: list) -> None:
     """Escape the stars, bars and backslashes of equations, which would be marks of a layout."""
     code = re.compile(r"(``.*?``)|([*|\\])")
+    if what == "attribute":
+        lines.insert(0, "")  # else napoleon takes what stands before a colon for a type
     lines[:] = [code.sub(lambda m: m[1] or "\\" + m[2], line) for line in lines]
 
 
@@ -66,15 +70,16 @@ def keep_descriptions(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] = nbformat.v4.writes(notebook)
 
 
-def leave_folders(app: Sphinx, _: Any, link: nodes.Element, text: nodes.Node) -> nodes.Node | None:
+def leave_folders(app: Sphinx, page: nodes.document) -> None:
     """Name a folder of the project without a link: it is no page."""
-    folder = Path(app.srcdir, link["refdoc"]).parent / link["reftarget"]
-    return text if folder.is_dir() else None
+    for link in list(page.findall(addnodes.pending_xref)):
+        if (Path(page["source"]).parent / link["reftarget"]).is_dir():
+            link.replace_self(link.children)
 
 
 def setup(app: Sphinx) -> None:
     """Register the readers of notebooks and docstrings, and the writer of equations."""
-    app.connect("missing-reference", leave_folders)
+    app.connect("doctree-read", leave_folders)
     app.connect("source-read", keep_descriptions)
     app.connect("autodoc-process-docstring", keep_equations, priority=400)  # before napoleon's
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
