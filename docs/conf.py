@@ -3,16 +3,17 @@
 ``make site`` calls Sphinx with this file; nothing is executed, and the pages ask for no network.
 """
 
-import json
 import re
-from html import escape
+from pathlib import Path
 from typing import Any
 
+import nbformat
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
-from bomrl_lite.course.page import STYLE, mathml
+from bomrl_lite.course.page import STYLE, mathml, with_descriptions
 
 project = "bomrl_lite"
 author = "the BO-MRL course contributors"
@@ -39,6 +40,7 @@ extensions = [
     "sphinx.ext.napoleon",
 ]
 nb_execution_mode = "off"
+napoleon_use_rtype = False
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 myst_enable_extensions = ["dollarmath"]
@@ -56,27 +58,28 @@ def visit_math(writer: HTML5Translator, node: nodes.Element) -> None:
 def keep_equations(app: Sphinx, what: str, name: str, of: Any, options: Any, lines: list) -> None:
     """Escape the stars, bars and backslashes of equations, which would be marks of a layout."""
     code = re.compile(r"(``.*?``)|([*|\\])")
+    if what == "attribute":
+        lines.insert(0, "")  # else napoleon takes what stands before a colon for a type
     lines[:] = [code.sub(lambda m: m[1] or "\\" + m[2], line) for line in lines]
 
 
 def keep_descriptions(app: Sphinx, page: str, source: list[str]) -> None:
     """Write described pictures as HTML: MyST-NB drops the alternative text of an output."""
-    if not app.env.doc2path(page).endswith(".ipynb"):
-        return
-    notebook = json.loads(source[0])
-    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
-    for output in outputs:
-        for kind, about in output.get("metadata", {}).items():
-            if "alt" in about and "text/html" not in output["data"]:
-                picture = f"data:{kind};base64,{''.join(output['data'][kind]).strip()}"
-                html = f'<img alt="{escape(about["alt"])}" src="{picture}">'
-                output["data"] = {"text/html": html}
-                break
-    source[0] = json.dumps(notebook)
+    if Path(app.env.doc2path(page)).suffix == ".ipynb":
+        notebook = with_descriptions(nbformat.v4.reads(source[0]))
+        source[0] = nbformat.v4.writes(notebook)
+
+
+def leave_folders(app: Sphinx, page: nodes.document) -> None:
+    """Name a folder of the project without a link: it is no page."""
+    for link in list(page.findall(addnodes.pending_xref)):
+        if (Path(page["source"]).parent / link["reftarget"]).is_dir():
+            link.replace_self(link.children)
 
 
 def setup(app: Sphinx) -> None:
     """Register the readers of notebooks and docstrings, and the writer of equations."""
+    app.connect("doctree-read", leave_folders)
     app.connect("source-read", keep_descriptions)
     app.connect("autodoc-process-docstring", keep_equations, priority=400)  # before napoleon's
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))

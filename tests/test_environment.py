@@ -1,6 +1,7 @@
 """environment.yml, constraints.txt, pyproject.toml and run.py agree; checked without a network."""
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -71,6 +72,30 @@ def test_pip_installs_the_course_with_all_extras_but_the_gpu_and_the_pins(pip_li
     folder, bracket, extras = pip_lines["-e"].partition("[")
     assert (ROOT / folder).samefile(ROOT)
     assert Requirement(METADATA["name"] + bracket + extras).extras == set(EXTRAS) - {"gpu"}
+
+
+def test_binder_installs_the_lab_alone_on_the_cpu_build(environment):
+    """Where .binder is, repo2docker looks nowhere else; its paths are relative to the file."""
+    binder = yaml.safe_load((ROOT / ".binder" / "environment.yml").read_text())
+    assert binder["dependencies"][:-1] == environment["dependencies"][:-1]
+    assert binder["channels"] == environment["channels"]
+    lines = dict(line.split() for line in binder["dependencies"][-1]["pip"])
+    assert set(lines) == {"--extra-index-url", "-c", "-e"}
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    assert lines["--extra-index-url"] == workflow["env"]["PIP_EXTRA_INDEX_URL"]
+    assert (ROOT / ".binder" / lines["-c"]).samefile(ROOT / "constraints.txt")
+    folder, _, extras = lines["-e"].partition("[")
+    assert (ROOT / ".binder" / folder).samefile(ROOT)
+    assert extras == "lab]"
+
+
+def test_badges_open_files_that_exist():
+    text = (ROOT / "README.md").read_text()
+    links = re.findall(r"\((https://(?:mybinder|colab)\.[^)]*\.ipynb)\)", text)
+    assert {link.split("/")[2] for link in links} == {"mybinder.org", "colab.research.google.com"}
+    for link in links:
+        path = re.split(r"urlpath=lab/tree/|/blob/main/", link)[1]
+        assert (ROOT / path).is_file(), link
 
 
 def test_run_py_installs_all_extras_but_the_gpu_on_the_supported_pythons():

@@ -4,6 +4,8 @@
 """
 
 import contextlib
+import copy
+import html
 import re
 import unicodedata
 from pathlib import Path
@@ -28,6 +30,13 @@ _TEMPLATE = f"""{{%- extends 'lab/index.html.j2' -%}}
 """
 """The usual page without the scripts that it would fetch."""
 
+_KNOWN = {
+    r"\arg": r"\operatorname{arg}",
+    r"\big\langle": "\\big\u27e8",
+    r"\big\rangle": "\\big\u27e9",
+}
+"""What latex2mathml would print as it stands, and how it understands it."""
+
 
 def mathml(tex: str, *, block: bool = False) -> str:
     r"""Convert an equation from TeX to MathML.
@@ -39,8 +48,9 @@ def mathml(tex: str, *, block: bool = False) -> str:
     Raises:
         ValueError: it asks for a letter in a style that Unicode has not.
     """
-    known = tex.replace(r"\arg", r"\operatorname{arg}")
-    text = convert(known, display="block" if block else "inline")
+    for unknown, known in _KNOWN.items():
+        tex = tex.replace(unknown, known)
+    text = convert(tex, display="block" if block else "inline")
     text = _STYLED.sub(_letter, text)
     return f'<div class="equation">{text}</div>' if block else text
 
@@ -66,6 +76,20 @@ class _Renderer(IPythonRenderer):
         return mathml(body)
 
 
+def with_descriptions(notebook: NotebookNode) -> NotebookNode:
+    """Return the notebook with its pictures in HTML, whose alternative text every page keeps."""
+    result = copy.deepcopy(notebook)
+    for output in (o for cell in result.cells for o in cell.get("outputs", ()) if "data" in o):
+        about = {k: output.metadata.get(k, {}) for k in ("image/png", "image/jpeg")}
+        for kind, page in about.items():
+            if kind in output.data and "alt" in page and "text/html" not in output.data:
+                source = f"data:{kind};base64,{output.data[kind].strip()}"
+                size = f"width: {page['width']}px; max-width: none" if "width" in page else ""
+                picture = f'<img alt="{html.escape(page["alt"])}" style="{size}" src="{source}">'
+                output.data = {"text/html": f'<div style="overflow-x: auto">{picture}</div>'}
+    return result
+
+
 class OfflinePage(HTMLExporter):
     """nbconvert's HTML page, its equations in MathML, each widget replaced by its static twin."""
 
@@ -82,4 +106,4 @@ class OfflinePage(HTMLExporter):
         self, nb: NotebookNode, resources: dict[str, Any] | None = None, **kw: Any
     ) -> tuple[str, dict[str, Any]]:
         """Convert a notebook, executed by whomever."""
-        return super().from_notebook_node(without_views(nb), resources, **kw)
+        return super().from_notebook_node(with_descriptions(without_views(nb)), resources, **kw)

@@ -66,7 +66,8 @@ def frames_page(
     label = html.escape(moved.description)
     return f"""<figure>
 <label>{label} <input type="range" min="0" max="{len(frames) - 1}" value="{start}"
- aria-label="{label}" aria-valuetext="{now["value"]}" style="width: 100%; max-width: 30em" oninput="{html.escape(_SHOW)}"></label>
+ aria-label="{label}" aria-valuetext="{now["value"]}" style="width: 100%; max-width: 30em"
+ oninput="{html.escape(_SHOW)}"></label>
 <div style="overflow-x: auto">
 <img alt="{now["text"]}" src="{now["picture"]}" style="width: {width}px; max-width: none">
 </div>
