@@ -12,6 +12,7 @@ import bomrl_lite as bl
 from bomrl_lite.course import checks
 from bomrl_lite.course.checks import CheckFailed, NotSolved
 from bomrl_lite.course.checks.engine import Attempt, Check, Question, error_of
+from bomrl_lite.course.checks.gallery import print_gallery
 from bomrl_lite.course.checks.session import SESSION, print_progress
 from bomrl_lite.course.checks.steps import OPENING, VALUES, Pullback, differentiable, property_step
 
@@ -432,3 +433,15 @@ def test_right_values_name_no_slip_of_values():
     attempt = Attempt(reference, "7.2", "other", QUESTIONS, 1e-9)
     attempt.ask()
     assert attempt.cause is None
+
+
+def test_the_gallery_shows_the_nearest_slips_of_what_is_solved_and_of_nothing_else(capsys):
+    DOUBLE(lambda x: 2 * x)
+    failure(lambda x: x, OTHER)
+    capsys.readouterr()
+    print_gallery([DOUBLE, OTHER])
+    shown = capsys.readouterr().out
+    assert shown.count("7.1 double") == 2  # the slip of another shape has no distance
+    assert "that is the square" in shown
+    assert "7.2 other" not in shown
+    assert "shown when it is solved: 7.2" in shown
