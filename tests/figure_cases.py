@@ -444,6 +444,10 @@ CASES: dict[str, Case] = {
     "experiments.consistency_figure": Case(stored_figure("consistency"), consistent),
     "experiments.condition_figure": Case(stored_figure("condition"), conditioned),
     "experiments.sensitivity_figure": Case(stored_figure("sensitivity"), sensitive),
+    "predictions.calibration": Case(
+        lambda: plots.calibration([(50, True), (60, False), (60, True), (95, False)]),
+        lambda: [{"you": ([170 / 3, 95.0], [200 / 3, 0.0])}],
+    ),
     "geometry.distance_balls": Case(lambda: plots.distance_balls(PRIOR, balls(), 0.2)),
     "geometry.adaptation_paths": Case(
         lambda: plots.adaptation_paths(

@@ -139,7 +139,7 @@ def test_the_summary_counts_what_met_its_answer(shown, capsys):
     capsys.readouterr()
     figure = show()
     assert "2 of 4 right; 79 % sure on average." in capsys.readouterr().out
-    dots = figure.axes[0].collections[0].get_offsets().tolist()
+    dots = figure.axes[0].lines[1].get_xydata().tolist()
     assert dots == [[60.0, 50.0], [97.5, 50.0]]
     show("01")
     assert "1 of 2 right; 78 % sure" in capsys.readouterr().out

@@ -10,7 +10,7 @@
 # - prove that adaptation cannot lose, and see what that guarantee costs;
 # - adapt from a handful of episodes, see what a trained prior is worth then, and which data a step may trust.
 #
-# **Time:** reading 55 minutes, computing about 1 minute. **Before:** [01 · The MAML baseline](01_maml_baseline.ipynb). **After:** exercise set 03 (`exercises/03_universal_adaptation.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
+# **Time:** reading 60 minutes, computing about 1 minute. **Before:** [01 · The MAML baseline](01_maml_baseline.ipynb). **After:** exercise set 03 (`exercises/03_universal_adaptation.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|

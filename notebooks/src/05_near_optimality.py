@@ -9,7 +9,7 @@
 # - read the experiments: what the theory predicts, what happens, and where MAML wins;
 # - say what the bound does and does not promise.
 #
-# **Time:** reading 55 minutes, computing about 1 minute. **Before:** [04a · Implicit differentiation](04a_implicit_differentiation.ipynb). **After:** exercise set 05 (`exercises/05_near_optimality.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
+# **Time:** reading 50 minutes, computing about 1 minute. **Before:** [04a · Implicit differentiation](04a_implicit_differentiation.ipynb). **After:** exercise set 05 (`exercises/05_near_optimality.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|
@@ -62,7 +62,6 @@ from bomrl_lite.theory import (
     rigorous_gap_bound,
     running_mean,
 )
-from bomrl_lite.training.metrics import gap_rows
 
 RESULTS = Path("results")
 
@@ -574,6 +573,8 @@ last.groupby(["prior", "lam"])[["median", "largest"]].mean().style.format("{:.1e
 # Stored tables are convenient, and you should not have to trust them. The priors trained at the top of this lesson, on lakes that they never saw:
 
 # %%
+from bomrl_lite.training.metrics import gap_rows
+
 rows = []
 for s, state in states.items():
     problem = bl.make_problem(configs[s])

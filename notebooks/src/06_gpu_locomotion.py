@@ -10,7 +10,7 @@
 # - train BO-MRL until a cheetah turns round after one adaptation, and judge a comparison of seven methods on two families of the cheetah;
 # - estimate what an experiment of published size would cost you.
 #
-# **Time:** reading 50 minutes, 10 more for the appendix, computing about 2 minutes. **Before:** [02b · From estimators to algorithms](02b_algorithms.ipynb) for ProMP and MAML-TRPO, [04c · Constraints and samples](04c_constraints_and_samples.ipynb) for recipes A and B. **After:** exercise set 06 (`exercises/06_gpu_locomotion.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
+# **Time:** reading 60 minutes with the appendix, computing about 2 minutes. **Before:** [02b · From estimators to algorithms](02b_algorithms.ipynb) for ProMP and MAML-TRPO, [04c · Constraints and samples](04c_constraints_and_samples.ipynb) for recipes A and B. **After:** exercise set 06 (`exercises/06_gpu_locomotion.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|
@@ -39,10 +39,9 @@ import bomrl_lite as bl
 from bomrl_lite.course import plots, predictions, widgets
 from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
-from bomrl_lite.course.root import course_root
 from bomrl_lite.course.show import show_clip, show_photograph, show_source, stored_table
 from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
-from bomrl_lite.tasks.robot_goals import Directions, direction_reward, speed_reward
+from bomrl_lite.tasks.robot_goals import Directions
 from bomrl_lite.training.streams import seeded
 
 begin(profile, seed)
@@ -111,6 +110,8 @@ with pd.option_context("display.max_colwidth", None):
 # The rewards are these, with $v$ the velocity over one step in m/s and $a$ the action as the policy drew it. (The ant gets a bonus for being there, the walker and the hopper one for standing; sources stand in `bomrl_lite/tasks/locomotion.py`.)
 
 # %%
+from bomrl_lite.tasks.robot_goals import direction_reward, speed_reward
+
 show_source(speed_reward, direction_reward)
 
 # %% [markdown]
@@ -488,6 +489,8 @@ pd.DataFrame(
 # Watch what a full training makes of it: the stored policy of the comparison below, seed 0. One adaptation, on twenty episodes per direction; then one more episode before and after it, side by side. Choose a task, and play:
 
 # %% tags=["widget"]
+from bomrl_lite.course.root import course_root
+
 trained = bl.load_policy(
     course_root() / "notebooks/results/policies/cheetah_direction_bomrl_head.pt"
 )
@@ -797,10 +800,4 @@ gained.groupby([training["method"], stage]).agg(["mean", "sem"]).unstack().round
 fig = predictions.show("06")
 
 # %% [markdown]
-# And over all lessons that you have run in this folder:
-
-# %%
-fig = predictions.show()
-
-# %% [markdown]
-# **Next:** the exercises, [`exercises/06_gpu_locomotion.ipynb`](../exercises/06_gpu_locomotion.ipynb).
+# **Next:** the exercises, [`exercises/06_gpu_locomotion.ipynb`](../exercises/06_gpu_locomotion.ipynb); then [07 · Open questions](07_open_questions.ipynb).

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bomrl_lite.course.plots.style import INK, PRIORS
+from bomrl_lite.course.plots.style import GOLD, INK
 
 EDGES = (0, 50, 70, 90, 101)
 """Per cent: groups of predictions that are drawn as one dot."""
@@ -19,9 +19,9 @@ def calibration(predictions: Sequence[tuple[int, bool]]) -> Figure:
         predictions: (how sure in per cent, whether it was right).
     """
     table = calibration_table(predictions)
-    figure, ax = plt.subplots(figsize=(6.4, 4.2))
+    figure, ax = plt.subplots(figsize=(8.2, 4.6))
     ax.plot([0, 100], [0, 100], color=INK, linestyle=":", label="as right as sure")
-    ax.scatter(table["sure"], table["right"], s=60, color=PRIORS["maml"], label="you", zorder=3)
+    ax.plot(table["sure"], table["right"], "o", markersize=8, color=GOLD, label="you")
     for row in table.itertuples():
         beside = {"xytext": (8, -4), "textcoords": "offset points"}
         ax.annotate(f"{row.number} asked", (row.sure, row.right), **beside)
