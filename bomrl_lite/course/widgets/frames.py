@@ -79,7 +79,7 @@ def frames_page(
 
 def _values(control: Any) -> list[tuple[str, Any]]:
     """Return what a control can be set to, by name."""
-    if isinstance(control, ipywidgets.FloatSlider | ipywidgets.IntSlider):
+    if hasattr(control, "step"):
         steps = round((control.max - control.min) / control.step)
         values = [control.min + step * control.step for step in range(steps + 1)]
         return [(f"{value:g}", value) for value in values]
