@@ -231,7 +231,7 @@ def test_the_site_has_every_lesson_and_asks_for_nothing(site):
     for path in site.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
         assert OUTSIDE.findall(text) == [], path
-        assert "mathjax" not in text.lower(), path
+    assert "<math" in (site / "notebooks" / "01_maml_baseline.html").read_text(encoding="utf-8")
     functions = (site / "docs" / "functions.html").read_text()
     missing = [name for name in bomrl_lite.__all__ if f"bomrl_lite.{name}" not in functions]
     assert missing == []
