@@ -84,7 +84,14 @@ def test_generated_notebooks_are_bare_of_what_changes_between_runs(course, execu
             "display_name": "Python 3 (ipykernel)",
             "language": "python",
             "name": "python3",
-        }
+        },
+        "language_info": {
+            "file_extension": ".py",
+            "mimetype": "text/x-python",
+            "name": "python",
+            "nbconvert_exporter": "python",
+            "pygments_lexer": "ipython3",
+        },
     }
     assert [dict(cell.metadata) for cell in node.cells] == [{}, {"tags": ["parameters"]}, {}]
     assert (node.nbformat, node.nbformat_minor) == (4, 5)

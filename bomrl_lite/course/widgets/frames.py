@@ -32,12 +32,12 @@ class Framed(ipywidgets.VBox):
     twin: Callable[[], str]
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        bundle = super()._repr_mimebundle_(**kwargs)
+        bundle = dict(super()._repr_mimebundle_(**kwargs) or {})
         return {**bundle, "text/html": self.twin()} if os.environ.get(FRAMES) else bundle
 
 
 def frames_page(
-    controls: Sequence[ipywidgets.ValueWidget],
+    controls: Sequence[Any],
     draw: Callable[..., Figure],
     describe: Callable[..., str],
 ) -> str:
@@ -77,9 +77,9 @@ def frames_page(
 </figure>"""
 
 
-def _values(control: ipywidgets.ValueWidget) -> list[tuple[str, Any]]:
+def _values(control: Any) -> list[tuple[str, Any]]:
     """Return what a control can be set to, by name."""
-    if isinstance(control, ipywidgets.FloatSlider | ipywidgets.IntSlider):
+    if hasattr(control, "step"):
         steps = round((control.max - control.min) / control.step)
         values = [control.min + step * control.step for step in range(steps + 1)]
         return [(f"{value:g}", value) for value in values]
@@ -98,8 +98,8 @@ def _thinned(values: list[tuple[str, Any]], kept: Any) -> list[tuple[str, Any]]:
 
 
 def _caption(
-    controls: Sequence[ipywidgets.ValueWidget],
-    moved: ipywidgets.ValueWidget,
+    controls: Sequence[Any],
+    moved: Any,
     chosen: list[tuple[str, Any]],
 ) -> str:
     """Say what of the widget this is."""
