@@ -98,7 +98,7 @@ def kl_gradient(case: Any, weights: np.ndarray) -> Slips:
     """Return the gradients of D1^2 if a part of it is held constant."""
     phi, theta = case.world.logits, case.theta
     nu = oracles.occupancy(case.world.probs, case.world)
-    in_theta = adapted.central_difference(lambda x: adapted.kl_distance(phi, x, nu), theta)
+    in_theta = adapted.central_difference(lambda x: float(adapted.kl_distance(phi, x, nu)), theta)
 
     def in_phi(value: Callable[[np.ndarray], Any]) -> np.ndarray:
         return weights * np.stack([adapted.central_difference(value, phi), in_theta])
