@@ -227,7 +227,6 @@ def adapt_d1(case: Any) -> Slips:
             )
             for count in (1, 2, 3)
         },
-        "mu is found in units where lam is 1": centred(np.log(lam * probs / (_mu(probs, q) - q))),
         "the bracket is that of the uniform policy: pi_phi is missing in lam pi_phi / (mu - Q)": (
             adapted.best_logits(0 * phi, q, lam * probs.shape[1], "d1")
         ),
@@ -421,12 +420,6 @@ def _newton(
         slope = -(share / (mu - q)).sum(-1, keepdims=True)
         mu = mu - (share.sum(-1, keepdims=True) - 1) / slope
     return centred(np.log(probs) + np.log(lam / (mu - q)))
-
-
-def _mu(probs: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Return the root for lam = 1."""
-    best = adapted.best_policy(probs, q, 1.0, "d1")
-    return (q + probs / best).mean(-1, keepdims=True)
 
 
 def _one_mu(probs: np.ndarray, q: np.ndarray, lam: float, total: int) -> np.ndarray:
