@@ -280,7 +280,7 @@ MUTANTS = (
         "(seconds / factors).sum(-1)",
         "(seconds / factors)",
         "shape",
-        "a logarithm of 0, a division by 0 or a sum",
+        "a dimension is left over",
     ),
     Mutant(
         AMDAHL,

@@ -122,20 +122,22 @@ def test_the_case_done_by_hand_agrees_with_the_package(answers, check, number):
 
 @pytest.mark.parametrize("check", CHECKS, ids=identity)
 def test_no_known_slip_looks_like_a_right_answer(check):
-    """On each instance that decides about a cause, the slip's answer must be really wrong."""
+    """On an instance that decides about a cause, the slip's answer must be really wrong."""
     by_hand, *asked = usual(check)
-    for question in asked:
-        slips = question.slips()
-        assert slips.keys() == by_hand.slips().keys()
-        for cause, wrong in slips.items():
-            assert differs(wrong, question.expected, by=1e-4), cause
+    with np.errstate(all="ignore"):
+        every = [question.slips() for question in asked]
+    for cause in by_hand.slips():
+        # a slip about gamma may be right at one gamma, and one about ties where there are none
+        pairs = zip(asked, every, strict=True)
+        assert any(differs(slips[cause], q.expected, by=1e-4) for q, slips in pairs), cause
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=identity)
 def test_no_two_slips_look_alike(check):
     """A cause may be named only if no other one explains the answers as well."""
     first = 0 if check is TOLD_APART_BY_HAND else 1
-    every = [question.slips() for question in usual(check)[first:]]
+    with np.errstate(all="ignore"):
+        every = [question.slips() for question in usual(check)[first:]]
     for one, other in itertools.combinations(every[0], 2):
         assert any(differs(slips[one], slips[other], by=1e-6) for slips in every), (one, other)
 

@@ -98,7 +98,7 @@ def kl_gradient(case: Any, weights: np.ndarray) -> Slips:
     """Return the gradients of D1^2 if a part of it is held constant."""
     phi, theta = case.world.logits, case.theta
     nu = oracles.occupancy(case.world.probs, case.world)
-    in_theta = adapted.central_difference(lambda x: adapted.kl_distance(phi, x, nu), theta)
+    in_theta = adapted.central_difference(lambda x: float(adapted.kl_distance(phi, x, nu)), theta)
 
     def in_phi(value: Callable[[np.ndarray], Any]) -> np.ndarray:
         return weights * np.stack([adapted.central_difference(value, phi), in_theta])
@@ -227,7 +227,6 @@ def adapt_d1(case: Any) -> Slips:
             )
             for count in (1, 2, 3)
         },
-        "mu is found in units where lam is 1": centred(np.log(lam * probs / (_mu(probs, q) - q))),
         "the bracket is that of the uniform policy: pi_phi is missing in lam pi_phi / (mu - Q)": (
             adapted.best_logits(0 * phi, q, lam * probs.shape[1], "d1")
         ),
@@ -421,12 +420,6 @@ def _newton(
         slope = -(share / (mu - q)).sum(-1, keepdims=True)
         mu = mu - (share.sum(-1, keepdims=True) - 1) / slope
     return centred(np.log(probs) + np.log(lam / (mu - q)))
-
-
-def _mu(probs: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Return the root for lam = 1."""
-    best = adapted.best_policy(probs, q, 1.0, "d1")
-    return (q + probs / best).mean(-1, keepdims=True)
 
 
 def _one_mu(probs: np.ndarray, q: np.ndarray, lam: float, total: int) -> np.ndarray:

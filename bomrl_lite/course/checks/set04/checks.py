@@ -204,18 +204,27 @@ def _implicit_derivative(objective: Objective, theta: Tensor, phi: Tensor) -> Te
 def _conjugate_gradient(matvec: Callable[[Tensor], Tensor], b: Tensor, tolerance: float) -> Tensor:
     if not b.any():
         return torch.zeros_like(b)
-    iterations, x, info = 8, {"x": b}, None
-    # the package's solver does a fixed number of iterations: give it more until they suffice
+    iterations, x, info = 2, {"x": b}, None
+    known: dict[bytes, Tensor] = {}
+
+    def product(v: Params) -> Params:
+        key = v["x"].numpy().tobytes()
+        if key not in known:
+            known[key] = matvec(v["x"])
+        return {"x": known[key]}
+
+    # the package's solver does a fixed number of iterations: give it more until they suffice,
+    # and ask for no product twice
     while info is None or info.residual > tolerance:
         x, info = linalg.conjugate_gradient(
-            lambda v: {"x": matvec(v["x"])},
+            product,
             {"x": b},
             tolerance=tolerance,
             max_iterations=iterations,
         )
         if not info.curvature > 0:
             raise ValueError(f"A is not positive definite: <p, A p> / <p, p> = {info.curvature}")
-        iterations *= 2
+        iterations += max(2, iterations // 8)
     return x["x"]
 
 

@@ -151,7 +151,7 @@ def costs() -> Sequence[Cost]:
             _symmetric(draw, few),
             draw.normal(size=200),
             1e-8,
-            8,
+            9,
             fixed,
         ),
         Cost(
