@@ -86,7 +86,7 @@ def test_a_twin_moves_the_control_of_most_values_and_says_what_stays():
 
     page = frames_page([menu, dial()], draw, lambda name, level: f"{name} at {level:.1f}")
     assert set(seen) == {"d2"}
-    assert "13 of 101 positions" in page
+    assert "9 of 101 positions" in page
     assert "distance stays at d2" in page
     assert stored(page)[0]["text"] == "d2 at 0.0"
 

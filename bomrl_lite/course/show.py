@@ -87,5 +87,5 @@ def show_photograph(figure: Figure) -> Image:
     """Return a figure that holds pictures of robots as a notebook keeps it, and close it."""
     picture, page = shown(figure)
     plt.close(figure)
-    size = {name: page[name] for name in ("width", "height", "unconfined")}
+    size: dict[str, Any] = {name: page[name] for name in ("width", "height", "unconfined")}
     return Image(data=picture, format="png", alt=str(page["alt"]), **size)

@@ -87,7 +87,7 @@ mean_gap.unstack(["split", "num_tasks"]).round(3)
 # %% [markdown]
 # *Mean gap after one adaptation; lines are means over seeds, bands their ranges. Left on the lakes that were trained on, right on held-out ones; the table has the numbers.*
 #
-# **What it shows.** Every trained prior fits its training lakes, 2 or 40 of them, to a gap below 0.02. On held-out lakes the number of tasks moves MAML most: with two tasks it is as far off as the untrained prior (1.4), with 40 it leaves 0.23. BO-MRL with D2 leaves 0.12 with two and 0.10 with 40, a difference within the spread of the seeds; first-order BO-MRL falls from 0.23 to 0.04. And the two panels do not meet: with 40 tasks D2 still leaves 100 times more on held-out lakes than on its own. Three seeds, wide bands: a first look, not a ranking.
+# **Learnt:** Every trained prior fits its training lakes, 2 or 40 of them, to a gap below 0.02. On held-out lakes the number of tasks moves MAML most: with two tasks it is as far off as the untrained prior (1.4), with 40 it leaves 0.23. BO-MRL with D2 leaves 0.12 with two and 0.10 with 40, a difference within the spread of the seeds; first-order BO-MRL falls from 0.23 to 0.04. And the two panels do not meet: with 40 tasks D2 still leaves 100 times more on held-out lakes than on its own. Three seeds, wide bands: a first look, not a ranking.
 #
 # **What it does not show.** Data were exact, every setting was tuned at one number of tasks, and these are small lakes with one start and one goal. It does not show that the number of tasks never matters.
 #
@@ -147,7 +147,7 @@ at_best.round(3)
 # %% [markdown]
 # *Left: mean gap after one adaptation over how far it moved. Right: the largest change of a state that is visited. A dot is one $\lambda$, the mean over seeds and held-out lakes; $\lambda$ falls to the right. The table: the best $\lambda$ of each.*
 #
-# **What it shows.** On one axis the three are closer than their $\lambda$ suggest. At half a nat D3 and D2 leave 0.2 to 0.3, D1 almost 0.4; D2 gets furthest, 0.16 at about one nat. Beyond, D1 and D2 turn up again: to move more is not to earn more. D3's best is the last point of its grid, so its true best is not in the picture. Right: at equal movement D2 puts more of it into the state that changes most.
+# **Learnt:** On one axis the three are closer than their $\lambda$ suggest. At half a nat D3 and D2 leave 0.2 to 0.3, D1 almost 0.4; D2 gets furthest, 0.16 at about one nat. Beyond, D1 and D2 turn up again: to move more is not to earn more. D3's best is the last point of its grid, so its true best is not in the picture. Right: at equal movement D2 puts more of it into the state that changes most.
 #
 # **What the KL metric buys** is not always a smaller gap (D1 has none here) but a price that *means* something: Alg gains at least 0 on its objective, so $\lambda D^2\le L(\theta)-L(\phi)\le\max Q-\min Q$, a bound on how far behaviour may move, the same for a table, a network, or the same policy with other parameters. D3 has the same bound in logits, where it says nothing about behaviour: how far a logit moves a probability depends on where it stands.
 
@@ -305,7 +305,7 @@ found.round(3)
 # %% [markdown]
 # *Held-out locks: share of tasks without a reward in 20 episodes, share of the best return after one adaptation by Alg with D2, $\lambda=0.03$, and the least probability that the prior gives to an action in the digits that differ. Mean and range over seeds.*
 #
-# **What it shows.** The even policy hears next to nothing: $(1-2^{-8})^{20}$ is 92 % silence. The joint prior and MAML's learn the shared digits **and one code besides**: in some digit they have given an action up, and a held-out lock stays shut whatever the data; Alg with D2 multiplies, and $0\cdot e^{Q/\lambda}=0$. Both BO-MRL priors know the shared digits and keep each action of the others at 0.2 or more: they are paid in more than half of the tasks (with even odds in the last four digits it would be 72 %), and earn half of the best return after one adaptation.
+# **Learnt:** The even policy hears next to nothing: $(1-2^{-8})^{20}$ is 92 % silence. The joint prior and MAML's learn the shared digits **and one code besides**: in some digit they have given an action up, and a held-out lock stays shut whatever the data; Alg with D2 multiplies, and $0\cdot e^{Q/\lambda}=0$. Both BO-MRL priors know the shared digits and keep each action of the others at 0.2 or more: they are paid in more than half of the tasks (with even odds in the last four digits it would be 72 %), and earn half of the best return after one adaptation.
 #
 # **What it does not show.** Neither $\alpha=30$ nor $\lambda=0.1$ was tuned for locks, and training on exact values never met silence. How to *train* when most data are silent is the open part.
 #
@@ -435,7 +435,9 @@ breaks("tasks too different", lost, "return lost from goals on 45 degrees to all
 pd.DataFrame(broken).set_index("condition")
 
 # %% [markdown]
-# *Every break condition of the review, and the number that shows it, from the cells above (the last row from a stored table).* Two come with every hypergradient, as `stationarity` and `curvature`, and the infinite distance is refused with a message. The others nobody reports unless you ask: silent data look like a task without anything to learn, a bound that broke looks like a bound, and a family that is too wide like a method that is too weak.
+# *Every break condition of the review, and the number that shows it, from the cells above (the last row from a stored table).* Two come with every hypergradient, as `stationarity` and `curvature`, and the infinite distance is refused with a message.
+#
+# **Learnt:** the others nobody reports unless you ask: silent data look like a task without anything to learn, a bound that broke looks like a bound, and a family that is too wide like a method that is too weak.
 #
 # **Extend it.** 1. Move each row towards its threshold: at which $\lambda$, how many steps, how many episodes does it begin? 2. Repeat `promise` with `bilevel.linear_problems`: find a prior and a $\lambda$ at which an adaptation **loses**.
 #

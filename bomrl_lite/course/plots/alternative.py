@@ -109,7 +109,7 @@ def _contents(ax: Axes, listed: int) -> tuple[str, str]:
     if ax.images:
         return "pictures", ""
     if ax.collections and not ax.lines:
-        count = sum(len(c.get_offsets()) for c in ax.collections if hasattr(c, "get_offsets"))
+        count = sum(len(np.asarray(c.get_offsets())) for c in ax.collections)
         return f"{count} dots" if count > 1 else "a map of colours", ""
     words = [text.get_text() for text in ax.texts if isinstance(text, Text) and text.get_text()]
     return "lines" if ax.lines else "a drawing", ", ".join(map(plain, words[:NAMED]))

@@ -4,6 +4,7 @@ Lines and dots are arithmetic means over seeds; every figure says what its bands
 """
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -104,11 +105,11 @@ def variance_figure(frame: pd.DataFrame, split: str = "test") -> Figure:
     )
     markers = dict(zip(dict.fromkeys(chosen["prior"]), MARKERS, strict=False))
     for prior, part in chosen.groupby("prior", sort=False):
-        look = {"color": COLOURS[str(prior)], "marker": markers[prior], "ms": 6}
+        look: dict[str, Any] = {"color": COLOURS[str(prior)], "marker": markers[prior], "ms": 6}
         ax.plot(part["variance"], part["gap"], ls="", alpha=0.6, **look)
         ordered = _where(means, prior=str(prior)).sort_values(by="variance")
         label = LABELS.get(str(prior), str(prior))
-        ax.plot(ordered["variance"], ordered["gap"], **(look | {"ms": 0}), lw=1.4, label=label)
+        ax.plot(ordered["variance"], ordered["gap"], **{**look, "ms": 0}, lw=1.4, label=label)
     ax.set(xlabel=r"task variance Var(P($\Gamma$)), nats", ylabel="gap after one step")
     handles = [
         Line2D([], [], color=COLOURS[str(p)], marker=m, label=LABELS.get(str(p), str(p)))

@@ -85,13 +85,15 @@ def ladder_errors(errors: pd.DataFrame) -> Figure:
     rungs = list(dict.fromkeys(errors["rung"]))
     figure, axes = plt.subplots(1, len(parts), figsize=(WIDTH, 3.8), sharey=True, squeeze=False)
     for ax, (policy, part) in zip(axes[0], parts, strict=True):
-        distances = [name for name in DISTANCE_COLOURS if (part["distance"] == name).any()]
+        distances = [name for name in DISTANCE_COLOURS if name in set(part["distance"])]
         for number, name in enumerate(distances):
             mine = part[part["distance"] == name]
             aside = 0.24 * (number - (len(distances) - 1) / 2)
             at = np.array([rungs.index(rung) for rung in mine["rung"]]) + aside
             colour = DISTANCE_COLOURS[name]
-            ax.plot(at, mine["error"].clip(lower=FLOOR), "o", color=colour, ms=5, alpha=0.7)
+            ax.plot(
+                at, pd.Series(mine["error"]).clip(lower=FLOOR), "o", color=colour, ms=5, alpha=0.7
+            )
             middle = mine.groupby("rung", sort=False)["error"].median().clip(lower=FLOOR)
             places = [rungs.index(str(rung)) + aside for rung in middle.index]
             look = {"ls": "", "marker": "_", "ms": 16, "mew": 2.5, "color": colour}
@@ -147,7 +149,7 @@ def condition_over_lam(conditions: pd.DataFrame) -> Figure:
     for distance, part in conditions.groupby("distance", sort=False):
         for road in roads:
             known = part[np.isfinite(part[road])]
-            worst = known.groupby("lam")[road].max().clip(lower=FLOOR)
+            worst = pd.Series(known.groupby("lam")[road].max()).clip(lower=FLOOR)
             name = f"{distance}, {road.removeprefix('error: ')}"
             mine = {"color": DISTANCE_COLOURS[str(distance)], "ls": dashes[road], "marker": "o"}
             right.plot(worst.index, worst, ms=4, label=name, **mine)
@@ -175,7 +177,7 @@ def hypergradient_error(errors: pd.DataFrame, lam: float, steps: int, solver: st
         _bands(part, x=x, by="solver", ax=ax, bands=False)
         for line, name in zip(ax.get_lines(), dict.fromkeys(part["solver"]), strict=False):
             line.set(linewidth=3.5 if name == solver else 1.2, alpha=1 if name == solver else 0.7)
-        here = part[(part["solver"] == solver) & (part[x] == chosen)]["error"].median()
+        here = pd.Series(part[(part["solver"] == solver) & (part[x] == chosen)]["error"]).median()
         ax.plot(chosen, max(here, FLOOR), "*", ms=15, color=GOLD, mec=DARK, zorder=5)
         ax.set_xscale("log")
         _error_axis(ax)

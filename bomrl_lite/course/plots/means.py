@@ -75,15 +75,15 @@ def draw_lines(
         median: see :func:`summary`.
         markers: put one on every place, of another form for every name.
     """
-    names = [name for name in names or frame[by].unique() if (frame[by] == name).any()]
+    names = [name for name in names or frame[by].unique() if name in set(frame[by])]
     for number, name in enumerate(names):
-        table = summary(frame[frame[by] == name], x, y, spread=spread, median=median)
+        table = summary(pd.DataFrame(frame[frame[by] == name]), x, y, spread=spread, median=median)
         colour = (colours or {}).get(name, CYCLE[number % len(CYCLE)])
         look = {"color": colour, "ls": (dashes or {}).get(name, "-"), "lw": 1.6}
         marker = MARKERS[number % len(MARKERS)] if markers else ""
         label = LABELS.get(str(name), str(name))
         ax.plot(table["x"], table["middle"], marker=marker, ms=5, label=label, **look)
-        if spread and (table["high"] > table["low"]).any():
+        if spread and bool(np.any(table["high"] > table["low"])):
             band = (table["x"], table["low"], table["high"])
             ax.fill_between(*band, color=colour, alpha=0.15, lw=0)
 
@@ -114,9 +114,9 @@ def draw_dots(
         labels: of names and groups; others are written as they are.
     """
     groups = list(dict.fromkeys(frame[x]))
-    names = [name for name in colours if (frame[by] == name).any()]
+    names = [name for name in colours if name in set(frame[by])]
     for number, name in enumerate(names):
-        table = summary(frame[frame[by] == name], x, y, spread=spread)
+        table = summary(pd.DataFrame(frame[frame[by] == name]), x, y, spread=spread)
         table = table.sort_values("x", key=lambda column: column.map(groups.index))
         aside = (number - (len(names) - 1) / 2) * 0.7 / len(names)
         at = np.array([groups.index(group) + aside for group in table["x"]])

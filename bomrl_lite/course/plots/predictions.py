@@ -1,6 +1,7 @@
 """How well one knew: the share of right predictions against how sure one was."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -22,9 +23,9 @@ def calibration(predictions: Sequence[tuple[int, bool]]) -> Figure:
     figure, ax = plt.subplots(figsize=(8.2, 4.6))
     ax.plot([0, 100], [0, 100], color=INK, linestyle=":", label="as right as sure")
     ax.plot(table["sure"], table["right"], "o", markersize=8, color=GOLD, label="you")
-    for row in table.itertuples():
-        beside = {"xytext": (8, -4), "textcoords": "offset points"}
-        ax.annotate(f"{row.number} asked", (row.sure, row.right), **beside)
+    beside: dict[str, Any] = {"xytext": (8, -4), "textcoords": "offset points"}
+    for number, *place in zip(table["number"], table["sure"], table["right"], strict=True):
+        ax.annotate(f"{number} asked", (place[0], place[1]), **beside)
     ax.set(xlabel="how sure, %", ylabel="right, %", xlim=(20, 112), ylim=(-5, 105))
     ax.legend(loc="upper left")
     return figure

@@ -5,6 +5,7 @@ Lines are means over seeds, bands reach from the smallest to the largest, dots a
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -107,7 +108,7 @@ def time_bars(seconds: pd.DataFrame) -> Figure:
     ax.set(xlabel="processor time, in units of the physics of the same steps")
     ax.set_xlim(0, 1.08 * left.max())
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    totals = dict(zip(map(str, shares.index), left, strict=True))
+    totals = dict(zip(map(str, shares.index), map(float, left), strict=True))
     figure.set_label(
         "Bars of the time of a meta-iteration, in parts, as multiples of its physics; whole bars, "
         f"{ordering(totals)}."
@@ -175,7 +176,7 @@ def family_figure(frame: pd.DataFrame, *, family: str) -> Figure:
         _draw_levels(ax, levels, named=side)
     _legend(figure, frame, arms)
     note(figure, "arithmetic means over seeds; bands: all seeds, small dots: single seeds")
-    one = _rows(steps, adaptations=1).groupby("method")["return"].mean()
+    one = pd.Series(_rows(steps, adaptations=1).groupby("method")["return"].mean()).to_dict()
     figure.set_label(
         f"4 panels of {family}: return over steps and over CPU-seconds of training, over "
         f"adaptations and over episodes on test goals. Mean return after 1 adaptation on test "
@@ -212,7 +213,7 @@ def robot_tuning_figure(frame: pd.DataFrame) -> Figure:
     ax.invert_yaxis()
     ax.set(xlabel="return after 1 adaptation, tuning seed")
     note(figure, "a dot per configuration")
-    best = frame.groupby("method")["return"].max().dropna()
+    best = pd.Series(frame.groupby("method")["return"].max()).dropna().to_dict()
     figure.set_label(
         "A row of dots per method, one for the return of each configuration; best configuration, "
         f"{ordering({arm: float(best[arm]) for arm in arms if arm in best})}."
@@ -296,7 +297,7 @@ def _dots(ax: Axes, rows: pd.DataFrame, arms: list[str], *, spread: float) -> No
         mine = _rows(rows, method=arm)
         aside = spread * (number - (len(arms) - 1) / 2)
         means = mine.groupby("x", as_index=False).agg({"return": "mean"})
-        look = {"color": ARM_COLOURS[arm]}
+        look: dict[str, Any] = {"color": ARM_COLOURS[arm]}
         ax.plot(means["x"] + aside, means["return"], lw=1.6, label=arm, **look)
         ax.plot(mine["x"] + aside, mine["return"], ARM_MARKERS[arm], ms=4, alpha=0.6, **look)
 

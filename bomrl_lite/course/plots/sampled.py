@@ -92,7 +92,7 @@ def methods_figure(frame: pd.DataFrame) -> Figure:
     front.set_yticks(range(len(methods)), [METHOD_LABELS[m] for m in methods])
     front.invert_yaxis()
     note(figure, f"{INTERVALS}; strokes: single seeds")
-    means = one.groupby("method")["return"].mean()
+    means = pd.Series(one.groupby("method")["return"].mean()).to_dict()
     figure.set_label(
         "Methods in rows, ranked; dots: mean return after 1, 2 and 3 adaptations, bars: mean "
         f"CPU-seconds of training. Mean return after 1 adaptation, "
@@ -114,7 +114,7 @@ def tuning_figure(frame: pd.DataFrame) -> Figure:
     ax.set_yticks(range(len(methods)), [METHOD_LABELS[m] for m in methods])
     ax.invert_yaxis()
     note(figure, "a dot per configuration, arithmetic mean over the tuning seeds")
-    best = means.groupby("method")["return"].max()
+    best = pd.Series(means.groupby("method")["return"].max()).to_dict()
     figure.set_label(
         f"A row of dots per method, one for the mean return of each configuration; best "
         f"configuration, {ordering({METHOD_LABELS[m]: float(best[m]) for m in methods})}."
@@ -330,7 +330,7 @@ def _last(paths: list[Tensor]) -> list[list[float]]:
 
 def _ranked(frame: pd.DataFrame) -> list[str]:
     """Return the methods that have returns, best mean first."""
-    means = frame.groupby("method")["return"].mean().dropna()
+    means = pd.Series(frame.groupby("method")["return"].mean()).dropna()
     return list(means.sort_values(ascending=False).index)
 
 
@@ -340,7 +340,7 @@ def _rows(frame: pd.DataFrame, chosen: Any) -> pd.DataFrame:
 
 def _lines(frame: pd.DataFrame, x: str, ax: Axes, y: str = "return") -> None:
     methods = [m for m in METHOD_COLOURS if m in set(frame["method"])]
-    named = frame.assign(method=frame["method"].map(METHOD_LABELS))
+    named = frame.assign(method=pd.Series(frame["method"]).map(METHOD_LABELS))
     look = {
         "names": [METHOD_LABELS[m] for m in methods],
         "colours": {METHOD_LABELS[m]: METHOD_COLOURS[m] for m in methods},

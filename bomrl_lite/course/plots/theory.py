@@ -101,8 +101,9 @@ def smoothing_caveat(frame: pd.DataFrame) -> Figure:
     figure, ax = plt.subplots(figsize=(WIDTH, 3.6))
     looks = ("-", "--", ":")
     families = list(dict.fromkeys(frame["family"]))
-    for (distance, family), part in frame.groupby(["distance", "family"], sort=False):
-        look = {"color": DISTANCE_COLOURS[str(distance)], "ls": looks[families.index(family)]}
+    for distance, family in frame[["distance", "family"]].drop_duplicates().to_numpy():
+        part = frame[(frame["distance"] == distance) & (frame["family"] == family)]
+        look = {"color": DISTANCE_COLOURS[distance], "ls": looks[families.index(family)]}
         ax.plot(part["smoothing"], part["variance"], "o", label=f"{distance}, {family}", **look)
     ax.set(xscale="log", yscale="log", ylabel="task variance")
     ax.set_xlabel(r"smoothing $\varepsilon$ of the optimum")

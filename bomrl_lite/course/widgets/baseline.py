@@ -188,9 +188,9 @@ def lake_explorer(
                 title=f"{title}: J = {earned:+.2f}",
                 value_range=(low, high),
             )
-        names = ("before adaptation", "after adaptation")
-        shown = (dict(zip(names, each, strict=True)) for each in (values, policies))
-        figure.set_label(plots.describe_lakes([lake_maps[int(index)]], *shown))
+        names: tuple[str, ...] = ("before adaptation", "after adaptation")
+        titled = [dict(zip(names, each, strict=True)) for each in (values, policies)]
+        figure.set_label(plots.describe_lakes([lake_maps[int(index)]], *titled))
         return figure
 
     def describe(index: float) -> str:

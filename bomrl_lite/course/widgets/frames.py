@@ -15,7 +15,7 @@ from bomrl_lite.course.building.outputs import with_palette
 from bomrl_lite.course.notebook import FRAMES
 from bomrl_lite.course.plots import shown
 
-MOST_FRAMES = 13
+MOST_FRAMES = 9
 """Of one twin; with pictures of some 30 kB a lesson stays far below what may be committed."""
 
 _SHOW = """const figure = this.closest('figure');
@@ -41,7 +41,7 @@ def frames_page(
     draw: Callable[..., Figure],
     describe: Callable[..., str],
 ) -> str:
-    """Draw the control of most values over at most 13 of them, the others as they stand, in HTML.
+    """Draw the control of most values over at most 9 of them, the others as they stand, in HTML.
 
     Args:
         controls: of the widget; their values are the arguments of the two functions, in order.
@@ -87,7 +87,7 @@ def _values(control: Any) -> list[tuple[str, Any]]:
 
 
 def _thinned(values: list[tuple[str, Any]], kept: Any) -> list[tuple[str, Any]]:
-    """Return at most 13 values, evenly spread, the first, the last and the kept one among them."""
+    """Return at most 9 values, evenly spread, the first, the last and the kept one among them."""
     last = len(values) - 1
     count = min(len(values), MOST_FRAMES)
     chosen = {round(place * last / max(count - 1, 1)) for place in range(count)}

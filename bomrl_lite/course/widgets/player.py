@@ -19,6 +19,7 @@ from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.rollout.observations import lens_of
 from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
 from bomrl_lite.tasks.robot_goals import Directions, Speeds
+from bomrl_lite.training.episodes import EpisodesProblem
 from bomrl_lite.training.policy_file import TrainedPolicy
 from bomrl_lite.training.problem import make_problem
 from bomrl_lite.training.streams import seeded
@@ -144,6 +145,7 @@ def adapted_clips(
         raise ValueError("need a policy that was trained on a family of robots of this course")
     config = trained.config
     family, problem = FAMILIES[config.tasks], make_problem(config)
+    assert isinstance(problem, EpisodesProblem)  # robots have no exact values
     robot = family.runner.robot
     phis = repeat(trained.phi, len(names))
     simulator = problem.simulator(tasks, num_episodes, trained.moments)
