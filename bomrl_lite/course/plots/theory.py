@@ -103,8 +103,9 @@ def smoothing_caveat(frame: pd.DataFrame) -> Figure:
     families = list(dict.fromkeys(frame["family"]))
     for distance, family in frame[["distance", "family"]].drop_duplicates().to_numpy():
         part = frame[(frame["distance"] == distance) & (frame["family"] == family)]
-        look = {"color": DISTANCE_COLOURS[distance], "ls": looks[families.index(family)]}
-        ax.plot(part["smoothing"], part["variance"], "o", label=f"{distance}, {family}", **look)
+        colour, line = DISTANCE_COLOURS[distance], looks[families.index(family)]
+        label = f"{distance}, {family}"
+        ax.plot(part["smoothing"], part["variance"], "o", color=colour, ls=line, label=label)
     ax.set(xscale="log", yscale="log", ylabel="task variance")
     ax.set_xlabel(r"smoothing $\varepsilon$ of the optimum")
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -189,7 +189,9 @@ def lake_explorer(
                 value_range=(low, high),
             )
         names: tuple[str, ...] = ("before adaptation", "after adaptation")
-        titled = [dict(zip(names, each, strict=True)) for each in (values, policies)]
+        titled: list[dict[str, Tensor]] = [
+            dict(zip(names, each, strict=True)) for each in (values, policies)
+        ]
         figure.set_label(plots.describe_lakes([lake_maps[int(index)]], *titled))
         return figure
 
