@@ -295,7 +295,7 @@ MUTANTS = (
         "0 at padding",
         "order of the loop",
     ),
-    Mutant(RETURNS, STACK, FLIPPED_SUMS, "0 at padding", "division by gamma^t"),
+    Mutant(RETURNS, STACK, FLIPPED_SUMS, "0 at padding", "divided by its powers"),
     Mutant(RETURNS, STACK, f"{STACK}.neg()", "by hand", "sign"),
     Mutant(RETURNS, "gamma * following", "gamma**2 * following", "by hand", "squared"),
     Mutant(

@@ -361,7 +361,6 @@ def optimal_return(world: World) -> Slips:
         "only two rewards are counted": world.start
         @ (world.reward + world.gamma * world.transition @ world.reward.max(-1)).max(-1),
         "the sign is reversed": -(world.start @ best),
-        "the largest Q of the whole table is taken": _best_q(world).max(),
     }
 
 

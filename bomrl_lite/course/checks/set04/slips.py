@@ -122,9 +122,6 @@ def simplex_solve(m: np.ndarray, c: np.ndarray) -> Slips:
         "only the diagonal of M is used": bilevel.on_simplex(
             _diagonal(np.diagonal(m, 0, -2, -1)), c
         ),
-        "the correction subtracts the mean of M^-1 c times M^-1 1": (
-            raw - uniform * raw.mean(-1, keepdims=True)
-        ),
         "c is centred first, and M^-1 c once more": _centred(solve(_centred(c))),
     }
 
