@@ -293,7 +293,11 @@ def _cut_off(box) -> list[str]:
                 '.widget-label, .widget-html-content, .widget-toggle-button, label'
             )].filter(each => each.scrollWidth > each.clientWidth + 1 && each.clientWidth > 0);
             const right = box.parentElement.getBoundingClientRect().right + 1;
-            const out = [...box.querySelectorAll('img')].map(
+            // A picture that is wider than the page may scroll in a place of its own.
+            const scrolls = each => each !== box.parentElement && (
+                ['auto', 'scroll'].includes(getComputedStyle(each).overflowX)
+                || scrolls(each.parentElement));
+            const out = [...box.querySelectorAll('img')].filter(each => !scrolls(each)).map(
                 each => Math.ceil(each.getBoundingClientRect().right - right)
             ).filter(excess => excess > 0);
             return [...texts.map(each => each.textContent),

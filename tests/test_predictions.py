@@ -70,6 +70,7 @@ def test_the_widget_does_what_the_call_does(shown):
     ask("01.who", "Which trains best?", WHO)
     choice, sure, button, said = shown[1].children
     assert button.disabled
+    assert (sure.value - sure.min) % sure.step == 0
     choice.value, sure.value = 3, 90
     assert not button.disabled
     button.click()

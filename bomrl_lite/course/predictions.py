@@ -216,7 +216,8 @@ def _widget(key: str, question: Question) -> ipywidgets.VBox:
     wide = ipywidgets.Layout(width="auto")
     options = [(each, number) for number, each in enumerate(question.options, 1)]
     choice = ipywidgets.RadioButtons(options=options, value=None, layout=wide)
-    sure = ipywidgets.IntSlider(60, _even(question), 100, 5, description="sure, %")
+    least = -(-_even(question) // 5) * 5  # a slider counts its steps from its least value
+    sure = ipywidgets.IntSlider(60, least, 100, 5, description="sure, %")
     button = ipywidgets.Button(description="I choose this", disabled=True)
     said = ipywidgets.HTML()
     choice.observe(lambda _: setattr(button, "disabled", choice.value is None), names="value")
