@@ -1,7 +1,7 @@
 """Experiments on hypergradients: (d) consistency over lam, (e) condition numbers."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -13,6 +13,7 @@ from bomrl_lite.adaptation.distances import STATE_DISTANCES, Distance
 from bomrl_lite.adaptation.meta_gradients import bomrl
 from bomrl_lite.adaptation.objective import policy_return
 from bomrl_lite.adaptation.solve import adapt, adapt_to_task
+from bomrl_lite.course.experiments.bilevel import central_differences
 from bomrl_lite.course.experiments.setting import (
     FAMILIES,
     Row,
@@ -39,18 +40,18 @@ def consistency(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
     here = make_setting(FAMILIES["high variance"], seed, replace(scale, num_tasks=1, num_test=1))
     task = TabularTask(*(field[0] for field in here.splits["training"]))
     draw = {"dtype": torch.float64, "generator": seeded(seed, 9)}
-    logits = torch.randn(16, 4, **draw)
+    phi = {"logits": torch.randn(16, 4, **draw)}
     for name, lam in itertools.product(("bomrl_d1", "bomrl_d2", "bomrl_d3"), LAMBDAS):
         distance = distance_of(name)
 
-        def after(x: Tensor, distance: Distance = distance, lam: float = lam) -> Tensor:
-            theta = adapt_to_task({"logits": x}, task, distance=distance, lam=lam, **here.exact)
+        def after(x: Params, distance: Distance = distance, lam: float = lam) -> Tensor:
+            theta = adapt_to_task(x, task, distance=distance, lam=lam, **here.exact)
             return policy_return(theta, task, **here.exact)
 
-        expected = _central_differences(after, logits)
+        expected = central_differences(after, phi, h=1e-3)["logits"]
         for rung, data in DATA_FUNCTIONS.items():
             vjp, info = bomrl(
-                {"logits": logits},
+                phi,
                 task,
                 data=data,
                 tolerance=torch.inf,
@@ -68,16 +69,6 @@ def consistency(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
                 "gradient norm": expected.norm().item(),
                 **{field: value.item() for field, value in info.inner._asdict().items()},
             }
-
-
-def _central_differences(
-    function: Callable[[Tensor], Tensor], x: Tensor, h: float = 1e-3
-) -> Tensor:
-    """Return the gradient by fourth-order central differences, all entries at once."""
-    steps = h * torch.eye(x.numel(), dtype=x.dtype).reshape(-1, *x.shape)
-    moved = vmap(lambda step: torch.stack([function(x + k * step) for k in (1, -1, 2, -2)]))(steps)
-    near, far = moved[:, 0] - moved[:, 1], moved[:, 2] - moved[:, 3]
-    return ((8 * near - far) / (12 * h)).reshape(x.shape)
 
 
 def condition(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
