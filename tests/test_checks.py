@@ -120,16 +120,40 @@ def test_the_case_done_by_hand_agrees_with_the_package(answers, check, number):
     np.testing.assert_allclose(got, by_hand.expected, rtol=0, atol=1e-12)
 
 
+RIGHT_SOMEWHERE = {
+    "q_values": ("gamma is missing in the look-ahead's place",),  # gamma = 1/2
+    "occupancy": ("1 - gamma stands where gamma belongs",),  # gamma = 1/2
+    "generalised_advantages": ("trace and 1 - trace are exchanged",),  # trace = 1/2
+    "promp_objective": ("only the upper limit clips",),  # the lower limit decides nowhere
+    "adapt_d1": ("Newton starts at the right end", "Newton stops after 3 steps"),  # near enough
+    "optimal_actions": (
+        "value iteration stops after 10 sweeps",  # the order of Q has settled by then
+        "value iteration stops after 20 sweeps",
+    ),
+    "rigorous_lambda": (  # one state is visited, so nu_min = 1
+        "the square root of nu_min is missing",
+        "nu_min is multiplied by",
+        "nu_min is missing",
+        "the largest occupancy stands",
+    ),
+    "fit_rate": ("the floor is missing",),  # the fit has no floor
+    "update_moments": ("the mean is over all entries",),  # one entry
+}
+"""Slips that give the right answer on some instance that decides about a cause, and where."""
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=identity)
 def test_no_known_slip_looks_like_a_right_answer(check):
-    """On an instance that decides about a cause, the slip's answer must be really wrong."""
+    """On every instance that decides about a cause, a slip's answer is wrong; few are excepted."""
     by_hand, *asked = usual(check)
     with np.errstate(all="ignore"):
         every = [question.slips() for question in asked]
     for cause in by_hand.slips():
-        # a slip about gamma may be right at one gamma, and one about ties where there are none
         pairs = zip(asked, every, strict=True)
-        assert any(differs(slips[cause], q.expected, by=1e-4) for q, slips in pairs), cause
+        wrong = [differs(slips[cause], q.expected, by=1e-4) for q, slips in pairs]
+        excepted = cause.startswith(RIGHT_SOMEWHERE.get(identity(check), ()))
+        assert all(wrong) != excepted, cause  # an exception that is needed no more goes
+        assert any(wrong), cause
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=identity)
