@@ -24,8 +24,8 @@ pytestmark = [
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "notebooks" / "src"
 LESSONS = sorted(path.stem for path in SOURCES.glob("*.py"))
-SEEN = ("00_start_here", "01_maml_baseline", "04b_solvers")
-"""Lessons that were seen to hold what this file asks; the others are still to be added."""
+SEEN = tuple(name for name in LESSONS if name < "05")
+"""Lessons that were seen to hold what this file asks; 05 to 08 are still to be added."""
 TOKEN = "course"
 OUTPUT = ".jp-OutputArea-output"
 
@@ -261,13 +261,14 @@ def _move_every_control(page, box) -> None:
     def seen() -> tuple[str, list[str]]:
         return picture.evaluate(BYTES), box.locator(words).all_inner_texts()
 
-    controls = [(each, ("ArrowLeft",)) for each in box.locator(".noUi-handle").all()]
+    # To the right first: with no adaptation at all, on the left, a distance changes nothing.
+    controls = [(each, ("ArrowRight",)) for each in box.locator(".noUi-handle").all()]
     controls += [(each, ("Space", "ArrowDown", "Enter")) for each in box.locator("select").all()]
     assert controls
     for control, keys in controls:
         before = seen()
-        if control.get_attribute("aria-valuenow") == control.get_attribute("aria-valuemin"):
-            keys = ("ArrowRight",) if keys == ("ArrowLeft",) else keys
+        if control.get_attribute("aria-valuenow") == control.get_attribute("aria-valuemax"):
+            keys = ("ArrowLeft",) if keys == ("ArrowRight",) else keys
         control.focus()
         for key in keys:
             page.keyboard.press(key)
