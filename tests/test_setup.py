@@ -202,9 +202,9 @@ def test_ci_installs_what_is_missing_and_runs_make_test(tmp_path, user, dpkg, su
     done = subprocess.run(script, env=environment, capture_output=True, text=True)
     calls = (tmp_path / "calls").read_text().splitlines()
     assert (done.returncode, calls[-1]) == (3, "make test")
-    install = "apt-get install --yes --no-install-recommends chromium fonts-dejavu-core"
+    install = "apt-get install --yes --no-install-recommends bubblewrap chromium fonts-dejavu-core"
     assert (install in calls) == (outcome == "installed")
-    assert ("Could not install chromium" in done.stderr) == (outcome == "could not")
+    assert ("Could not install bubblewrap chromium" in done.stderr) == (outcome == "could not")
 
 
 def test_old_python_is_told_what_it_is_and_what_to_do(monkeypatch, project):
@@ -224,7 +224,7 @@ def test_no_venv_names_the_pip_line_when_the_course_is_not_installed(
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     monkeypatch.setattr(run.sys, "executable", str(next(venv.glob("[bS]*/python*"))))
     message = refusal(project, "build", "--no-venv")
-    assert 'pip install -c constraints.txt -e ".[lab,test,site]"' in message
+    assert 'pip install -c constraints.txt -e ".[lab,classroom,test,site]"' in message
     assert not (project / ".venv").exists()
 
 
@@ -243,7 +243,7 @@ def test_no_venv_uses_this_python_and_installs_nothing(monkeypatch, capfd, proje
 def test_set_up_once_then_start_at_once(made, project, capfd):
     assert run.main(["course", "--seed", "3"], project) == 0
     assert capfd.readouterr().out.endswith("course run --profile class --seed 3\n")
-    options = "--log .venv/setup.log -c constraints.txt -e .[lab,test,site]"
+    options = "--log .venv/setup.log -c constraints.txt -e .[lab,classroom,test,site]"
     assert installs(project) == [f"install {options}"]
     assert "--clear" in made[0]
     seconds = []
