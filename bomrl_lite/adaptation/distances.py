@@ -140,7 +140,7 @@ def every_weight(weights: Float[Tensor, " M"], stride: int) -> Float[Tensor, " M
 
 
 DISTANCES: dict[str, Distance] = {"d1": d1, "d2": d2, "d3": d3}
-"""The distances by name, as the command line and ``MetaConfig.distance`` know them."""
+"""The distances by name, as the command line and ``Config.distance`` know them."""
 
 STATE_DISTANCES: dict[Distance, StateDistance] = {d1: kl_divergence, d2: reverse_kl_divergence}
 """d^2 of one state, for the distances that are averages of one."""

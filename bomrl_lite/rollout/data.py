@@ -133,7 +133,7 @@ DATA_FUNCTIONS: dict[str, DataFunction] = {
     "q_gradient": data_with_q_gradient,
     "full": full_data,
 }
-"""The rungs by name, as the command line and ``MetaConfig.data`` know them."""
+"""The rungs by name, as the command line and ``Config.data`` know them."""
 
 
 class SampleBatch(NamedTuple):

@@ -258,7 +258,7 @@ fig = predictions.show("02b")
 #
 # <details><summary>Why is clipping the ratio not enough to bound an outer step?</summary>
 #
-# The clip acts on the adapted policies of the sampled actions. Where $\theta(\phi)$ is very sensitive to $\phi$, one optimiser step moves it far before the clip has a say; hence `kl_guard` and the trust region.
+# The clip acts on the adapted policies of the sampled actions. Where $\theta(\phi)$ is very sensitive to $\phi$, one optimiser step moves it far before the clip has a say; hence two remedies: `kl_guard` ends the epochs once the adapted policies have moved too far, the trust region asks before it steps.
 #
 # </details>
 #
