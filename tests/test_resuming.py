@@ -17,6 +17,7 @@ from bomrl_lite.course.notebook import read_notebook, to_bytes
 from bomrl_lite.course.running import batch, results, runner
 from bomrl_lite.course.running.results import code_digest
 from bomrl_lite.course.running.runner import run_course
+from bomrl_lite.training.folder_guard import locked
 
 NAMES = ["00_start", "01_next", "02_last"]
 
@@ -199,6 +200,17 @@ def test_a_folder_without_a_run_is_refused_in_words(root, papermill):
         with pytest.raises(ValueError, match="is not that of a run of the course"):
             run(root, resume=True)
     assert papermill.ran == []
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_two_runs_do_not_share_a_folder(root, papermill, resume):
+    run(root)
+    before = (root / "out/metrics.json").read_bytes()
+    papermill.ran.clear()
+    with locked(root / "out"), pytest.raises(BlockingIOError, match="another process works in"):
+        run(root, resume=resume)
+    assert (papermill.ran, (root / "out/metrics.json").read_bytes()) == ([], before)
+    run(root, resume=resume)  # free again
 
 
 def test_parameters_that_json_does_not_have_are_told_apart(root, papermill):

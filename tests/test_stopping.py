@@ -160,7 +160,7 @@ def test_train_keeps_its_last_iteration_when_it_is_asked_to_end(tmp_path, name):
 def test_a_second_writer_is_refused_and_a_dead_one_is_no_hindrance(tmp_path):
     child = start(tmp_path / "run")
     second = SMALL.replace(iterations=100000)
-    with pytest.raises(BlockingIOError, match=r"another process trains in .*run at this moment"):
+    with pytest.raises(BlockingIOError, match=r"another process works in .*run at this moment"):
         meta_train(second, out=tmp_path / "run", resume=True)
     child.kill()
     child.communicate()

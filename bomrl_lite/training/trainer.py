@@ -80,7 +80,7 @@ def meta_train(
     Raises:
         FileExistsError: ``out`` holds a run already and ``resume`` is off.
         NotADirectoryError: ``out`` is a file.
-        BlockingIOError: another process trains in ``out``.
+        BlockingIOError: another process works in ``out``.
         ValueError: the configuration does not fit the checkpoint, or the machine's memory.
         ArithmeticError: an inner problem is not solved, or training diverged; the last good state
             is kept.

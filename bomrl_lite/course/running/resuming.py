@@ -20,14 +20,8 @@ def resume_run(folder: Path, run: Run, made: Sequence[Job | Outcome]) -> list[Jo
         made: its lessons, as for ``execute_all``.
 
     Raises:
-        FileNotFoundError: no run is there.
         ValueError: it has another profile, seed, parameters or lessons, or cannot be read.
     """
-    if not (folder / METRICS).exists():
-        raise FileNotFoundError(
-            f"{folder} holds no run to go on with (no {METRICS}): check the folder, or begin one "
-            "without --resume"
-        )
     stored = read_run(folder)
     check_same(folder, stored, run, [_name(each) for each in made])
     if reason := what_changed(stored, run):
@@ -36,6 +30,19 @@ def resume_run(folder: Path, run: Run, made: Sequence[Job | Outcome]) -> list[Jo
     found = [take_over(each, stored) if isinstance(each, Job) else None for each in made]
     print(f"{folder}: {sum(map(bool, found))} of {len(made)} lessons are taken over")
     return [outcome or each for outcome, each in zip(found, made, strict=True)]
+
+
+def require_run(folder: Path) -> None:
+    """Refuse to go on where nothing was begun.
+
+    Raises:
+        FileNotFoundError: no run is there.
+    """
+    if not (folder / METRICS).exists():
+        raise FileNotFoundError(
+            f"{folder} holds no run to go on with (no {METRICS}): check the folder, or begin one "
+            "without --resume"
+        )
 
 
 def check_same(folder: Path, stored: StoredRun, run: Run, lessons: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from bomrl_lite.course.running.results import (
     tally,
     versions,
 )
-from bomrl_lite.course.running.resuming import resume_run
+from bomrl_lite.course.running.resuming import require_run, resume_run
 from bomrl_lite.require import require_whole
+from bomrl_lite.training.folder_guard import locked
 
 INTERRUPTED = 130
 
@@ -63,7 +65,8 @@ def run_course(
     Raises:
         ValueError: an unknown profile, lesson or parameter, a seed or a number of jobs that is
             none, ranges that cannot be read, or another run to resume; before any lesson runs.
-        OSError: the folder of the results cannot be made, or holds no run to resume; also before.
+        OSError: the folder of the results cannot be made, holds no run to resume, or another
+            process works in it; also before.
     """
     check_values(profile, seed)
     require_whole("jobs", jobs)
@@ -82,10 +85,12 @@ def run_course(
     stamp = f"{started:%Y-%m-%d %H:%M:%S}"
     run = Run(stamp, profile, seed, shown, versions(), code_digest(root), [])
     if resume:
-        made = resume_run(folder, run, made)
-    _make(folder)
-    ledger = Ledger(folder, run, list(map(_at_first, made)), ranges)
-    interrupted = execute_all(made, limits, jobs, ledger.add)[1]
+        require_run(folder)
+    with _held(folder):
+        if resume:
+            made = resume_run(folder, run, made)
+        ledger = Ledger(folder, run, list(map(_at_first, made)), ranges)
+        interrupted = execute_all(made, limits, jobs, ledger.add)[1]
     _print_verdict(ledger.run)
     if changes := in_words(ledger.history):
         print(changes)
@@ -101,13 +106,17 @@ def _new_folder(root: Path, stamp: str) -> Path:
     return next(folder for name in names if not (folder := root / "runs" / name).exists())
 
 
-def _make(folder: Path) -> None:
-    """Make the folder of the results before anything runs for it."""
+def _held(folder: Path) -> AbstractContextManager[object]:
+    """Make the folder of the results, and keep it from others, before anything runs for it."""
+    stack = ExitStack()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(locked(folder))
+    except BlockingIOError:
+        raise
     except OSError as error:
         reason = f"cannot write to {folder} ({error.strerror})"
         raise OSError(f"{reason}: name another folder with --out") from error
+    return stack
 
 
 def _lesson_job(root: Path, path: Path, out: Path, parameters: dict[str, Any]) -> Job | Outcome:
