@@ -9,6 +9,7 @@ solve = SOLUTIONS.solve
 
 BEST, FAR, MIDDLE = "optimal_actions", "distance_to_optimum", "middle_policy"
 GAIN, WEIGHT, BOUND, FIT = "gain_by_state", "rigorous_lambda", "gap_bound", "fit_rate"
+SHIFT = "shift_bound"
 
 MARKED = "(q >= highest - 1e-9).double()"
 AVERAGED = "bl.occupancy(probs, task, gamma) @ -mass.log()"
@@ -24,6 +25,12 @@ DETACHED_NU = """
             nu = bl.occupancy(now, t, gamma).detach()
             each.append(nu @ -(now * m).sum(-1).log())"""
 OF_MEAN_OPTIMUM = "torch.stack([m / m.sum(-1, keepdim=True) for m in marks]).mean(0).log()"
+SHIFT_MEAN = "bl.occupancy(before, task, gamma) @ apart"
+SHIFT_ALL = f"2 * gamma / (1 - gamma) * ({SHIFT_MEAN})"
+SHIFT_TRUE = "(bl.occupancy(after, task, gamma) - bl.occupancy(before, task, gamma)).abs().sum()"
+SHIFT_APART = "(after - before).abs().sum(-1) / 2"
+SHIFT_KL = "(before * (before / after).log()).sum(-1)"
+SHIFT_PINSKER = f"(bl.occupancy(before, task, gamma) @ {SHIFT_KL} / 2).sqrt()"
 FREE_FIT = "torch.linalg.lstsq(columns, averages[:, None]).solution[:, 0]"
 FAR_STEP = (
     "each = [distance_to_optimum(phi, m, t, gamma) for m, t in zip(marks, tasks, strict=True)]"
@@ -409,4 +416,23 @@ MUTANTS = (
         "first set of columns",
     ),
     Mutant(FIT, "return answer", f"return ({FREE_FIT}).abs()", "random values", "turned positive"),
+    Mutant(SHIFT, "2 * gamma", "gamma", "by hand", "factor 2"),
+    Mutant(SHIFT, ".sum(-1) / 2", ".sum(-1)", "by hand", "HALF the sum"),
+    Mutant(SHIFT, "2 * gamma /", "2 /", "by hand", "factor gamma"),
+    Mutant(SHIFT, " / (1 - gamma) *", " *", "by hand", "1 / (1 - gamma) is missing"),
+    Mutant(SHIFT, "(1 - gamma)", "(1 - gamma) ** 2", "by hand", "too many"),
+    Mutant(SHIFT, "occupancy(before", "occupancy(after", "random values", "pi_theta visits"),
+    Mutant(SHIFT, f"({SHIFT_MEAN})", "apart.max()", "random values", "largest TV"),
+    Mutant(SHIFT, f"({SHIFT_MEAN})", "apart.mean()", "random values", "count alike"),
+    Mutant(SHIFT, f"({SHIFT_MEAN})", "apart.sum()", "by hand", "unweighted"),
+    Mutant(SHIFT, "bl.occupancy(before, task, gamma)", "task.start", "random values", "task.start"),
+    Mutant(SHIFT, SHIFT_ALL, SHIFT_TRUE, "by hand", "the move itself"),
+    Mutant(SHIFT, ".abs()", "", "a bound", "always 0"),
+    Mutant(SHIFT, ".sum(-1) / 2", ".amax(-1)", "random values", "largest difference"),
+    Mutant(SHIFT, ".abs().sum(-1) / 2", ".square().sum(-1) / 2", "a bound", "squared"),
+    Mutant(SHIFT, f"({SHIFT_MEAN})", SHIFT_MEAN.replace("@", "*"), "shape", "one number"),
+    Mutant(SHIFT, SHIFT_APART, SHIFT_KL, "by hand", "KL stands"),
+    Mutant(SHIFT, f"({SHIFT_MEAN})", SHIFT_PINSKER, "by hand", "Pinsker"),
+    Mutant(SHIFT, "theta.softmax(-1)", "theta.softmax(0)", "by hand", None),
+    Mutant(SHIFT, "return 2", "return -2", "a bound", None),
 )

@@ -124,3 +124,14 @@ def test_every_term_of_the_fit_is_once_absent_and_once_there():
     found = np.array([q.expected for q in checks.fit_rate.make_questions()])
     assert (found > 1e-6).any(0).all()
     assert (found == 0).any(0).all()
+
+
+def test_no_occupancy_moves_further_than_the_bound():
+    """Whatever the two policies, near or far, and wherever they go; one pair comes near it."""
+    shares = []
+    for scale in (0.01, 0.1, 1.0, 10.0):
+        for planted in oracles.planted_worlds():
+            apart = scale * (planted.theta - planted.world.logits)
+            pair = planted._replace(theta=planted.world.logits + apart)
+            shares.append(oracles.shift(pair) / oracles.shift_bound(pair))
+    assert 0.3 < max(shares) <= 1

@@ -174,6 +174,21 @@ def weight_of_reached_states(phi, task, gamma):
     return 2 * gamma * a_max / ((1 - gamma) * nu.where(nu > 1e-10, 1.0).min().sqrt())
 
 
+def shift_by_gains(phi, theta, task, gamma):
+    """TV is what some actions gain, which the others lose."""
+    before = phi.exp() / phi.exp().sum(-1, keepdim=True)
+    gained = (theta.softmax(dim=1) - before).clamp(min=0).sum(-1)
+    return 2 * (_visits(before, task, gamma) * gained).sum() * gamma / (1 - gamma)
+
+
+def shift_by_loop(phi, theta, task, gamma):
+    before, after = phi.log_softmax(-1).exp(), theta.log_softmax(-1).exp()
+    total = torch.zeros((), dtype=phi.dtype)
+    for weight, p, q in zip(_visits(before, task, gamma), before, after, strict=True):
+        total = total + weight * torch.linalg.vector_norm(p - q, ord=1)
+    return total * gamma / (1 - gamma)
+
+
 def bound_by_where(phi, optimal, task, gamma, lam):
     least = weight_by_loop(phi, task, gamma)
     apart = far_by_nearest(phi, optimal, task, gamma)
@@ -227,5 +242,6 @@ VARIANTS = {
     "rigorous_lambda": (weight_by_loop, weight_of_reached_states),
     "gap_bound": (bound_by_where, bound_in_two_parts),
     "fit_rate": (fit_by_active_set, fit_by_dual_steps),
+    "shift_bound": (shift_by_gains, shift_by_loop),
 }
 """Right answers that look otherwise; all must pass."""

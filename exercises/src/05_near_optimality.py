@@ -571,6 +571,75 @@ _ = ax.legend()
 # %% [markdown]
 # *Gap over meta-training, its running average and the three terms of the theorem fitted to it. They do not follow the average closely: the theorem is an upper bound, and promises no shape. Nor is the fitted floor of one short run the task variance.*
 #
+# ## 5.8 How far the visits move
+#
+# One step of the proof, 2a in the lesson, is left to you. The surrogate takes the states of the *old* policy, the return those of the *new* one; how different can they be? Find a bound on
+#
+# $$\sum_s\big|\nu^{\pi_\theta}(s)-\nu^{\pi_\phi}(s)\big|$$
+#
+# that needs no data of $\pi_\theta$, only the states that $\pi_\phi$ visits and the total variation distance of the two policies there, $\mathrm{TV}(s)=\frac12\sum_a|\pi_\theta(a\mid s)-\pi_\phi(a\mid s)|$. Try it on paper before you unfold a hint.
+#
+# <details><summary>Hint 1: the idea</summary>
+#
+# An occupancy solves $\nu=(1-\gamma)\rho+\gamma P_\pi^\top\nu$, where $\rho$ is the start. Write it down for both policies and subtract. On one side only $\nu^{\pi_\phi}$ is left.
+#
+# <details><summary>Hint 2: the equation</summary>
+#
+# $(I-\gamma P_\theta^\top)(\nu^{\pi_\theta}-\nu^{\pi_\phi})=\gamma(P_\theta-P_\phi)^\top\nu^{\pi_\phi}$. How long can the right side be in the 1-norm, in terms of TV? How much can the inverse, $\sum_k\gamma^k(P_\theta^\top)^k$, lengthen it? Multiply the two.
+#
+# <details><summary>Hint 3: almost code</summary>
+#
+# The right side is at most $2\gamma\,\mathbb E_{s\sim\nu^{\pi_\phi}}[\mathrm{TV}(s)]$, the factor of the inverse is $1/(1-\gamma)$. Two softmaxes, one sum over actions, one product with `bl.occupancy`.
+#
+# </details></details></details>
+
+
+# %% tags=["exercise"] exercise="5.8"
+def shift_bound(phi, theta, task, gamma):
+    r"""Return a bound on sum_s |nu_theta(s) - nu_phi(s)|, a tensor without dimensions.
+
+    Of the form c(gamma) E_{s ~ nu_phi}[TV(s)], with the smallest c that the argument gives.
+
+    phi, theta: logits of the policy before and after, [S, A]. task: the record above.
+    gamma: discount in [0, 1). About 3 lines.
+    """
+    # BEGIN SOLUTION
+    before, after = phi.softmax(-1), theta.softmax(-1)
+    apart = (after - before).abs().sum(-1) / 2
+    return 2 * gamma / (1 - gamma) * (bl.occupancy(before, task, gamma) @ apart)
+    # END SOLUTION
+
+
+# %% tags=["check"]
+shift_bound = checks.shift_bound(shift_bound)
+
+# %% [markdown]
+# **See it.** The uniform policy of a lake, other policies near and far from it, and how far the visits move:
+
+# %%
+rows = []
+for index in range(sizes["pairs"]):
+    spread = 10.0 ** (index % 4 - 2)
+    theta = untrained + spread * torch.randn(16, 4, generator=generator, dtype=torch.float64)
+    visits = [bl.occupancy(x.softmax(-1), some_lakes[0], gamma) for x in (untrained, theta)]
+    bound = shift_bound(untrained, theta, some_lakes[0], gamma).item()
+    moved = (visits[1] - visits[0]).abs().sum().item()
+    rows.append({"spread": f"{spread:g}", "bound": bound, "moved": moved})
+shifts = pd.DataFrame(rows)
+fig, ax = plt.subplots(figsize=(5, 3.4))
+by_spread = {"hue": "spread", "palette": sns.color_palette("viridis", 4)}
+sns.scatterplot(shifts, x="bound", y="moved", ax=ax, **by_spread)
+ax.axline((1, 1), slope=1, color=plots.INK, ls=":", lw=1)
+ax.axhline(2, color=plots.INK, lw=1)
+ax.set(xscale="log", yscale="log", xlabel="your bound", ylabel="how far the visits moved")
+sns.move_legend(ax, "upper left", bbox_to_anchor=(1, 1), title="spread of the logits")
+print(
+    "largest share of the bound that is used:", f"{(shifts['moved'] / shifts['bound']).max():.2f}"
+)
+
+# %% [markdown]
+# *How far the occupancy moved from the uniform policy's over your bound, one dot per policy; the spread is that of the noise in the logits. On the dotted line the bound would be attained. No two distributions are further apart than 2 (solid): for policies that differ much the bound says nothing, for policies that differ little it falls with them.*
+#
 # ## All of it together: gap against variance
 #
 # The dial is the share of ice on random lakes, `bl.make_tasks("probe/ice-0.9")` and its siblings: at 1 all lakes are the same, the less ice, the further apart are their optima. For each setting, several draws of lakes; for each draw, your policy in the middle, one step of adaptation from it, and the gap.

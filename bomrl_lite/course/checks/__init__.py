@@ -59,6 +59,7 @@ from bomrl_lite.course.checks.set05.checks import (
     middle_policy,
     optimal_actions,
     rigorous_lambda,
+    shift_bound,
 )
 from bomrl_lite.course.checks.set06.checks import CHECKS as CHECKS_06
 from bomrl_lite.course.checks.set06.checks import (
@@ -118,6 +119,7 @@ __all__ = [
     "require_solved",
     "returns_at_budget",
     "rigorous_lambda",
+    "shift_bound",
     "simplex_solve",
     "speed_reward",
     "speed_up",

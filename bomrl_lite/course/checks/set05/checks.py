@@ -111,6 +111,15 @@ def _does_not_add_up(question: Question, answer: np.ndarray) -> str | None:
     return f"the states must add up to J(theta) - J(phi) = {gained:.9g}, got {answer.sum():.9g}"
 
 
+def _moves_further(question: Question, answer: np.ndarray) -> str | None:
+    phi, theta, task, gamma = question.args
+    world = World(phi.numpy(), *(field.numpy() for field in task), gamma)
+    moved = oracles.shift(oracles.Planted(world, np.ones_like(world.reward), theta.numpy()))
+    if answer >= moved - 1e-12:
+        return None
+    return f"expected no less than the occupancy moves, {moved:.9g}, got {answer:.9g}"
+
+
 def _is_not_finite(question: Question, answer: np.ndarray) -> str | None:
     if np.isfinite(answer):
         return None
@@ -256,6 +265,12 @@ def _fit_rate(gaps: Tensor) -> Tensor:
     return torch.tensor(theory.fit_convergence(theory.running_mean(gaps)), dtype=gaps.dtype)
 
 
+def _shift_bound(phi: Tensor, theta: Tensor, task: TabularTask, gamma: float) -> Tensor:
+    before, after = phi.softmax(-1), theta.softmax(-1)
+    apart = (after - before).abs().sum(-1) / 2
+    return 2 * gamma / (1 - gamma) * (mdp.occupancy(before, task, gamma) * apart).sum()
+
+
 _BY_NAME = {step.name: step for step in OPENING}
 
 optimal_actions = Check(
@@ -354,6 +369,14 @@ fit_rate = Check(
     tolerance=FIT_TOLERANCE,
 )
 
+shift_bound = Check(
+    "5.8",
+    "shift_bound",
+    _shift_bound,
+    questions.shift_bound,
+    (*OPENING, property_step("a bound", _moves_further), *VALUES),
+)
+
 CHECKS = (
     optimal_actions,
     distance_to_optimum,
@@ -362,5 +385,6 @@ CHECKS = (
     rigorous_lambda,
     gap_bound,
     fit_rate,
+    shift_bound,
 )
 """In the order of the exercises."""

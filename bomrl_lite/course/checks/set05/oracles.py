@@ -183,6 +183,32 @@ def lam_of(planted: Planted) -> float:
     return planted.factor * safe_weight(planted)
 
 
+def shift_bound(planted: Planted) -> float:
+    """Return 2 gamma / (1 - gamma) E_{s ~ nu_phi}[TV(s)], the most that the occupancy can move."""
+    world = planted.world
+    gained = (softmax(planted.theta) - world.probs).clip(min=0).sum(-1)  # TV, by what actions gain
+    nu = occupancy(world.probs, world)
+    return float(2 * world.gamma / (1 - world.gamma) * (nu * gained).sum())
+
+
+@cache
+def four_actions() -> Planted:
+    """Return a world in which half the sum of the changes of a policy is not their maximum.
+
+    It always is where there are two or three actions, since the changes add up to 0.
+    """
+    world = random_world(900, 3, 4, 0.8)
+    turned = world.logits + np.array([2.0, 2.0, -2.0, -2.0])
+    return Planted(world, np.ones_like(world.reward), turned)
+
+
+def shift(planted: Planted) -> float:
+    """Return sum_s |nu_theta(s) - nu_phi(s)|."""
+    world = planted.world
+    moved = occupancy(softmax(planted.theta), world) - occupancy(world.probs, world)
+    return float(np.abs(moved).sum())
+
+
 def gains(planted: Planted) -> np.ndarray:
     """Return every state's share of J(theta) - J(phi), by the order in time of the switch.
 

@@ -27,6 +27,9 @@ NOT_OPTIMAL = (
 )
 ABSOLUTE = "A_max is the largest ABSOLUTE advantage: here it is that of a bad action"
 RARE = "states that are rarely visited are left out: every state with nu > 0 counts"
+LARGEST = (
+    "the largest difference stands where half their sum belongs: alike for 3 actions, not for 4"
+)
 AT_EQUALITY = "at lam = lam_0 the bound holds already: it is infinite for lam < lam_0 only"
 
 
@@ -82,14 +85,21 @@ def gain_by_state() -> Sequence[Question]:
     """Ask for the shares of J(theta) - J(phi); in the two rooms they add up to 5/3 - 8/7."""
     return _ask(
         [4 / 21, 1 / 3],
-        args=lambda planted: (
-            planted.world.phi(),
-            torch.tensor(planted.theta),
-            planted.world.task(),
-            planted.world.gamma,
-        ),
+        args=pair_args,
         oracle=oracles.gains,
         slips=slips.gain_by_state,
+    )
+
+
+@cache
+def shift_bound() -> Sequence[Question]:
+    """Ask for the most that the occupancy moves; in the two rooms TV is 1/4 everywhere."""
+    return _ask(
+        1 / 2,
+        args=pair_args,
+        oracle=oracles.shift_bound,
+        slips=slips.shift_bound,
+        edges=[("four actions", oracles.four_actions(), LARGEST)],
     )
 
 
@@ -124,6 +134,12 @@ def fit_rate() -> Sequence[Question]:
     by_hand = np.array([9.0, *[1.0] * 7])
     first = _ask_fit("the case done by hand", by_hand, np.array([8.0, 0.0, 1.0]))
     return first, *(_ask_fit(f"random instance {i}", g) for i, g in enumerate(_gap_curves(), 1))
+
+
+def pair_args(planted: Planted) -> tuple[Any, ...]:
+    """Return (phi, theta, task, gamma)."""
+    world = planted.world
+    return world.phi(), torch.tensor(planted.theta), world.task(), world.gamma
 
 
 def distance_args(planted: Planted, leaf: Tensor | None = None) -> tuple[Any, ...]:

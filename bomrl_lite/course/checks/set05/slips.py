@@ -294,6 +294,44 @@ def fit_rate(gaps: np.ndarray) -> Slips:
     }
 
 
+def shift_bound(planted: Planted) -> Slips:
+    """Return what mistakes about the move of the occupancy lead to."""
+    world, gamma = planted.world, planted.world.gamma
+    before, after = world.probs, oracles.softmax(planted.theta)
+    nu, nu_after = oracles.occupancy(before, world), oracles.occupancy(after, world)
+    apart = np.abs(after - before)
+    tv, kl = apart.sum(-1) / 2, (before * np.log(before / after)).sum(-1)
+    factor, right = 2 * gamma / (1 - gamma), planted_oracles.shift_bound(planted)
+    return {
+        "the factor 2 is missing": np.array(right / 2),
+        "TV is HALF the sum of the absolute differences": np.array(2 * right),
+        "the factor gamma is missing": np.array(right / gamma),
+        "the factor 1 / (1 - gamma) is missing": np.array(right * (1 - gamma)),
+        "there is one factor 1 / (1 - gamma) too many": np.array(right / (1 - gamma)),
+        "the states are those that pi_theta visits: only those of pi_phi are known": (
+            factor * nu_after @ tv
+        ),
+        "the largest TV stands where its mean belongs: states count as often as they are visited": (
+            factor * tv.max()
+        ),
+        "all states count alike: they count as often as pi_phi visits them": factor * tv.mean(),
+        "the states are added up unweighted: they count as often as pi_phi visits them": (
+            factor * tv.sum()
+        ),
+        "task.start stands where the occupancy belongs": factor * world.start @ tv,
+        "that is the move itself, not the bound: for theta nothing may be solved": np.array(
+            planted_oracles.shift(planted)
+        ),
+        "the differences are added up without their absolute values: that is always 0": np.array(
+            0.0
+        ),
+        "KL stands where TV belongs": factor * nu @ kl,
+        "that is Pinsker's inequality applied as well: stop at TV": factor * np.sqrt(nu @ kl / 2),
+        "the states are not added up: the bound is one number": factor * nu * tv,
+        "the difference is squared": factor * nu @ (apart**2).sum(-1) / 2,
+    }
+
+
 def _swept(world: World, sweeps: int) -> np.ndarray:
     """Return Q after some sweeps of value iteration from 0."""
     q = world.reward
