@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises 05 · Near-optimality
 #
-# **After these exercises you have** turned the theory into functions: how far a policy is from a task's nearest optimum, the policy in the middle of many tasks, the lemma that carries the proof, the weight from which on it holds, and the bound on the gap. In the end your functions put measured gaps beside the task variance, and beside a bound that holds and promises next to nothing.
+# **After these exercises you have** turned the theory into functions: how far a policy is from a task's nearest optimum, the policy in the middle of many tasks, the lemma that carries the proof, the weight from which on it holds, the bound on the gap, and a step of the proof that is yours. In the end your functions put measured gaps beside the task variance, and beside a bound that holds and promises next to nothing.
 #
 # **Time:** about 90 minutes. **Lesson:** [05 · Near-optimality](../notebooks/05_near_optimality.ipynb), sections 1 to 5.
 #

@@ -27,9 +27,7 @@ NOT_OPTIMAL = (
 )
 ABSOLUTE = "A_max is the largest ABSOLUTE advantage: here it is that of a bad action"
 RARE = "states that are rarely visited are left out: every state with nu > 0 counts"
-LARGEST = (
-    "the largest difference stands where half their sum belongs: alike for 3 actions, not for 4"
-)
+LARGEST = "the largest difference stands where half their sum belongs: alike for up to 3 actions"
 AT_EQUALITY = "at lam = lam_0 the bound holds already: it is infinite for lam < lam_0 only"
 
 
