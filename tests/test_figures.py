@@ -204,6 +204,7 @@ def test_text_has_the_best_contrast_that_one_grey_can_have_on_both_papers():
 def test_lines_are_seen_on_both_papers(paper):
     colours = [
         *style.COLOURS.values(),
+        *style.WAYS.values(),
         *style.RUNGS.values(),
         *style.CYCLE,
         style.WATER,
@@ -214,7 +215,7 @@ def test_lines_are_seen_on_both_papers(paper):
 
 def known_colours() -> dict[str, str]:
     """Every name under which a method or a distance is drawn, and its colour."""
-    known = dict(style.COLOURS)
+    known = style.COLOURS | style.WAYS
     known |= {style.LABELS[name]: style.COLOURS[name] for name in style.LABELS}
     known |= style.DISTANCE_COLOURS | ARM_COLOURS
     known |= {METHOD_LABELS[name]: colour for name, colour in METHOD_COLOURS.items()}

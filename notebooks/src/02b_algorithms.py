@@ -194,7 +194,7 @@ predictions.ask(
 walks, gained = {}, {}
 for method in ("lvc_maml", "e_maml", "promp"):
     for when, episodes in walk(method).items():
-        walks[f"{method}, {when}"] = episodes.observations[:, :6]
+        walks[f"{plots.METHOD_LABELS[method]}, {when}"] = episodes.observations[:, :6]
         gained[method, when] = episodes.rewards.sum(-1).mean().item()
     record(f"corners_{method}_gain", gained[method, "after"] - gained[method, "before"], "return")
 fig = plots.draw_walks(walks, four.goal, radius=0.9)

@@ -16,6 +16,7 @@ from bomrl_lite.course.plots.style import (
     DISTANCE_COLOURS,
     GOLD,
     INK,
+    WAYS,
     WIDTH,
     legend_beside,
     note,
@@ -200,7 +201,8 @@ def _bands(
     """Draw medians as lines with markers and, if asked for, the range over tasks as bands."""
     if y == "error":
         frame = frame.assign(error=frame["error"].clip(lower=FLOOR))
-    draw_lines(ax, frame, x=x, y=y, by=by, spread="range" if bands else "", median=True)
+    spread = "range" if bands else ""
+    draw_lines(ax, frame, x=x, y=y, by=by, colours=WAYS, spread=spread, median=True)
 
 
 def _error_axis(ax: Axes) -> None:

@@ -26,6 +26,7 @@ from bomrl_lite.course.plots.style import (
     DARK,
     GOLD,
     INK,
+    WAYS,
     WIDTH,
     legend_beside,
     note,
@@ -196,7 +197,7 @@ def inner_steps_figure(frame: pd.DataFrame) -> Figure:
         "megabytes": "peak memory (MB)",
     }
     for ax, (column, label) in zip(axes, units.items(), strict=True):
-        draw_lines(ax, frame, x="steps", y=column, by="way", median=True)
+        draw_lines(ax, frame, x="steps", y=column, by="way", colours=WAYS, median=True)
         ax.set(xscale="log", yscale="log", xlabel="inner gradient steps", title=label)
         plain_ticks(ax, frame["steps"])
     axes[0].legend()

@@ -47,6 +47,17 @@ DISTANCE_COLOURS = {name: COLOURS[f"bomrl_{name.lower()}"] for name in ("D1", "D
 """One colour per distance: that of BO-MRL with it."""
 RUNGS = {"naive": "#8c8c8c", "frozen": "#a0623a", "q_gradient": "#149aa8", "full": "#4f6bdc"}
 """One colour per rung of the ladder, from the data cut off to the data whole."""
+WAYS = {
+    "unrolled": "#0173b2",
+    "implicit": "#029e73",
+    "implicit, 10 CG": "#029e73",
+    "conjugate gradients": "#029e73",
+    "implicit, dense": "#d55e00",
+    "implicit, 4 CG": "#c98500",
+    "implicit, 10 Neumann": "#9467c9",
+    "Neumann series": "#9467c9",
+}
+"""One colour per way to a hypergradient; a solver has that of the way which takes it."""
 LABELS = {
     "first_order_maml": "first-order MAML",
     "maml": "MAML",
