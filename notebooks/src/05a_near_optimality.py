@@ -1,15 +1,13 @@
 # %% [markdown]
-# # 05 · Near-optimality
+# # 05a · Near-optimality
 #
 # **After this lesson you can**
 #
 # - tell the three metrics of meta-RL apart and say which of them BO-MRL's theorem bounds;
 # - compute the variance of a task family, and avoid the trap of its deterministic optima;
-# - prove the variance term, say what it assumes, and check each step with numbers;
-# - read the experiments: what the theory predicts, what happens, and where MAML wins;
-# - say what the bound does and does not promise.
+# - prove the variance term, say what it assumes, and check each step with numbers.
 #
-# **Time:** reading 50 minutes, computing about 1 minute. **Before:** [04a · Implicit differentiation](04a_implicit_differentiation.ipynb). **After:** exercise set 05 (`exercises/05_near_optimality.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
+# **Time:** reading 30 minutes, computing about 1 minute. **Before:** [04a · Implicit differentiation](04a_implicit_differentiation.ipynb). **After:** [05b · Experiments](05b_experiments.ipynb); exercise set 05 (`exercises/05_near_optimality.ipynb`) can be done now. **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|
@@ -18,16 +16,13 @@
 # | $\lambda=\frac{A_{\max}L}{(1-\gamma)^2}$ | `theorem_lambda` |
 # | $\lambda_0=\frac{2\gamma A_{\max}}{(1-\gamma)\sqrt{\nu_{\min}}}$ | `bl.rigorous_lambda` |
 # | $J_\tau(\pi^*_\tau)-J_\tau(\mathrm{Alg})\le\frac{\lambda+\lambda_0}{1-\gamma}D_\tau^2(\pi_\phi,\pi^*_\tau)$ | `rigorous_gap_bound` |
-# | $\lambda\frac{1+\gamma}{1-\gamma}D^2$: no theorem | `illustrative_gap_bound` |
 
 # %% tags=["parameters"]
 profile = "class"  # "smoke": seconds, for tests · "class": for you · "full": larger, for figures
 seed = 0
 
 # %%
-import json
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -62,16 +57,6 @@ from bomrl_lite.theory import (
     rigorous_gap_bound,
     running_mean,
 )
-
-RESULTS = Path("results")
-
-
-def stored(name):
-    """Read the table of a stored experiment and say where it comes from."""
-    origin = json.loads((RESULTS / f"{name}.json").read_text())
-    print(f"stored run: {origin['command']}; torch {origin['versions']['torch']}")
-    return pd.read_csv(RESULTS / f"{name}.csv", dtype={"seed": str})
-
 
 # %% [markdown]
 # ## 1. Three metrics and a theorem
@@ -150,7 +135,7 @@ for name in ("probe/opposite", "probe/identical"):
 
 # %% tags=["widget", "hide-input"]
 predictions.ask(
-    "05.trap",
+    "05a.trap",
     "The smoothing ε falls from 0.1 to 0.0001. Under which distance does the task "
     "variance grow least?",
     ("D1", "D2", "D3"),
@@ -171,7 +156,7 @@ caveat = pd.DataFrame(rows)
 fig = plots.smoothing_caveat(caveat)
 at = caveat.set_index(["family", "distance", "smoothing"])["variance"].sort_index()
 by_smoothing = at["high variance"].unstack("smoothing")
-predictions.reveal("05.trap", (by_smoothing[1e-4] / by_smoothing[1e-1]).idxmin())
+predictions.reveal("05a.trap", (by_smoothing[1e-4] / by_smoothing[1e-1]).idxmin())
 for label in ("high variance", "low variance"):
     record(f"variance_d2_{label.split()[0]}", at[label, "D2", 1e-4], "nats")
 growth = at["high variance", "D1", 1e-4] / at["high variance", "D1", 1e-1]
@@ -186,7 +171,7 @@ record("growth_of_d1_variance", growth, "ratio")
 
 # %% tags=["widget", "hide-input"]
 predictions.ask(
-    "05.choice",
+    "05a.choice",
     "What share of all states has more than one optimal action?",
     edges=(0.05, 0.15, 0.3),
 )
@@ -194,7 +179,7 @@ predictions.ask(
 # %%
 mask = vmap(lambda task: optimal_actions(task, gamma))(tasks)
 share = (mask.sum(-1) > 1).double().mean().item()
-predictions.reveal("05.choice", share)
+predictions.reveal("05a.choice", share)
 print(f"{share:.0%} of all states have more than one optimal action")
 record("states_with_a_choice", share, "share")
 
@@ -356,7 +341,7 @@ record("tightest_pair", tightness["all, D2"], "left / right")
 tightness.rename("largest left / right").to_frame().style.format("{:.1e}")
 
 # %% [markdown]
-# *Both sides of each inequality (D1's look like D2's); dots below the dotted line are where it holds: all of them, or a cell would have stopped. The table says how close any pair came to equality.* Each step gives a little away; multiplied, the bound is far above what it bounds. Remember this for section 5.
+# *Both sides of each inequality (D1's look like D2's); dots below the dotted line are where it holds: all of them, or a cell would have stopped. The table says how close any pair came to equality.* Each step gives a little away; multiplied, the bound is far above what it bounds. Remember this for lesson 05b.
 #
 # **Step 4: use it twice.** For $\lambda\ge\lambda_0$ Alg's objective is a lower bound, and Alg maximises it, so it does at least as well as $\pi^*_\tau$ would *by that bound*; and $J(\pi_\tau^*)$ itself is at most the upper bound:
 #
@@ -368,7 +353,7 @@ tightness.rename("largest left / right").to_frame().style.format("{:.1e}")
 
 # %% tags=["widget", "hide-input"]
 predictions.ask(
-    "05.bound",
+    "05a.bound",
     "No policy can have a gap above 6.7 on these lakes. Of up to 40 lakes and random "
     "priors, how large is the *smallest* bound?",
     edges=(2, 10, 100),
@@ -388,7 +373,7 @@ for k in range(min(40, sizes["pairs"])):
 bounded = pd.DataFrame(rows)
 record("smallest_rigorous_bound", bounded["bound"].min(), "return")
 record("largest_gap_under_it", bounded["gap"].max(), "return")
-predictions.reveal("05.bound", bounded["bound"].min())
+predictions.reveal("05a.bound", bounded["bound"].min())
 bounded.describe().loc[["min", "mean", "max"]].round(1)
 
 # %% [markdown]
@@ -412,216 +397,18 @@ print(f"mean gap {gap:.2f} <= {bound:.0f}, with lam = lam_0 = {lam_0:.0f}, Var =
 #
 # **Learnt:** the gap after adaptation is bounded by the distance to the optimum because a surrogate with a price bounds the return from both sides, and each factor of the constant is a step that you have seen hold.
 #
-# ## 4. Experiments
-#
-# The tables of this section were computed once with 5 seeds, by one command each, and are stored in `notebooks/results/`; the line above each figure is the command. Training and held-out lakes never overlap. "High variance": holes are deadly; "low variance": they cost a little.
-#
-# Who is who. *Priors:* `untrained` is the uniform policy; `joint` maximised the return before adaptation; `maml` was trained for one gradient step; `bomrl_d1`, `bomrl_d2`, `bomrl_d3` for Alg with that distance, by the full hypergradient; `first_order_bomrl` for Alg with D2 as if $\partial\theta/\partial\phi$ were the identity. *Algs* (column `alg`): what the prior then adapts by. *Settings:* `matched` trains and tests at one $\lambda$, tuned for each method; `published` are those of the paper's code, see (b).
-#
-# ### (a) First the hyperparameters: the gap over $\lambda$
-#
-# Every method has one hyperparameter (the column `dial` below), and a comparison is worth as much as the care with which they were set. So this comes first: equal values at training and at test, the same grid size for each method, and the untrained prior with the same Alg.
-
-# %% tags=["widget", "hide-input"]
-predictions.ask(
-    "05.tuned",
-    "Every prior at its best hyperparameter: which has the smallest gap after one "
-    "adaptation, on held-out lakes of the high-variance family?",
-    ("bomrl_d1", "bomrl_d2", "bomrl_d3", "maml"),
-)
-
-# %%
-frame = stored("sensitivity")
-fig = plots.draw_experiment("sensitivity", frame)
-held_out = frame[frame["split"] == "test"].groupby(["family", "alg", "prior", "dial"])["gap"].mean()
-tuned = held_out["high variance"].drop("untrained", level="prior")
-predictions.reveal("05.tuned", tuned.groupby("prior").min().idxmin())
-best = held_out.unstack("dial").agg(["min", "idxmin"], axis=1)
-best.round(3)
-
-# %% [markdown]
-# *Gap on held-out lakes after one adaptation; lines are means over 5 seeds, bands their 95 % confidence intervals; both axes logarithmic. The table: the best mean gap of each row, and its hyperparameter.*
-#
-# What we see. **High variance:** every method has a best value inside its grid, about $\lambda=0.3$ for D1 and D2, $0.003$ for D3, $\alpha=30$ to $100$ for MAML; to the left of it training overfits or stalls, to the right adaptation does too little. D2 ends lowest, but its interval overlaps those of MAML. **Low variance:** the smaller the price, the better, to the edge of the grid: at the best values D2 and MAML both come to a gap of $0.01$. There the data are exact and say almost everything, and no prior needs to be clever. The untrained prior (gray) is far above at every value: here meta-training matters.
-#
-# From now on *matched* settings are the best of the high-variance family on its **training** lakes: $\lambda=0.3$ for D1 and D2, $0.003$ for D3, $\alpha=30$ for MAML.
-#
-# ### (b) Returns after 0 to 4 adaptations
-
-# %% tags=["widget", "hide-input"]
-predictions.ask(
-    "05.generalises",
-    "In the high-variance family, at matched settings: which prior returns most on "
-    "*held-out* lakes after one adaptation?",
-    ("bomrl_d1", "bomrl_d2", "first_order_bomrl", "maml"),
-)
-
-# %%
-frame = stored("returns")
-fig = plots.draw_experiment("returns", frame)
-
-# %%
-chosen = frame[(frame["setting"] == "matched") & (frame["step"].isin([1, 4]))]
-grouped = chosen.groupby(["family", "prior", "alg", "split", "step"])["return"]
-once = grouped.mean().xs(("high variance", "test", 1), level=("family", "split", "step"))
-predictions.reveal("05.generalises", once.unstack("alg").max(axis=1).idxmax())
-grouped.mean().unstack(["split", "step"]).round(3)
-
-# %% [markdown]
-# *Held-out lakes; lines are means over 5 seeds, bands their 95 % confidence intervals. Top: returns, the dotted line is the best possible. Bottom: gaps before and after one adaptation, logarithmic. Solid lines adapt by Alg, dashed ones by MAML's step.*
-#
-# What we see, held-out, after one adaptation:
-#
-# - Every meta-trained prior is far ahead of the untrained and of the jointly trained one in the high-variance family. In the low-variance family joint training is close behind, and after four adaptations even the untrained prior is good.
-# - Alg with D2 gets more out of *every* prior than MAML's step does, MAML's own included.
-# - **First-order BO-MRL wins** the high-variance family on held-out lakes (mean return 1.56, against 1.48 for the full hypergradient; its gap is the smaller one on each of the five seeds), though it loses on the training lakes (1.612 against 1.625). The full hypergradient does what it promises, it climbs the training objective better; with 20 training lakes that is not the same as generalising. With free logits and D2, first order and frozen data are the same gradient, so this is also the answer to "does $\nabla_\phi Q$ pay?": on the lakes one trains on, yes; beyond them, not here.
-# - D3, whose distance ignores what the policy does, is last of the three.
-#
-# The published code trains with $\lambda=5$ (or 4) and tests with a 20 to 80 times smaller one; its "MAML" is BO-MRL's own prior with policy-gradient steps. With those settings, on our lakes, and a MAML that was really trained beside it:
-
-# %% tags=["widget", "hide-input"]
-predictions.ask(
-    "05.published",
-    "With these settings, in the high-variance family: which prior returns most after ONE "
-    "adaptation on held-out lakes?",
-    ("bomrl_d1", "bomrl_d2", "maml", "untrained"),
-)
-
-# %%
-from bomrl_lite.course.experiments.gaps import PUBLISHED
-
-print({name: dict(settings) for name, settings in PUBLISHED.items()})
-published = frame[(frame["setting"] == "published") & (frame["split"] == "test")]
-grouped = published.groupby(["family", "prior", "alg", "step"])["return"]
-once = grouped.mean().xs(("high variance", 1), level=("family", "step"))
-predictions.reveal("05.published", once.unstack("alg").max(axis=1).idxmax())
-grouped.mean().unstack("step").round(3)
-
-# %% [markdown]
-# *Mean return on held-out lakes with the published settings.* Trained with a price of 5 and tested with 0.2, BO-MRL loses much of its one-step return in the high-variance family: 1.23 with D2 and 0.83 with D1, against 1.48 and 1.35 with matched settings. The prior was trained for small steps and is then asked for a large one. The "MAML" of that protocol, BO-MRL's prior with gradient steps (alg `maml`, priors `bomrl_d1` and `bomrl_d2`), is weaker still; a MAML that is really trained, with the same step size, **wins** this comparison after one step (1.43). In the low-variance family the mismatch does no harm, the smaller test price helps. After three or four adaptations BO-MRL with D2 is ahead again in both.
-#
-# ### (c) The gap beside its bounds
-
-# %%
-frame = stored("bounds")
-fig = plots.draw_experiment("bounds", frame)
-means = frame[frame["split"] == "test"].groupby(["family", "prior", "quantity"])["value"].mean()
-means.unstack("quantity").round(3)
-
-# %% [markdown]
-# *Gap on held-out lakes before and after one adaptation beside the illustrative bound, logarithmic; dots are means over 5 seeds, whiskers 95 % confidence intervals. The table adds the rigorous bound (D2, at $\lambda_0$).*
-#
-# The *illustrative bound*, $\lambda\frac{1+\gamma}{1-\gamma}D^2$, is what published figures of this theorem draw: the form of section 3 with $\gamma\lambda$ written in place of $\lambda_0$. Nobody has proved it.
-#
-# The gap after one step is below the illustrative bound for each distance and family. Before you are impressed: for D1 and D3 it is as large as the chosen $\varepsilon=0.01$ makes it; and in the low-variance family it lies above the gap *without* adaptation, so it would also "hold" for a method that does nothing. The rigorous bound is several hundred (low variance) to several thousand (high variance).
-#
-# ### (d) The gap against task variance
-
-# %%
-frame = stored("variance")
-fig = plots.draw_experiment("variance", frame)
-means = frame[frame["split"] == "test"].groupby(["ice", "prior"])[["variance", "gap"]].mean()
-means.unstack("prior").round(3)
-
-# %% [markdown]
-# *Gap on held-out lakes after one adaptation against the task variance; a dot per seed and share of ice, lines through the means of each share.*
-#
-# This is the prediction that counts: more variance, more gap. It holds for BO-MRL and for the untrained prior; for MAML the gap is level up to a variance of about 0.1 and grows from there. Two things the bound does not know: at variance 0 a trained prior still has a gap, because 150 iterations of training have not finished; and the untrained prior has a large one, because it is far from the middle. The variance bounds what the *best* prior can do.
-#
-# ### (e) Is the hypergradient consistent over $\lambda$?
-
-# %%
-frame = stored("consistency")
-fig = plots.draw_experiment("consistency", frame)
-full = frame[(frame["rung"] == "full") & (frame["lam"] >= 1)]
-frozen = frame[(frame["rung"] == "frozen") & (frame["lam"] == 1)].groupby("prior")["error"]
-print(f"full hypergradient, lam >= 1: largest error {full['error'].max():.0e}")
-small = frame[frame["lam"] < 0.1]["gradient norm"].min()
-print(f"smallest hypergradient at lam < 0.1: {small:.0e}")
-frozen.agg(["min", "mean", "max"]).round(3)
-
-# %% [markdown]
-# *Relative error of the whole hypergradient against central differences on one lake per seed, from a random prior (top), and how large the hypergradient is (bottom); lines are means, bands span all 5 seeds.*
-#
-# The full hypergradient agrees with differences to $10^{-10}$ from $\lambda=1$ up; with free logits and a KL distance the slides' formula (`q_gradient`) is exact too and lies under it; for D3 it is not. What the frozen rung leaves out is of order $1/\lambda$: for D1 and D2 a few tenths of a percent at 100, and at $\lambda=1$ about half of the gradient. Below $\lambda\approx 0.1$ trust nobody, also not the differences: where the adapted policy saturates, the hypergradient itself can vanish (the smallest is printed above), and a relative error of nothing means nothing. That is the practical limit of a small price: *the outer problem goes flat*.
-#
-# ### (f) Is Proposition 1's matrix well-conditioned during training?
-
-# %% tags=["widget", "hide-input"]
-predictions.ask(
-    "05.condition",
-    "At λ = 0.1, with D2 and after all of training: how large is the largest condition "
-    "number of M(s)?",
-    edges=(10000.0, 100000000.0, 1e20),
-)
-
-# %%
-frame = stored("condition")
-fig = plots.draw_experiment("condition", frame)
-last = frame[frame["iteration"] == frame["iteration"].max()]
-worst = last.query("prior == 'bomrl_d2' and lam == 0.1")
-predictions.reveal("05.condition", worst["largest"].mean())
-last.groupby(["prior", "lam"])[["median", "largest"]].mean().style.format("{:.1e}")
-
-# %% [markdown]
-# *Condition number of $M(s)$ at the adapted policies over meta-training: median and largest over states and tasks; lines are means over 5 seeds, bands their range. Logarithmic.*
-#
-# For D2 the condition number is the largest over the smallest probability of the adapted policy. The worst state is bad from the first iteration on, and the smaller $\lambda$, the worse; the typical state becomes worse with success, by two to four powers of ten, because a policy that has learned what to do makes the rest rare. At $\lambda=0.1$ the largest passes $10^{40}$, yet the hypergradient stays accurate, because $M(s)$ is diagonal here and each entry is inverted by itself; with shared weights a mixture of such scales could not be inverted. D1, whose probabilities fall no faster than $\lambda$, stays below $10^7$.
-#
-# ### Live: some seeds' worth of (b), now
-#
-# Stored tables are convenient, and you should not have to trust them. The priors trained at the top of this lesson, on lakes that they never saw:
-
-# %%
-from bomrl_lite.training.metrics import gap_rows
-
-rows = []
-for s, state in states.items():
-    problem = bl.make_problem(configs[s])
-    test = problem.family.sample(20, seeded(int(s), "evaluation"), "test")
-    untrained = problem.policy.init(torch.Generator())
-    for prior, params in (("untrained", untrained), ("bomrl_d2", state.phi)):
-        labels = {"prior": prior, "seed": s, "split": "held-out"}
-        rows += gap_rows(params, test, problem.adaptation, num_steps=3, labels=labels, **exact)
-live = pd.DataFrame(rows)
-fig = plots.gap_bars(live)
-one = live[live["step"] == 1].groupby("prior")["gap"].mean()
-record("live_gap_untrained", one["untrained"], "return")
-record("live_gap_bomrl", one["bomrl_d2"], "return")
-live.groupby(["prior", "step"])["gap"].mean().unstack().map("{:.2g}".format)
-
-# %% [markdown]
-# *Gap to each held-out lake's optimum after 0 to 3 adaptations with D2; dots are means over seeds, whiskers span them.*
-#
-# **Learnt:** more variance, more gap, as the theorem has it; but who wins depends on the family, the data and the price, and no bound of this lesson is near enough to a gap to decide it.
-#
-# ## 5. What the bound says, and what it does not
-#
-# **It says** that universal adaptation from a prior near the tasks' optima ends near them, for a price $\lambda$ that is high enough, whatever the tasks are; and that the closeness of the optima is what counts. That is proved above, for D2 (and, emptily, D1). That training gets there, $\frac KT+\frac M{\sqrt T}$, is quoted from the paper. We know of no such statement for MAML's single step.
-#
-# **It does not say**
-#
-# - that the gap is small: with its true constants the bound is hundreds of times larger than any possible gap, and more (section 3);
-# - anything about the $\lambda$ that one uses: at those the condition $\lambda\ge\lambda_0$ fails, and what figures draw is an illustration;
-# - that BO-MRL beats MAML: the bound is an upper bound for one of them and silent on the other (section 4 compares);
-# - that few tasks are enough: it is about the distribution, and section 4 shows a gap between training and held-out lakes;
-# - anything about D3, or about sampled data: $Q$ and $\nu$ were exact all along.
-#
-# **Learnt:** to ask of every bound which constants it was proved with, and which it was drawn with.
-#
-# ## 6. Recap
+# ## 4. Recap
 #
 # - The strongest metric compares every task with its own optimum; it is bounded by how far apart those optima are.
 # - Task variance needs a distance that stays finite at a deterministic optimum, and the nearest of many optima: D2 does.
 # - The variance term follows from four steps; no gradient, Hessian or convexity is needed, and the constants are the price. The training terms are quoted.
-# - Holes on the ice are a dial for the variance, and the gap follows it.
-# - Compare priors only with hyperparameters tuned alike, the untrained prior beside them, and on held-out tasks.
+# - Holes on the ice are a dial for the variance, and the gap from the policy in the middle follows it.
 
 # %%
-fig = predictions.show("05")
+fig = predictions.show("05a")
 
 # %% [markdown]
-# ## 7. Check yourself
+# ## 5. Check yourself
 #
 # <details><summary>Why can metric 3 not go to zero for opposite bandits, whatever the meta-learner?</summary>
 #
@@ -641,19 +428,7 @@ fig = predictions.show("05")
 #
 # </details>
 #
-# <details><summary>Break condition: tasks are very heterogeneous. Which term of the theorem tells you, and what happens in practice?</summary>
-#
-# The variance term: it grows, training does not help against it. In (d) the gap grows with it, for every prior.
-#
-# </details>
-#
-# <details><summary>Your colleague says: "the gap is below the bound, so the theorem is confirmed." What do you answer?</summary>
-#
-# Ask which bound. Below the rigorous one: on these lakes no gap at all could be above it, theorem or not. Below the illustrative one: no theorem says so. A theorem is confirmed by its proof; an experiment can show that its *prediction*, more variance, more gap, is what matters in practice.
-#
-# </details>
-#
-# ## 8. Reading
+# ## 6. Reading
 #
 # - S. Xu, M. Zhu (2024), *Meta-Reinforcement Learning with Universal Policy Adaptation: Provable Near-Optimality under All-task Optimum Comparator*, arXiv 2410.09728.
 # - S. Kakade, J. Langford (2002), *Approximately Optimal Approximate Reinforcement Learning*: the lemma of step 1.
@@ -661,4 +436,4 @@ fig = predictions.show("05")
 # - A. Fallah et al. (2020), arXiv 2002.05135, and L. Wang et al. (2020), *On the Global Optimality of Model-Agnostic Meta-Learning*: metrics 1 and 2.
 # - M. Khodak, M.-F. Balcan, A. Talwalkar (2019), *Provable Guarantees for Gradient-Based Meta-Learning*, and G. Denevi et al. (2019), *Online-Within-Online Meta-Learning*: task variance in supervised and online learning.
 #
-# **Next:** the exercises, [`exercises/05_near_optimality.ipynb`](../exercises/05_near_optimality.ipynb).
+# **Next:** [05b · Experiments](05b_experiments.ipynb), or first the exercises, [`exercises/05_near_optimality.ipynb`](../exercises/05_near_optimality.ipynb).
