@@ -1,7 +1,7 @@
 r"""What is proved about universal policy adaptation, as functions to compute it with.
 
 Sources: S. Xu and M. Zhu (2410.09728) for the statements; the rigorous constants come from the
-proof in lesson 05, after Kakade and Langford (2002) and Achiam et al. (1705.10528).
+proof in lesson 05a, after Kakade and Langford (2002) and Achiam et al. (1705.10528).
 
 An optimal policy is rarely unique: where several actions are optimal, so is every mixture of them.
 Distances to "the" optimum below are to the nearest one of this kind where they can be.
@@ -52,7 +52,7 @@ def rigorous_lambda(
     |(1 - gamma) (J(theta) - J(phi)) - (L(theta) - L(phi))| <= lam_0 D^2(phi, theta)
 
     for D1 and D2 and every theta. A_max = max |A| and nu_min, the smallest occupancy, are those of
-    pi_phi; states that nobody reaches do not count. The proof is in lesson 05.
+    pi_phi; states that nobody reaches do not count. The proof is in lesson 05a.
 
     Args:
         phi: meta-parameters.

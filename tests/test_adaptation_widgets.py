@@ -1,4 +1,4 @@
-"""Widgets of lessons 03 and 05: what they compute, and that the view follows the controls."""
+"""Widgets of lessons 03a and 05a: what they compute, and that the view follows the controls."""
 
 import numpy as np
 import torch

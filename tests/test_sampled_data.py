@@ -443,7 +443,7 @@ def test_actions_and_states_never_seen():
 
 
 def test_tasks_are_counted_together_under_vmap():
-    """As the stored experiment of lesson 03 does; values cannot be looked at there."""
+    """As the stored experiment of lesson 03b does; values cannot be looked at there."""
     task, logits = random_task(0), random_logits(0)
     policy = tabular_softmax(5, 3)
     simulator = TabularSimulator(stack([task, task]), 3, 4)

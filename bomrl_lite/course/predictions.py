@@ -78,7 +78,7 @@ def ask(
     """Pose a question, with a widget to answer it and the call that does the same without one.
 
     Args:
-        key: of the question, such as "03.which lambda": the lesson, a full stop, a name.
+        key: of the question, such as "03a.which lambda": the lesson, a full stop, a name.
         text: the question.
         options: three or four answers in words.
         edges: instead, two or three rising numbers: the options are the intervals between them.
@@ -141,7 +141,7 @@ def show(lesson: str = "") -> Figure | None:
     """Draw the share of right predictions against how sure one was, and say both in words.
 
     Args:
-        lesson: such as "03", for its questions only; empty for the whole course.
+        lesson: such as "03a", for its questions only; empty for the whole course.
     """
     known = {k: each for k, each in stored().items() if each.answer and k.startswith(lesson)}
     if not known:

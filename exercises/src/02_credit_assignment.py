@@ -866,4 +866,4 @@ checks.gallery()
 #
 # </details>
 #
-# **Next:** [lesson 03](../notebooks/03_universal_adaptation.ipynb): all that MAML's inner step can be replaced with.
+# **Next:** [lesson 03a](../notebooks/03a_universal_adaptation.ipynb): all that MAML's inner step can be replaced with.

@@ -3,7 +3,7 @@
 #
 # **After these exercises you have** written $\mathrm{Alg}$, the inner level of BO-MRL, from nothing: the surrogate that one-time data give, the distance that says how far to trust it, its solution for both directions of the Kullback-Leibler divergence, the natural gradient hidden inside, and the lower bound that makes it safe. In the end your own $\mathrm{Alg}$ meets MAML's gradient step on lakes that nobody has seen.
 #
-# **Time:** about 90 minutes. **Lesson:** [03 · Universal policy adaptation](../notebooks/03_universal_adaptation.ipynb).
+# **Time:** about 90 minutes. **Lessons:** [03a · Universal policy adaptation](../notebooks/03a_universal_adaptation.ipynb): section 1 for 3.1, 2 for 3.2, 3 for 3.3 and 3.4, 4 for 3.5, 5 for 3.6; [03b · One batch of data](../notebooks/03b_one_batch.ipynb): section 1 for 3.7.
 #
 # **How it works.** Replace each `raise NotImplementedError` and run the cell, then the check below it. A check goes through numbered steps and stops at the first that fails: it says what it expected, what it got and, if it recognises the slip, the likely cause. Any right answer counts, whatever its form. To look at the arguments of a check's first question, the case that you can do by hand, call for example `checks.surrogate.example()`.
 #
@@ -280,7 +280,7 @@ def adapt_d1(phi, q, lam):
 
     phi: logits of the policy that collected the data, [S, A]. q: its Q, [S, A]. lam: weight of the
     distance, > 0, in units of return.
-    Gradients must flow from the answer to phi and q: lesson 04 differentiates Alg. About 8 lines.
+    Gradients must flow from the answer to phi and q: lesson 04a differentiates Alg. About 8 lines.
     """
     # BEGIN SOLUTION
     log_probs = phi.log_softmax(-1)
@@ -438,7 +438,7 @@ def lower_bound(theta, phi, task, gamma, lam):
 lower_bound = checks.lower_bound(lower_bound)
 
 # %% [markdown]
-# **See it.** The policy that Alg finds for every $\lambda$, its return, and what the bound had promised. From $\lambda_0=2\gamma A_{\max}/\big((1-\gamma)\sqrt{\nu_{\min}}\big)$ on the bound is proved (lesson 05 has the proof).
+# **See it.** The policy that Alg finds for every $\lambda$, its return, and what the bound had promised. From $\lambda_0=2\gamma A_{\max}/\big((1-\gamma)\sqrt{\nu_{\min}}\big)$ on the bound is proved (lesson 05a has the proof).
 
 # %%
 safe = bl.rigorous_lambda(
@@ -622,4 +622,4 @@ checks.gallery()
 #
 # </details>
 #
-# **Next:** lesson 04 differentiates what you have solved here: how does $\theta'$ move when $\phi$ does?
+# **Next:** [lesson 04a](../notebooks/04a_implicit_differentiation.ipynb) differentiates what you have solved here: how does $\theta'$ move when $\phi$ does?

@@ -721,4 +721,4 @@ checks.gallery()
 #
 # </details>
 #
-# **Next:** [lesson 05](../notebooks/05_near_optimality.ipynb): how far from every task's own optimum can the adapted policy be?
+# **Next:** [lesson 05a](../notebooks/05a_near_optimality.ipynb): how far from every task's own optimum can the adapted policy be?

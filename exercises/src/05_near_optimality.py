@@ -3,7 +3,7 @@
 #
 # **After these exercises you have** turned the theory into functions: how far a policy is from a task's nearest optimum, the policy in the middle of many tasks, the lemma that carries the proof, the weight from which on it holds, the bound on the gap, and a step of the proof that is yours. In the end your functions put measured gaps beside the task variance, and beside a bound that holds and promises next to nothing.
 #
-# **Time:** about 90 minutes. **Lesson:** [05 · Near-optimality](../notebooks/05_near_optimality.ipynb), sections 1 to 5.
+# **Time:** about 90 minutes. **Lessons:** [05a · Near-optimality](../notebooks/05a_near_optimality.ipynb): section 1 for 5.7, 2 for 5.1 to 5.3, 3 for 5.4 to 5.6 and 5.8; [05b · Experiments](../notebooks/05b_experiments.ipynb) goes beyond them.
 #
 # **How it works.** Replace each `raise NotImplementedError` and run the cell, then the check below it. A check goes through numbered steps and stops at the first that fails: it says what it expected, what it got and, if it recognises the slip, the likely cause. Any right answer counts, whatever its form. To look at the arguments of a check's first question, the case that you can do by hand, call for example `checks.optimal_actions.example()`.
 #
@@ -744,4 +744,4 @@ checks.gallery()
 #
 # </details>
 #
-# **Next:** back to [lesson 05](../notebooks/05_near_optimality.ipynb), section 5: what the bound says and what it does not.
+# **Next:** [lesson 05b](../notebooks/05b_experiments.ipynb), section 4: what the bound says and what it does not.

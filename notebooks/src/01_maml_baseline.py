@@ -459,7 +459,7 @@ predictions.reveal("01.steps", by_steps.idxmin())
 print(by_steps.round(3).to_string())
 
 # %% [markdown]
-# *Mean gap on held-out lakes, logarithmic; lines are means over seeds, bands span all seeds; the table gives the MAML prior on one-time data. More steps on the same data go below what the single step reached, at no cost in data. But not for ever: how many steps are safe differs from seed to seed, and nothing in the data says.* The reason is that the data describe $\pi_\phi$, and $\pi_\theta$ moves away from it. Lesson 03 therefore adds a distance between the two to this objective and solves it to the end: that is BO-MRL's *universal policy adaptation*.
+# *Mean gap on held-out lakes, logarithmic; lines are means over seeds, bands span all seeds; the table gives the MAML prior on one-time data. More steps on the same data go below what the single step reached, at no cost in data. But not for ever: how many steps are safe differs from seed to seed, and nothing in the data says.* The reason is that the data describe $\pi_\phi$, and $\pi_\theta$ moves away from it. Lesson 03a therefore adds a distance between the two to this objective and solves it to the end: that is BO-MRL's *universal policy adaptation*.
 #
 # ### Limitation 2: the sampling policy's influence is ignored
 #
@@ -609,9 +609,9 @@ record("gap_at_largest_step_size", guarantee.query("`step size` == '30'")["gap"]
 guarantee.pivot(index="seed", columns="step size", values=["stationarity", "gap"]).round(4)
 
 # %% [markdown]
-# *Every mark is a run: its meta-gradient norm, and its gap on the training lakes after one step; the table has the same numbers. Dotted: 1.6384, the gap of a policy that earns nothing.* With the small step size some runs sit on that line, and their meta-gradients are the *smallest* of all, several times smaller than those of runs that have nearly solved their lakes. That is a plateau, not a proof that training would never leave it. But judged by stationarity alone those runs come first: a small meta-gradient cannot tell success from standing still. The guarantee one wants bounds the vertical axis. BO-MRL's theorem (lesson 05) does, by a quantity of the task family: how far apart its optimal policies are.
+# *Every mark is a run: its meta-gradient norm, and its gap on the training lakes after one step; the table has the same numbers. Dotted: 1.6384, the gap of a policy that earns nothing.* With the small step size some runs sit on that line, and their meta-gradients are the *smallest* of all, several times smaller than those of runs that have nearly solved their lakes. That is a plateau, not a proof that training would never leave it. But judged by stationarity alone those runs come first: a small meta-gradient cannot tell success from standing still. The guarantee one wants bounds the vertical axis. BO-MRL's theorem (lesson 05a) does, by a quantity of the task family: how far apart its optimal policies are.
 #
-# **Learnt:** one step leaves data unused (lesson 03), common meta-gradients leave terms out (02a, 04a), and the usual guarantee does not speak of the gap (05).
+# **Learnt:** one step leaves data unused (lesson 03a), common meta-gradients leave terms out (02a, 04a), and the usual guarantee does not speak of the gap (05a).
 #
 # ## 6. Recap
 #

@@ -274,4 +274,4 @@ fig = predictions.show("02b")
 # - B. Stadie et al. (2018), *Some Considerations on Learning to Explore via Meta-Reinforcement Learning*, arXiv 1803.01118: exploring for the sake of adaptation.
 # - R. Agarwal et al. (2021), *Deep Reinforcement Learning at the Edge of the Statistical Precipice*, arXiv 2108.13264: intervals over few seeds.
 #
-# **Next:** the exercises, [`exercises/02_credit_assignment.ipynb`](../exercises/02_credit_assignment.ipynb), then [03 · Universal adaptation](03_universal_adaptation.ipynb).
+# **Next:** the exercises, [`exercises/02_credit_assignment.ipynb`](../exercises/02_credit_assignment.ipynb), then [03a · Universal adaptation](03a_universal_adaptation.ipynb).

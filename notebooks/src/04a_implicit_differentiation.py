@@ -8,7 +8,7 @@
 # - compute the hypergradient state by state (Proposition 1);
 # - climb the ladder from a naive meta-gradient to the full one, and say which rung is exact where.
 #
-# **Time:** reading 35 minutes, computing about 1 minute. **Before:** [03 · Universal policy adaptation](03_universal_adaptation.ipynb). **After:** [04b · Solvers and failures](04b_solvers.ipynb); exercises 4.1 and 4.3 to 4.7 of set 04 (`exercises/04_implicit_differentiation.ipynb`) can be done now. **Words:** [symbols and names](../docs/symbols_and_names.md).
+# **Time:** reading 35 minutes, computing about 1 minute. **Before:** [03a · Universal policy adaptation](03a_universal_adaptation.ipynb). **After:** [04b · Solvers and failures](04b_solvers.ipynb); exercises 4.1 and 4.3 to 4.7 of set 04 (`exercises/04_implicit_differentiation.ipynb`) can be done now. **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|
@@ -62,7 +62,7 @@ count = {"smoke": 2, "class": 5, "full": 20}[profile]  # tasks of each kind
 #
 # $$\max_\phi\ J(\theta(\phi)),\qquad \theta(\phi)=\arg\max_\theta F(\theta,\phi).$$
 #
-# Lesson 03 has one: $\theta(\phi)=\mathrm{Alg}(\pi_\phi,\lambda,\tau)$. MAML's step was a formula, $\theta=\phi+\alpha\nabla J(\phi)$, and lesson 01 differentiated it term by term. Alg is not a formula: it says what $\theta$ must *fulfil*. In the picture below everything else is known; the gold arrow back has to pass *through* the box of Alg.
+# Lesson 03a has one: $\theta(\phi)=\mathrm{Alg}(\pi_\phi,\lambda,\tau)$. MAML's step was a formula, $\theta=\phi+\alpha\nabla J(\phi)$, and lesson 01 differentiated it term by term. Alg is not a formula: it says what $\theta$ must *fulfil*. In the picture below everything else is known; the gold arrow back has to pass *through* the box of Alg.
 
 # %%
 fig = plots.bilevel_picture()
@@ -140,7 +140,7 @@ except bl.UnsolvedInnerProblem as error:
 # %% [markdown]
 # ## 2. The hypergradient of BO-MRL
 #
-# Now $\theta$ and $\phi$ are vectors and $F=L/\lambda-D^2$ is the objective of lesson 03 divided by $\lambda$. Written out, with every $\phi$ that is in it:
+# Now $\theta$ and $\phi$ are vectors and $F=L/\lambda-D^2$ is the objective of lesson 03a divided by $\lambda$. Written out, with every $\phi$ that is in it:
 #
 # $$F(\theta,\phi)=\frac1\lambda\sum_s\underbrace{\nu^{\pi_\phi}(s)}_{\text{visits}}\sum_a\pi_\theta(a\mid s)\,\underbrace{Q^{\pi_\phi}(s,a)}_{\text{values}}-D^2(\underbrace{\pi_\phi}_{\text{prior}},\pi_\theta).$$
 #
@@ -296,7 +296,7 @@ from bomrl_lite.adaptation.closed_forms import simplex_solve
 show_source(simplex_solve)
 
 # %% [markdown]
-# Three roads to one hypergradient: state by state; in the logits, whose Hessian mixes in $\nu$ and is singular; and automatic differentiation of the closed form of lesson 03, which needs no implicit function theorem at all.
+# Three roads to one hypergradient: state by state; in the logits, whose Hessian mixes in $\nu$ and is singular; and automatic differentiation of the closed form of lesson 03a, which needs no implicit function theorem at all.
 
 # %%
 show_source(bilevel.by_state, bilevel.through_closed_form)

@@ -178,7 +178,7 @@ pd.DataFrame(rows).set_index("problem").map(lambda x: x if isinstance(x, str) el
 #
 # ### Damping belongs inside the objective
 #
-# A tempting cure for a badly conditioned $H$ is to solve $(H+\varepsilon I)x=c$ instead. But then $x$ belongs to another problem than $\theta$ and the rest of the formula. Put the damping where all of them see it: add $\varepsilon\|\theta-\phi\|^2$ to $D^2$, solve *that* inner problem, and its Hessian, its mixed derivative and its $\theta$ fit together again. The two are judged by two truths: damping in the solver by the exact hypergradient of the problem *without* damping, whose $\theta$ it uses; damping in the objective by central differences of the *damped* problem. A distance of one's own is one function (lesson 03).
+# A tempting cure for a badly conditioned $H$ is to solve $(H+\varepsilon I)x=c$ instead. But then $x$ belongs to another problem than $\theta$ and the rest of the formula. Put the damping where all of them see it: add $\varepsilon\|\theta-\phi\|^2$ to $D^2$, solve *that* inner problem, and its Hessian, its mixed derivative and its $\theta$ fit together again. The two are judged by two truths: damping in the solver by the exact hypergradient of the problem *without* damping, whose $\theta$ it uses; damping in the objective by central differences of the *damped* problem. A distance of one's own is one function (lesson 03a).
 
 # %%
 EPSILON = 1e-3

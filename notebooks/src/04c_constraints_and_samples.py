@@ -310,7 +310,7 @@ arcs.agg(["mean", "min"]).unstack().round(2)
 # | one episode per task in training | everybody; ProMP by 16 | the table above |
 # | many episodes, little computing time | ProMP: level, for half the time | 02b, section 1 |
 # | tasks that hardly differ | recipe A ahead of B | the table above |
-# | held-out lakes | first-order BO-MRL ahead of the full hypergradient | lesson 05, section 4 |
+# | held-out lakes | first-order BO-MRL ahead of the full hypergradient | lesson 05b, section 1 |
 # | HalfCheetah velocity | ProMP ahead of recipe B on every seed, level with A | lesson 06, section 7 |
 #
 # **Learnt:** what the KL metric certainly buys is a step whose size is known beforehand and a hypergradient that can be checked; a higher return it buys in some places and not in others.
@@ -346,4 +346,4 @@ fig = predictions.show("04c")
 # - S. Gould et al. (2016), *On Differentiating Parameterized Argmin and Argmax Problems*, arXiv 1607.05447: also with constraints.
 # - A. Rajeswaran et al. (2019), *Meta-Learning with Implicit Gradients*, arXiv 1909.04630: the implicit gradient of a network.
 #
-# **Next:** the exercises, [`exercises/04_implicit_differentiation.ipynb`](../exercises/04_implicit_differentiation.ipynb), then [05 · Near-optimality](05_near_optimality.ipynb).
+# **Next:** the exercises, [`exercises/04_implicit_differentiation.ipynb`](../exercises/04_implicit_differentiation.ipynb), then [05a · Near-optimality](05a_near_optimality.ipynb).

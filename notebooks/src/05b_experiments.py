@@ -8,7 +8,7 @@
 # - say what a small price does to a hypergradient and to its linear systems;
 # - say what the bound does and does not promise.
 #
-# **Time:** reading 25 minutes, computing about 10 seconds. **Before:** [05a · Near-optimality](05a_near_optimality.ipynb). **After:** exercise set 05 (`exercises/05_near_optimality.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
+# **Time:** reading 25 minutes, computing about 1 minute. **Before:** [05a · Near-optimality](05a_near_optimality.ipynb). **After:** exercise set 05 (`exercises/05_near_optimality.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|

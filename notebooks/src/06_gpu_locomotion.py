@@ -529,7 +529,7 @@ fig = plots.draw_experiment("cheetah_tuning", stored_table("cheetah_tuning"))
 # %% [markdown]
 # *Each dot is a configuration. Within one method settings decide more than most methods differ; hence "equal tuning".*
 #
-# Who is who: **MAML-TRPO** limits one large step per iteration, **ProMP** takes several clipped ones. **BO-MRL head** is recipe A, **BO-MRL** recipe B: quadratic in the KL divergence, where D1 and D2 agree. **BO-MRL D1** and **D2** solve the inner problem with the divergence itself, with the settings of recipe B. **BO-MRL D3** replaces $L$ by its tangent, for only then D3 has a closed form (lesson 03 had to climb): $\theta=\phi+\frac1{2\lambda}\nabla L$. So it is MAML's step with $\alpha=1/(2\lambda)$, and with several clipped outer steps it is ProMP without its penalty: do not look for a wonder between those two.
+# Who is who: **MAML-TRPO** limits one large step per iteration, **ProMP** takes several clipped ones. **BO-MRL head** is recipe A, **BO-MRL** recipe B: quadratic in the KL divergence, where D1 and D2 agree. **BO-MRL D1** and **D2** solve the inner problem with the divergence itself, with the settings of recipe B. **BO-MRL D3** replaces $L$ by its tangent, for only then D3 has a closed form (lesson 03a had to climb): $\theta=\phi+\frac1{2\lambda}\nabla L$. So it is MAML's step with $\alpha=1/(2\lambda)$, and with several clipped outer steps it is ProMP without its penalty: do not look for a wonder between those two.
 
 # %% tags=["widget", "hide-input"]
 predictions.ask(

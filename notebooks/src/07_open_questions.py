@@ -8,7 +8,7 @@
 # - provoke each break condition of BO-MRL, and read it off a number;
 # - find the paper that goes on from where you stand.
 #
-# **Time:** reading 35 minutes, computing about 1 minute. **Before:** [05 · Near-optimality](05_near_optimality.ipynb); 06 is not needed. **After:** a project of your own, [08 · Project template](08_project_template.ipynb). **Words:** [symbols and names](../docs/symbols_and_names.md).
+# **Time:** reading 35 minutes, computing about 1 minute. **Before:** [05b · Experiments](05b_experiments.ipynb); 06 is not needed. **After:** a project of your own, [08 · Project template](08_project_template.ipynb). **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|
@@ -57,9 +57,9 @@ seeds = range(seed, seed + sizes["seeds"])
 # %% [markdown]
 # ## 1. How many training tasks?
 #
-# The theorem of lesson 05 is about the family. Training sees a sample of it, and nothing in the bound says how large the sample has to be. A supervised learner would expect: few tasks, small gap on them, large gap elsewhere; with more tasks the two meet.
+# The theorem of lesson 05a is about the family. Training sees a sample of it, and nothing in the bound says how large the sample has to be. A supervised learner would expect: few tasks, small gap on them, large gap elsewhere; with more tasks the two meet.
 #
-# Three priors (MAML, first-order BO-MRL, BO-MRL with D2) and the untrained one, on lakes with holes, each with the settings of lesson 05, each adapted once.
+# Three priors (MAML, first-order BO-MRL, BO-MRL with D2) and the untrained one, on lakes with holes, each with the settings of lesson 05b, each adapted once.
 
 # %%
 predictions.ask(
@@ -99,7 +99,7 @@ mean_gap.unstack(["split", "num_tasks"]).round(3)
 #
 # ## 2. Which distance?
 #
-# Lesson 05 compares D1, D2 and D3 over $\lambda$. But $\lambda$ has another unit for each: nats for the KL distances, squared logits for D3. Comparing them at the same $\lambda$ says nothing, at the best $\lambda$ of each a little. From the stored table of lesson 05, the best mean gap of each and where it is:
+# Lesson 05b compares D1, D2 and D3 over $\lambda$. But $\lambda$ has another unit for each: nats for the KL distances, squared logits for D3. Comparing them at the same $\lambda$ says nothing, at the best $\lambda$ of each a little. From the stored table of lesson 05b, the best mean gap of each and where it is:
 
 # %%
 table = stored_table("sensitivity")
@@ -337,7 +337,7 @@ record("stored_cost_of_lam_times_ten", ratio, "ratio", source="table")
 over.round(3)
 
 # %% [markdown]
-# *Lakes (lesson 05): held-out gap of BO-MRL with D2 over $\lambda$.* **The price $\lambda$:** ten times the best one leaves 8.5 times its gap (high variance), while the worst of three distances at its own best leaves 2.3 times (section 2). **The distance:** section 2.
+# *Lakes (lesson 05b): held-out gap of BO-MRL with D2 over $\lambda$.* **The price $\lambda$:** ten times the best one leaves 8.5 times its gap (high variance), while the worst of three distances at its own best leaves 2.3 times (section 2). **The distance:** section 2.
 #
 # Now the **break conditions**. Each cell provokes one and keeps the number by which one knows it.
 
@@ -373,7 +373,7 @@ print(
     f"lam_0 is at least {least.min():.0f}; at lam = 0.3 every lake gained {gained.min():.2f} or more"
 )
 record("bound_minus_return", excess.max(), "return")
-breaks("lam < lam_0", excess.max(), "bound - J, worst lake: above 0 it is no bound", "03, 05")
+breaks("lam < lam_0", excess.max(), "bound - J, worst lake: above 0 it is no bound", "03a, 05a")
 
 # %% [markdown]
 # The bound breaks, and yet every lake gains. That is no luck: with exact $Q$ and free logits Alg raises $\langle\pi,Q\rangle$ in every state, and the policy-improvement theorem does the rest, at any $\lambda$. The guarantee is needed where states share weights, or $Q$ is an estimate.
@@ -392,7 +392,7 @@ try:
 except ValueError as error:
     print(error)
 record("d1_growth", far[1e-8] / far[1e-2], "ratio")
-breaks("infinite KL", far[1e-8], "nats to the optimum at eps = 1e-8; grows for ever", "05")
+breaks("infinite KL", far[1e-8], "nats to the optimum at eps = 1e-8; grows for ever", "05a")
 
 # %% [markdown]
 # **A solver that was cut off**, and what the implicit gradient says then. And **no maximum at all**: with D3 and shared weights a small $\lambda$ leaves the Hessian indefinite.

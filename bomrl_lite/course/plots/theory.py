@@ -1,4 +1,4 @@
-"""Figures of lesson 05: task variance, convergence, and the steps of the proof."""
+"""Figures of lesson 05a: task variance, convergence, and the steps of the proof."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Widgets of lesson 03: what lam and the distance do to a policy, and what repeating does."""
+"""Widgets of lesson 03a: what lam and the distance do to a policy, and what repeating does."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,4 +1,4 @@
-"""Widget of lesson 05: a dial for the task variance."""
+"""Widget of lesson 05a: a dial for the task variance."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
