@@ -573,11 +573,11 @@ _ = ax.legend()
 #
 # ## 5.8 How far the visits move
 #
-# One step of the proof, 2a in the lesson, is left to you. The surrogate takes the states of the *old* policy, the return those of the *new* one; how different can they be? Find a bound on
+# Step 2a of the proof, as a function; derive it yourself before you look back at the lesson. The surrogate takes the states of the *old* policy, the return those of the *new* one; how different can they be? Find a bound on
 #
 # $$\sum_s\big|\nu^{\pi_\theta}(s)-\nu^{\pi_\phi}(s)\big|$$
 #
-# that needs no data of $\pi_\theta$, only the states that $\pi_\phi$ visits and the total variation distance of the two policies there, $\mathrm{TV}(s)=\frac12\sum_a|\pi_\theta(a\mid s)-\pi_\phi(a\mid s)|$. Try it on paper before you unfold a hint.
+# that needs no data of $\pi_\theta$, only the states that $\pi_\phi$ visits and the total variation distance of the two policies there, $\mathrm{TV}(s)=\frac12\sum_a|\pi_\theta(a\mid s)-\pi_\phi(a\mid s)|$. Paper first, hints later.
 #
 # <details><summary>Hint 1: the idea</summary>
 #

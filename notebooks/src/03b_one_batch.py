@@ -371,7 +371,7 @@ fig = predictions.show("03b")
 #
 # </details>
 #
-# <details><summary>From 20 episodes a gradient step beats Alg with D2, from one prior. Is universal adaptation refuted?</summary>
+# <details><summary>From 20 episodes a gradient step beats Alg with D2, from the same prior. Is universal adaptation refuted?</summary>
 #
 # No: from exact data the two are nearly level. What lost is the trust in single tries, and a weight that grows with the number of tries mends it.
 #
