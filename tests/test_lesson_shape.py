@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LESSONS = [path.stem for path in lesson_sources(ROOT)]
 WORDS, LINES, EQUATION = 150, 10, 15
 MOST_MINUTES, MOST_LINES, MOST_IMPORTS = 45, 25, 8
-LONGER = {"03_universal_adaptation": 60, "05_near_optimality": 50, "06_gpu_locomotion": 60}
+LONGER = {"03_universal_adaptation": 60, "05_near_optimality": 50}
 """Most minutes of lessons that are still longer than one sitting: only ever to be lowered."""
 
 

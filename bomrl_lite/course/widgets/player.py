@@ -1,4 +1,4 @@
-"""Widget of lesson 06: watch a robot before and after it adapts."""
+"""Widget of lesson 06b: watch a robot before and after it adapts."""
 
 import html
 from collections.abc import Callable, Sequence
