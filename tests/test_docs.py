@@ -173,7 +173,7 @@ def test_a_lesson_imports_little_at_a_time(source):
         assert len(re.findall(r"(?m)^(?:import|from) ", cell)) <= 8, cell[:200]
 
 
-CLOSING = ("Recap", "Check yourself", "Reading", "The map of the course", "Appendix")
+CLOSING = ("Recap", "Check yourself", "Reading", "The map of the course")
 
 
 TEACHING = [  # the template is there to be copied

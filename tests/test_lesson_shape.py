@@ -17,8 +17,6 @@ ROOT = Path(__file__).resolve().parents[1]
 LESSONS = [path.stem for path in lesson_sources(ROOT)]
 WORDS, LINES, EQUATION = 150, 10, 15
 MOST_MINUTES, MOST_LINES, MOST_IMPORTS = 45, 25, 8
-LONGER = {"06_gpu_locomotion": 60}
-"""Most minutes of lessons that are still longer than one sitting: only ever to be lowered."""
 
 
 def read(lesson: str) -> list[tuple[str, list[str]]]:
@@ -75,7 +73,7 @@ def test_the_header_tells_the_time_that_reading_takes(lesson):
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_a_lesson_is_one_sitting_of_short_cells(lesson):
     code = [text for kind, text in read(lesson) if kind == "code"]
-    assert told(lesson) <= LONGER.get(lesson, MOST_MINUTES)
+    assert told(lesson) <= MOST_MINUTES
     assert max(map(len, code)) <= MOST_LINES
     assert max(map(imports, code)) <= MOST_IMPORTS
 

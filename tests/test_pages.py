@@ -14,13 +14,16 @@ import jupytext
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
+import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import bomrl_lite
+from bomrl_lite.course import plots
 from bomrl_lite.course.building.sources import Cell, make_notebook
 from bomrl_lite.course.notebook import FRAMES
-from bomrl_lite.course.widgets import explorer
+from bomrl_lite.course.widgets import explorer, player, rollout_player
 from bomrl_lite.course.widgets.frames import MOST_FRAMES, frames_page
+from bomrl_lite.render.goal_marks import Direction
 
 ROOT = Path(__file__).resolve().parents[1]
 PIXEL = (
@@ -30,6 +33,10 @@ PIXEL = (
 WIDGET = "application/vnd.jupyter.widget-view+json"
 OUTSIDE = re.compile(r"""(?:\b(?:src|import)\b\s*[=(]\s*|<link\b[^>]*href=)["'](?:https?:)?//""")
 """What a page would fetch when it opens; a link that a reader may follow is none."""
+
+
+EVENLY = (0, 2, 5, 8, 10, 12, 15, 18, 20)
+"""Nine of 21 moments; halves are rounded to the even one."""
 
 
 def equations():
@@ -61,7 +68,7 @@ def stored(page: str) -> list[dict[str, str]]:
     return json.loads(re.findall(r'(?s)<script type="application/json">(.*?)</script>', page)[0])
 
 
-def test_a_twin_holds_thirteen_frames_with_the_words_of_each():
+def test_a_twin_holds_nine_frames_with_the_words_of_each():
     view = explorer(dial(), picture, describe)
     frames = stored(view.twin())
     assert len(frames) == MOST_FRAMES
@@ -69,7 +76,7 @@ def test_a_twin_holds_thirteen_frames_with_the_words_of_each():
     assert levels == sorted(levels)
     assert {0, 0.3, 1} <= set(levels)
     assert [frame["text"] for frame in frames] == [describe(level) for level in levels]
-    pictures = {frame["picture"] for frame in frames}
+    pictures = {frame["pictures"][0]["src"] for frame in frames}
     assert len(pictures) == MOST_FRAMES
     assert all(base64.b64decode(p.partition(",")[2])[1:4] == b"PNG" for p in pictures)
     assert plt.get_fignums() == []
@@ -107,14 +114,51 @@ def test_a_widget_shows_its_twin_only_to_the_builder(monkeypatch):
     assert WIDGET in bundle
 
 
+def film(stage: str, metres: float, steps: int = 20) -> plots.Clip:
+    """A cheetah that slides at an even speed; its reward is the speed in m/s."""
+    qpos = torch.zeros(steps + 1, 9)
+    qpos[:, 0] = torch.linspace(0, metres, steps + 1)
+    rewards = torch.full((steps,), metres / (0.05 * steps))
+    return plots.Clip("run <forwards>", stage, "half_cheetah", qpos, rewards, Direction(1))
+
+
+def players_twin(**size: int) -> str:
+    return rollout_player([film("before", -1.1), film("after", 2.3, 10)], **size).twin()
+
+
+def test_the_twin_of_the_player_shows_all_stages_side_by_side():
+    page = players_twin(width=64, height=48)
+    frames = stored(page)
+    assert [frame["value"] for frame in frames] == [f"{0.05 * n:.2f} s" for n in EVENLY]
+    # Rewards of -1.1 and 4.6 a step; the shorter episode stands still at its end.
+    assert frames[4]["text"].split("\n") == [
+        "Return so far, at 0.50 s:",
+        "run <forwards>: -11.0 before, +46.0 after",
+    ]
+    assert frames[-1]["text"].endswith("-22.0 before, +46.0 after")
+    before, after = frames[-1]["pictures"]
+    assert before["alt"] == f"run <forwards>, before, {player.describe(film('before', -1.1), 20)}"
+    assert "0.50 s: return so far +46.0" in after["alt"]
+    assert frames[-2]["pictures"][1] == after
+    assert len({each["src"] for frame in frames for each in frame["pictures"]}) == 9 + 5 - 1
+    assert "<b>run &lt;forwards&gt;, after</b>" in page
+    assert "repeat(2, minmax(0, 64px))" in page
+
+
+def test_the_twin_of_the_player_takes_less_than_a_megabyte():
+    clips = [f._replace(task=task) for task in "ab" for f in (film("before", 1), film("after", 2))]
+    assert 1e5 < len(rollout_player(clips).twin()) < 1e6
+
+
 @pytest.fixture(scope="module")
 def notebook() -> nbformat.NotebookNode:
     """Two equations, a described picture, shown code, a widget with a twin and one without."""
     shown = '<div style="font-family: monospace">\n\n```python\ndef f(): ...\n```\n\n</div>'
     twin = explorer(dial(), picture, describe).twin()
     about = {"image/png": {"alt": "one black dot"}}
-    views = [{WIDGET: {"model_id": "0"}, "text/plain": "VBox()"} for _ in range(2)]
+    views = [{WIDGET: {"model_id": "0"}, "text/plain": "VBox()"} for _ in range(3)]
     views[0]["text/html"] = twin
+    views[1]["text/html"] = players_twin()
     data: list = [{"text/markdown": shown}, {"image/png": PIXEL}, *views]
     outputs = [new_output("display_data", data=each, metadata={}) for each in data]
     outputs[1].metadata = about
@@ -149,7 +193,7 @@ def test_a_page_asks_for_nothing_and_keeps_equations_pictures_and_twins(page):
     assert text.count("<math") == 2
     assert "\N{MATHEMATICAL DOUBLE-STRUCK CAPITAL E}" in text
     assert 'alt="one black dot"' in text
-    assert text.count('type="range"') == 1
+    assert text.count('type="range"') == 2
     assert "VBox()" not in text
     assert WIDGET not in text
 
@@ -192,22 +236,44 @@ def test_a_page_in_a_browser_without_a_network(page):
         assert (
             view.locator(".jp-RenderedMarkdown pre", has_text="def f").evaluate(font) == "monospace"
         )
-        slider, image = view.get_by_role("slider", name="level"), view.locator("figure img")
+        slider, image = view.get_by_role("slider", name="level"), view.locator("figure img").first
+        output = view.locator("output").first
         before = image.get_attribute("src")
-        assert view.locator("output").inner_text() == describe(0.3)
+        assert output.inner_text() == describe(0.3)
         slider.focus()
         view.keyboard.press("End")
-        assert view.locator("output").inner_text() == describe(1)
+        assert output.inner_text() == describe(1)
         assert image.get_attribute("alt") == describe(1)
         assert image.get_attribute("src") != before
         assert slider.get_attribute("aria-valuetext") == "1"
         view.keyboard.press("ArrowLeft")
-        assert view.locator("output").inner_text() == describe(
-            0.88
-        )  # the last but one of nine places from 0 to 1
+        assert output.inner_text() == describe(0.88)  # the last but one of nine from 0 to 1
+        see_the_player(view)
         assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
         assert errors == []
         chromium.close()
+
+
+def see_the_player(view) -> None:
+    """Move its twin by key: both pictures and their words follow, side by side on a phone too."""
+    figure = view.locator("figure").nth(1)
+    slider, images = figure.get_by_role("slider", name="time"), figure.locator("img")
+    boxes = [image.bounding_box() for image in images.all()]
+    assert boxes[0]["y"] == boxes[1]["y"]
+    assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+    assert boxes[1]["x"] + boxes[1]["width"] <= 390
+    assert slider.get_attribute("aria-valuetext") == "0.00 s"
+    before = [image.get_attribute("src") for image in images.all()]
+    slider.press("End")
+    assert slider.get_attribute("aria-valuetext") == "1.00 s"
+    assert all(
+        image.get_attribute("src") != old for image, old in zip(images.all(), before, strict=True)
+    )
+    assert "return so far -22.0" in images.first.get_attribute("alt")
+    assert "return so far +46.0" in images.last.get_attribute("alt")
+    assert figure.locator("output").inner_text().endswith("-22.0 before, +46.0 after")
+    slider.press("Home")
+    assert [image.get_attribute("src") for image in images.all()] == before
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 #
 # **After these exercises you have** written what stands between a physics engine and a meta-learner: rewards and observations of a task family, the bookkeeping of tasks times episodes, running observation moments, adaptation in closed form on collected data, and the two calculations that decide whether an experiment is affordable and whether it is fair. In the end a half cheetah that has never moved learns to run both ways with nothing but your functions.
 #
-# **Time:** about 90 minutes. **Lesson:** [06 · Locomotion on processor and GPU](../notebooks/06_gpu_locomotion.ipynb).
+# **Time:** about 90 minutes. **Lessons:** [06a · Robots in batches](../notebooks/06a_robots_in_batches.ipynb) for 6.1 to 6.4 and 6.7, [06b · Robots that adapt](../notebooks/06b_robots_that_adapt.ipynb) for 6.5, 6.6 and 6.8.
 #
 # **How it works.** Replace each `raise NotImplementedError` and run the cell, then the check below it. A check goes through numbered steps and stops at the first that fails: it says what it expected, what it got and, if it recognises the slip, the likely cause. Any right answer counts, whatever its form. To look at the arguments of a check's first question, the case that you can do by hand, call for example `checks.speed_reward.example()`.
 #
@@ -744,4 +744,4 @@ checks.gallery()
 #
 # </details>
 #
-# **Next:** back to [lesson 06](../notebooks/06_gpu_locomotion.ipynb): the same pieces with a network, a meta-trained start, and a GPU where there is one.
+# **Next:** back to [lesson 06b](../notebooks/06b_robots_that_adapt.ipynb): the same pieces with a network, a meta-trained start, and a GPU where there is one.

@@ -154,8 +154,10 @@ record("untrained_return_after", untrained[:, 1].mean().item(), "return")
 # | 04b solvers | linear systems, unrolling, and how to recognise failure | here, with exercise set 04 |
 # | 04c constraints and samples | trust regions, networks and episodes: three recipes | here, with exercise set 04 |
 # | 05 near-optimality | how far from every task's own optimum? | here, with exercises |
-# | 06 GPU locomotion | robots in batches: adaptation near the speed of the physics, on a processor and, where there is one, a GPU | here, with exercises |
-# | 07 open questions | what nobody knows yet | planned |
+# | 06a robots in batches | robots near the speed of the physics, on a processor and, where there is one, a GPU | here, with exercise set 06 |
+# | 06b robots that adapt | a cheetah that turns round, and seven methods compared | here, with exercise set 06 |
+# | 07 open questions | what nobody knows yet | here |
+# | 08 project template | an experiment of your own | here, to be copied |
 #
 # Each lesson ends with questions whose answers unfold. From 01 on there is a set of exercises for every number (folder `exercises/`). An exercise checks your answer step by step and tells you *what* is wrong; if you are stuck, put `unsolved = "reference"` into its first cell and go on.
 

@@ -311,7 +311,7 @@ arcs.agg(["mean", "min"]).unstack().round(2)
 # | many episodes, little computing time | ProMP: level, for half the time | 02b, section 1 |
 # | tasks that hardly differ | recipe A ahead of B | the table above |
 # | held-out lakes | first-order BO-MRL ahead of the full hypergradient | lesson 05b, section 1 |
-# | HalfCheetah velocity | ProMP ahead of recipe B on every seed, level with A | lesson 06, section 7 |
+# | HalfCheetah velocity | ProMP ahead of recipe B on every seed, level with A | lesson 06b, section 3 |
 #
 # **Learnt:** what the KL metric certainly buys is a step whose size is known beforehand and a hypergradient that can be checked; a higher return it buys in some places and not in others.
 

@@ -5,7 +5,7 @@ import html
 import json
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -20,10 +20,21 @@ MOST_FRAMES = 9
 
 _SHOW = """const figure = this.closest('figure');
 const frames = JSON.parse(figure.querySelector('script').textContent), now = frames[this.value];
-const image = figure.querySelector('img');
-image.src = now.picture; image.alt = now.text;
+figure.querySelectorAll('img').forEach(
+  (image, place) => Object.assign(image, now.pictures[place]));
 figure.querySelector('output').textContent = now.text;
 this.setAttribute('aria-valuetext', now.value);"""
+
+
+class Frame(NamedTuple):
+    """What a page shows at one place of its slider."""
+
+    value: str
+    """Of the control, in words."""
+    text: str
+    """The line below the pictures."""
+    pictures: list[dict[str, str]]
+    """Their ``src`` and their ``alt``."""
 
 
 class Framed(ipywidgets.VBox):
@@ -56,23 +67,61 @@ def frames_page(
         figure = draw(*values)
         data, page = shown(figure)
         plt.close(figure)
-        width = page["width"]
-        source = f"data:image/png;base64,{with_palette(base64.b64encode(data).decode())}"
-        frames.append({"value": name, "text": describe(*values), "picture": source})
+        width, text = page["width"], describe(*values)
+        frames.append(Frame(name, text, [{"src": address(data), "alt": text}]))
     start = [value for _, value in chosen].index(moved.value)
-    now = {key: html.escape(text) for key, text in frames[start].items()}
+    image = f'<img {_attributes(frames[start])[0]} style="width: {width}px; max-width: none">'
+    view = f'<div style="overflow-x: auto">\n{image}\n</div>'
+    return _page(moved.description, frames, start, view, _caption(controls, moved, chosen))
+
+
+def pictures_page(
+    label: str, frames: Sequence[Frame], titles: Sequence[str], *, columns: int, width: int
+) -> str:
+    """Put frames of several pictures behind a slider, in HTML: side by side, each with its title.
+
+    Args:
+        label: of the slider, which begins at the first frame.
+        frames: at most 9, with as many pictures as there are titles.
+        titles: what each picture is of.
+        columns: how many stand side by side.
+        width: most pixels of a picture; on a narrow page all are smaller.
+    """
+    cells = "\n".join(
+        f'<div><b>{html.escape(title)}</b><img {tag} style="display: block; width: 100%"></div>'
+        for title, tag in zip(titles, _attributes(frames[0]), strict=True)
+    )
+    grid = (
+        f"display: grid; gap: 8px; grid-template-columns: repeat({columns}, minmax(0, {width}px))"
+    )
+    view = f'<div style="{grid}">{cells}</div>'
+    what = f"{len(frames)} moments, drawn when this page was made."
+    return _page(label, frames, 0, view, what)
+
+
+def address(png: bytes) -> str:
+    """Return a PNG as the address of a picture, in a palette."""
+    return f"data:image/png;base64,{with_palette(base64.b64encode(png).decode())}"
+
+
+def _attributes(frame: Frame) -> list[str]:
+    return [
+        " ".join(f'{key}="{html.escape(text)}"' for key, text in picture.items())
+        for picture in frame.pictures
+    ]
+
+
+def _page(label: str, frames: Sequence[Frame], start: int, view: str, caption: str) -> str:
     # In a script, no text may look like its end.
-    stored = json.dumps(frames).replace("<", "\\u003c")
-    label = html.escape(moved.description)
+    stored = json.dumps([frame._asdict() for frame in frames]).replace("<", "\\u003c")
+    label, now = html.escape(label), frames[start]
     return f"""<figure>
 <label>{label} <input type="range" min="0" max="{len(frames) - 1}" value="{start}"
- aria-label="{label}" aria-valuetext="{now["value"]}" style="width: 100%; max-width: 30em"
+ aria-label="{label}" aria-valuetext="{html.escape(now.value)}" style="width: 100%; max-width: 30em"
  oninput="{html.escape(_SHOW)}"></label>
-<div style="overflow-x: auto">
-<img alt="{now["text"]}" src="{now["picture"]}" style="width: {width}px; max-width: none">
-</div>
-<output aria-live="polite">{now["text"]}</output>
-<figcaption>{html.escape(_caption(controls, moved, chosen))}</figcaption>
+{view}
+<output aria-live="polite" style="white-space: pre-line">{html.escape(now.text)}</output>
+<figcaption>{html.escape(caption)}</figcaption>
 <script type="application/json">{stored}</script>
 </figure>"""
 

@@ -1,4 +1,4 @@
-"""Widget of lesson 06: watch a robot before and after it adapts."""
+"""Widget of lesson 06b: watch a robot before and after it adapts."""
 
 import html
 from collections.abc import Callable, Sequence
@@ -12,9 +12,10 @@ from torch.func import vmap
 
 from bomrl_lite.course.plots.locomotion import Clip, check_clips, return_so_far
 from bomrl_lite.course.widgets.explorer import FRAME, STYLE, picture
+from bomrl_lite.course.widgets.frames import MOST_FRAMES, Frame, Framed, address, pictures_page
 from bomrl_lite.physics.robots import ROBOTS, load_model
 from bomrl_lite.render.goal_marks import Direction, Goal, Speed
-from bomrl_lite.render.render import frames, png
+from bomrl_lite.render.render import equal_steps, frames, png
 from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.rollout.observations import lens_of
 from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
@@ -241,9 +242,57 @@ def rollout_player(
     play.observe(follow_play, names="value")
     choose()
     side_by_side = ipywidgets.HBox(list(views.values()), layout={"grid_gap": "8px"})
-    view = ipywidgets.VBox([task, ipywidgets.HBox([play, slider], layout=WRAP), side_by_side])
+    view = Framed([task, ipywidgets.HBox([play, slider], layout=WRAP), side_by_side])
+    view.twin = lambda: _twin([[by_name[t, s] for s in stages] for t in tasks], width, height)
     view.add_class(FRAME)
     return view
+
+
+def _twin(rows: Sequence[Sequence[Clip]], width: int, height: int) -> str:
+    """Return moments of all clips behind a slider, for pages where no Python runs.
+
+    Args:
+        rows: one task each, in all its stages.
+        width: of a picture, in pixels.
+        height: of a picture, in pixels.
+    """
+    clips = [clip for row in rows for clip in row]
+    longest = max(clips, key=lambda clip: len(clip.rewards))
+    count = min(MOST_FRAMES, len(longest.qpos))
+    moments = equal_steps(len(longest.qpos), count)
+    drawn = [
+        frames(
+            load_model(clip.robot),
+            clip.qpos,
+            rows=[min(step, len(clip.rewards)) for step in moments],
+            width=width,
+            height=height,
+            goal=clip.goal,
+        )
+        for clip in clips
+    ]
+    shown = []
+    for number, step in enumerate(moments):
+        seconds = f"{step * longest.step_seconds:.2f} s"
+        pictures = [
+            {
+                "src": address(png(of_clip[number])),
+                "alt": f"{clip.task}, {clip.stage}, {describe(clip, min(step, len(clip.rewards)))}",
+            }
+            for clip, of_clip in zip(clips, drawn, strict=True)
+        ]
+        lines = [f"Return so far, at {seconds}:", *(_returns(row, step) for row in rows)]
+        shown.append(Frame(seconds, "\n".join(lines), pictures))
+    titles = [f"{clip.task}, {clip.stage}" for clip in clips]
+    return pictures_page("time", shown, titles, columns=len(rows[0]), width=width)
+
+
+def _returns(row: Sequence[Clip], step: int) -> str:
+    """Say in one line what each stage of a task has earned."""
+    earned = [
+        f"{return_so_far(clip, min(step, len(clip.rewards))):+.1f} {clip.stage}" for clip in row
+    ]
+    return f"{row[0].task}: {', '.join(earned)}"
 
 
 def describe(clip: Clip, step: int) -> str:
