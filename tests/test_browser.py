@@ -28,6 +28,8 @@ LOOKED_AT = os.environ.get("BOMRL_SCREENSHOTS")
 """A folder for pictures of every widget, in both themes and widths: for eyes, so only if asked."""
 TOKEN = "course"
 OUTPUT = ".jp-OutputArea-output"
+SAID_WRONG = f"{OUTPUT}[data-mime-type$='jupyter.stderr']"
+"""A warning, or the traceback of an error."""
 
 PLAYER = """# %%
 import torch
@@ -81,9 +83,11 @@ def lab(tmp_path_factory):
     """Serve a folder of notebooks in JupyterLab, with no setting of this user's."""
     home = tmp_path_factory.mktemp("lab")
     (home / "pyproject.toml").touch()  # a folder of the course: a lesson shows stored results
-    (home / "notebooks").symlink_to(ROOT / "notebooks")
+    lessons = home / "notebooks"
+    lessons.mkdir()
+    (lessons / "results").symlink_to(ROOT / "notebooks" / "results")
     for name in LESSONS:
-        _write_notebook((SOURCES / f"{name}.py").read_text(), home / f"{name}.ipynb")
+        _write_notebook((SOURCES / f"{name}.py").read_text(), lessons / f"{name}.ipynb")
     _write_notebook(PLAYER, home / "player.ipynb")
     shutil.copy(ROOT / "exercises" / "01_maml_baseline.ipynb", home / "exercise.ipynb")
     shutil.copy(home / "exercise.ipynb", home / "typed.ipynb")
@@ -151,7 +155,7 @@ def running(lab, browser, request):
     def of(name: str):
         for each in chosen[chosen.index(name) :][:2]:
             if each not in pages:
-                pages[each] = _open_and_run(browser, lab, f"{each}.ipynb")
+                pages[each] = _open_and_run(browser, lab, f"notebooks/{each}.ipynb")
         pages[name].bring_to_front()  # behind another, a page draws nothing
         return pages[name]
 
@@ -162,8 +166,7 @@ def running(lab, browser, request):
 def test_a_lesson_runs_and_every_control_moves_its_picture_and_its_words(running, name):
     page = running(name)
     _wait_until_all_ran(page)
-    assert page.locator(f"{OUTPUT}[data-mime-type$='jupyter.error']").count() == 0
-    assert page.locator(f"{OUTPUT}[data-mime-type$='jupyter.stderr']").count() == 0
+    assert page.locator(SAID_WRONG).all_inner_texts() == []
     text = (SOURCES / f"{name}.py").read_text()
     explorers = page.locator(f"{OUTPUT} > .widget-vbox", has=page.locator(".widget-image"))
     assert explorers.count() == text.count('tags=["widget"]')
@@ -237,6 +240,8 @@ def test_the_player_of_lesson_06b_follows_keys_menus_and_its_play_button(lab, br
     assert boxes[0]["y"] == boxes[1]["y"]  # side by side
     assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
     page.set_viewport_size({"width": 800, "height": 1000})
+    page.evaluate(LAID_OUT)
+    assert _cut_off(page.locator(f"{OUTPUT} > .widget-vbox")) == []
     for text in lines.all():
         assert text.evaluate("text => text.scrollWidth <= text.clientWidth")  # nothing is cut
     _close(page)
@@ -268,13 +273,14 @@ def test_an_exercise_is_solved_by_typing(lab, browser):
 def _wait_until_all_ran(page) -> None:
     """Wait until no cell is waiting and the last one has its number."""
     page.wait_for_function(
-        """() => {
+        """wrong => {
             const cells = [...document.querySelectorAll('.jp-Notebook .jp-CodeCell')];
             const prompts = cells.map(
                 cell => cell.querySelector('.jp-InputPrompt').textContent.trim());
-            const error = document.querySelector('[data-mime-type$="jupyter.error"]');
-            return error || prompts.every(prompt => /^\\[\\d+\\]:$/.test(prompt));
+            return document.querySelector(wrong)
+                || prompts.every(prompt => /^\\[\\d+\\]:$/.test(prompt));
         }""",
+        arg=SAID_WRONG,
         polling=500,  # and not at every frame: that would take a processor of its own
         timeout=400_000,
     )
@@ -316,7 +322,7 @@ def _choose_by_keyboard(page, box) -> None:
 
 
 def _cut_off(box) -> list[str]:
-    """Return the texts of a widget that do not fit their place, and pictures that stick out."""
+    """Return the texts of a widget that do not fit, and the pictures and menus that stick out."""
     return box.evaluate(
         """box => {
             const texts = [...box.querySelectorAll(
@@ -327,11 +333,11 @@ def _cut_off(box) -> list[str]:
             const scrolls = each => each !== box.parentElement && (
                 ['auto', 'scroll'].includes(getComputedStyle(each).overflowX)
                 || scrolls(each.parentElement));
-            const out = [...box.querySelectorAll('img')].filter(each => !scrolls(each)).map(
-                each => Math.ceil(each.getBoundingClientRect().right - right)
-            ).filter(excess => excess > 0);
+            const out = [...box.querySelectorAll('img, select')].filter(each => !scrolls(each)).map(
+                each => [each.tagName, Math.ceil(each.getBoundingClientRect().right - right)]
+            ).filter(([name, excess]) => excess > 0);
             return [...texts.map(each => each.textContent),
-                    ...out.map(excess => `a picture, by ${excess} px`)];
+                    ...out.map(([name, excess]) => `${name}, by ${excess} px`)];
         }"""
     )
 
