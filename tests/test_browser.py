@@ -85,7 +85,8 @@ def lab(tmp_path_factory):
     (home / "pyproject.toml").touch()  # a folder of the course: a lesson shows stored results
     lessons = home / "notebooks"
     lessons.mkdir()
-    (lessons / "results").symlink_to(ROOT / "notebooks" / "results")
+    for folder in ("results", "src"):  # what lessons read, and how they know the course's folder
+        (lessons / folder).symlink_to(ROOT / "notebooks" / folder)
     for name in LESSONS:
         _write_notebook((SOURCES / f"{name}.py").read_text(), lessons / f"{name}.ipynb")
     _write_notebook(PLAYER, home / "player.ipynb")
