@@ -23,7 +23,8 @@ LINE = "course-line"
 STYLE = f"""<style>
 .{FRAME} .{LINE} {{ order: 2; white-space: normal; height: auto; min-height: 2.8em;
   line-height: 1.4; overflow: visible; font-variant-numeric: tabular-nums; }}
-.{FRAME} .widget-hslider, .{FRAME} .widget-dropdown {{ width: 100%; max-width: 44em; }}
+.{FRAME} .widget-hslider, .{FRAME} .widget-dropdown {{ max-width: 44em;
+  width: calc(100% - 2 * var(--jp-widgets-margin)); }}
 .{FRAME} .widget-label {{ min-width: fit-content; }}
 .{FRAME} select {{ background-size: 6px 5px; background-repeat: no-repeat;
   background-position: right 14px center, right 8px center; background-image:
