@@ -342,6 +342,7 @@ MUTANTS = (
         "the task's own gamma",
     ),
     Mutant(BEST, "highest - 1e-9", "highest - 0.5", "ties", "tolerance is too large"),
+    Mutant(BEST, "highest - 1e-9", "highest - 1e-3", "ties", "for rounding alone"),
     Mutant(FAR, f"return {AVERAGED}", f"return {AVERAGED} / 2", "by hand", "1 / 2 too many"),
     Mutant(FAR, f"return {AVERAGED}", f"return ({AVERAGED}).sqrt()", "by hand", "square root"),
     Mutant(

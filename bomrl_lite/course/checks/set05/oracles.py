@@ -94,6 +94,14 @@ def slow_world(seed: int) -> Planted:
     return Planted(world._replace(transition=transition, reward=reward), optimal, world.logits)
 
 
+def nearly_tied() -> Planted:
+    """Return the two rooms where staying pays 1e-4 too little to tie with leaving."""
+    reward = ROOMS.world.reward - np.array([[1e-4, 0.0], [0.0, 0.0]])
+    return ROOMS._replace(
+        world=ROOMS.world._replace(reward=reward), optimal=np.array([[0.0, 1.0], [1.0, 0.0]])
+    )
+
+
 @cache
 def rarely_visited() -> Planted:
     """Return a planted task with a state that is reached, but with nu = 1e-5 only."""

@@ -25,6 +25,7 @@ LEAST_WEIGHT_OF_ROOMS = 2 * np.sqrt(7 / 3)
 NOT_OPTIMAL = (
     "the policy whose Q decides is not optimal yet: improve it until nothing changes any more"
 )
+TOO_GENEROUS = "the tolerance is too large: it is for rounding alone, some 1e-9"
 ABSOLUTE = "A_max is the largest ABSOLUTE advantage: here it is that of a bad action"
 RARE = "states that are rarely visited are left out: every state with nu > 0 counts"
 AT_EQUALITY = "at lam = lam_0 the bound holds already: it is infinite for lam < lam_0 only"
@@ -39,8 +40,11 @@ def optimal_actions() -> Sequence[Question]:
         oracle=lambda planted: planted.optimal,
         slips=slips.optimal_actions,
         edges=[
-            ("a task that takes several improvements (S=6, A=3)", each, NOT_OPTIMAL)
-            for each in oracles.slow_worlds()
+            ("two actions that differ by 1e-4", oracles.nearly_tied(), TOO_GENEROUS),
+            *(
+                ("a task that takes several improvements (S=6, A=3)", each, NOT_OPTIMAL)
+                for each in oracles.slow_worlds()
+            ),
         ],
     )
 
