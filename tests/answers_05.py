@@ -377,6 +377,10 @@ MUTANTS = (
         "divided by their sum",
     ),
     Mutant(WEIGHT, "1e-12", "1e-2", "random values", "rarely visited"),
+    Mutant(WEIGHT, "1e-12", "1e-6", "random values", "rarely visited"),
+    Mutant(
+        BOUND, "if lam < least:", "if gamma == 0 or lam < least:", "random values", "special case"
+    ),
     Mutant(
         WEIGHT,
         "rarest = visited[visited > 1e-12].min()",

@@ -175,7 +175,7 @@ def _runs(known: str) -> Step:
         try:
             OPENING[0].run(attempt)
         except Wrong as wrong:
-            cause = known if wrong.message.startswith("ValueError") else None
+            cause = known if "ValueError: " in wrong.message else None
             raise Wrong(wrong.message, cause or wrong.cause) from None
 
     return Step("runs", run)

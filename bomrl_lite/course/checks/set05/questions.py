@@ -27,6 +27,7 @@ NOT_OPTIMAL = (
 )
 TOO_GENEROUS = "the tolerance is too large: it is for rounding alone, some 1e-9"
 ABSOLUTE = "A_max is the largest ABSOLUTE advantage: here it is that of a bad action"
+NO_SPECIAL_CASE = "gamma = 0 is no special case: lam_0 is 0 there, and every lam is safe"
 RARE = "states that are rarely visited are left out: every state with nu > 0 counts"
 AT_EQUALITY = "at lam = lam_0 the bound holds already: it is infinite for lam < lam_0 only"
 
@@ -105,7 +106,10 @@ def rigorous_lambda() -> Sequence[Question]:
         args=lambda planted: (planted.world.phi(), planted.world.task(), planted.world.gamma),
         oracle=oracles.safe_weight,
         slips=slips.rigorous_lambda,
-        edges=[("a state that is reached, with nu = 1e-5", oracles.rarely_visited(), RARE)],
+        edges=[
+            ("gamma = 0", oracles.NO_FUTURE, NO_SPECIAL_CASE),
+            ("a state that is reached, with nu = 3e-8", oracles.rarely_visited(), RARE),
+        ],
         special=lambda planted: ABSOLUTE if oracles.falls_short(planted) else None,
     )
 
@@ -118,7 +122,10 @@ def gap_bound() -> Sequence[Question]:
         args=lambda planted: bound_args(planted, oracles.lam_of(planted)),
         oracle=lambda planted: oracles.gap_bound(planted, oracles.lam_of(planted)),
         slips=slips.gap_bound,
-        edges=[("lam = lam_0 = 12 exactly", oracles.THRESHOLD, AT_EQUALITY)],
+        edges=[
+            ("gamma = 0", oracles.NO_FUTURE, NO_SPECIAL_CASE),
+            ("lam = lam_0 = 12 exactly", oracles.THRESHOLD, AT_EQUALITY),
+        ],
     )
 
 
