@@ -542,4 +542,8 @@ MUTANTS = (
     ),
     Mutant(GAP, "step_size)\n", "-step_size)\n", "by hand", "goes down"),
     Mutant(GAP, "gaps = []", "gaps = []\n    tasks.append(tasks[0])", "shape", None),
+    Mutant(NU, SOLVE, f"{SOLVE}.clamp(min=1e-3)", "sums to 1", "never reached"),
+    Mutant(
+        GAP, "torch.stack(gaps)", "torch.stack(gaps).clamp(min=0.05)", "random values", "may be 0"
+    ),
 )

@@ -547,4 +547,15 @@ MUTANTS = (
         "logarithm of 0",
     ),
     Mutant(PROMP, "divergence.mean()", "divergence.mean().sqrt()", "by hand", "square root"),
+    *(
+        Mutant(name, "weights @", "weights / weights.sum() @", "random values", "as they come")
+        for name in (LVC, DICE, E_MAML)
+    ),
+    Mutant(
+        SPLIT,
+        "weights[:, None]",
+        "(weights / weights.sum())[:, None]",
+        "random values",
+        "as they come",
+    ),
 )

@@ -418,4 +418,14 @@ MUTANTS = (
         "shape",
         "dimensions have changed places: a",
     ),
+    Mutant(
+        MANY,
+        "tables.append(alg(tables[-1], q, lam))",
+        "tables.append(alg(tables[-1], q, lam))\n"
+        "        if torch.equal(*tables[-2:]):\n"
+        "            break",
+        "shape",
+        "where nothing changes",
+    ),
+    Mutant(D1, ROOT, f"({ROOT}).clamp(min=-7)", "no worse than phi", "are clamped"),
 )

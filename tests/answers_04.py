@@ -368,7 +368,7 @@ MUTANTS = (
         "while squared > goal:",
         "for _ in range(40):\n        if squared <= goal:\n            break",
         "stops in time",
-        "number of iterations is fixed",
+        "after a fixed number of iterations",
     ),
     Mutant(VJP, "> 1e-6", "> 1e-3", "unsolved inner problem", "above 1e-6"),
     Mutant(VJP, "> 1e-6", "> 1e-5", "unsolved inner problem", "above 1e-6"),
@@ -480,4 +480,7 @@ MUTANTS = (
     Mutant(UNROLLED, VALUE, AT_THE_END, "by hand", "implicit gradient at theta_K"),
     Mutant(UNROLLED, VALUE, LAST_ALONE, "by hand", "only the last step"),
     Mutant(UNROLLED, "step_size * ", "", "by hand", "step_size is not used"),
+    Mutant(CG, "bend <= 0", "bend <= 1e-6", "runs", "more is asked of"),
+    Mutant(CG, "goal = ", "goal = 100 * ", "stops in time", "another residual"),
+    Mutant(VJP, "> 1e-6", "> 1e-15", "runs", "far below 1e-6"),
 )

@@ -349,6 +349,7 @@ MUTANTS = (
         "the task's own gamma",
     ),
     Mutant(BEST, "highest - 1e-9", "highest - 0.5", "ties", "tolerance is too large"),
+    Mutant(BEST, "highest - 1e-9", "highest - 1e-3", "ties", "for rounding alone"),
     Mutant(FAR, f"return {AVERAGED}", f"return {AVERAGED} / 2", "by hand", "1 / 2 too many"),
     Mutant(FAR, f"return {AVERAGED}", f"return ({AVERAGED}).sqrt()", "by hand", "square root"),
     Mutant(
@@ -383,6 +384,10 @@ MUTANTS = (
         "divided by their sum",
     ),
     Mutant(WEIGHT, "1e-12", "1e-2", "random values", "rarely visited"),
+    Mutant(WEIGHT, "1e-12", "1e-6", "random values", "rarely visited"),
+    Mutant(
+        BOUND, "if lam < least:", "if gamma == 0 or lam < least:", "random values", "special case"
+    ),
     Mutant(
         WEIGHT,
         "rarest = visited[visited > 1e-12].min()",

@@ -85,6 +85,22 @@ def edges() -> tuple[Edge, ...]:
 
 
 @cache
+def unreached() -> Edge:
+    """Return a world that never leads to one of its states."""
+    world = random_world(903, 3, 2, 0.8)
+    transition = world.transition * np.array([1.0, 1.0, 0.0])
+    return Edge(
+        "a state that is never reached",
+        world._replace(
+            transition=transition / transition.sum(-1, keepdims=True),
+            start=np.array([1.0, 0.0, 0.0]),
+        ),
+        "a state that is never reached has no occupancy: nothing is added to it, and no clamp "
+        "lifts it",
+    )
+
+
+@cache
 def slow_worlds() -> tuple[Edge, ...]:
     """Return worlds in which few improvements are not enough."""
     return tuple(

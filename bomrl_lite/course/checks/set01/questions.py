@@ -4,6 +4,7 @@ Each function is cached: the oracles run once per process, when a check first ne
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
@@ -24,6 +25,7 @@ from bomrl_lite.course.checks.questions import (
     random_worlds,
     slow_worlds,
     step_args,
+    unreached,
 )
 from bomrl_lite.course.checks.set01 import slips
 from bomrl_lite.course.checks.steps import Pullback
@@ -64,7 +66,7 @@ def occupancy() -> Sequence[Question]:
         args=probs_args,
         oracle=lambda world: oracles.occupancy(world.probs, world),
         slips=slips.occupancy,
-        edges=edges(),
+        edges=(*edges(), unreached()),
     )
 
 
@@ -180,7 +182,11 @@ def optimality_gap() -> Sequence[Question]:
     other = bandit._replace(reward=np.array([[0.0, 2.0]]))
     first = _ask_gap((bandit, other), "the case done by hand", np.array([1 / 4, 1 / 5]))
     families = enumerate(_families(), 1)
-    return first, *(_ask_gap(worlds, label_of(index, worlds[0])) for index, worlds in families)
+    others = (_ask_gap(worlds, label_of(index, worlds[0])) for index, worlds in families)
+    leader, *rest = _families()[0]
+    flat = leader._replace(reward=np.full_like(leader.reward, 0.5))
+    nothing = _ask_gap((flat, *rest), "a task in which every policy is best")
+    return first, *others, replace(nothing, separates="a gap may be 0: no clamp lifts it")
 
 
 def _families() -> list[tuple[World, ...]]:

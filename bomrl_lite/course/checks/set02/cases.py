@@ -18,6 +18,7 @@ DIALS = ((0.5, 0.6), (0.9, 0.8), (0.8, 0.5), (0.7, 0.9))
 """(gamma, trace) of the random batches."""
 ROUNDS = 3
 """Random instances of each size."""
+WEIGHTS_AS_THEY_COME = "weights are used as they come: they are not divided by their sum"
 
 
 @cache
@@ -60,11 +61,18 @@ def long_edge() -> tuple[str, Batch, str]:
 
 
 @cache
+def weight_edge() -> tuple[str, Batch, str]:
+    """Return episodes whose weights do not sum to 1, as those of several tasks together do not."""
+    batch = episodes.random_batch(903, SIZES[0], 0.8, 0.5)
+    return "weights that sum to 3", batch._replace(weights=3 * batch.weights), WEIGHTS_AS_THEY_COME
+
+
+@cache
 def scored_edges() -> tuple[tuple[str, Scored, str], ...]:
     """Return the same edges with scores of their own."""
     return tuple(
         (label, episodes.random_scored(900, batch), separates)
-        for label, batch, separates in discount_edges()
+        for label, batch, separates in (*discount_edges(), weight_edge())
     )
 
 
@@ -88,6 +96,14 @@ def random_trials() -> tuple[Trials, ...]:
         updates.random_trials(seed, shapes[seed % len(shapes)])
         for seed in range(ROUNDS * len(shapes))
     )
+
+
+@cache
+def trial_edges() -> tuple[tuple[str, Trials, str], ...]:
+    """Return data sets whose weights do not sum to 1."""
+    trials = updates.random_trials(903, (2, 3, 3, 2, 3))
+    heavy = trials._replace(weights=3 * trials.weights)
+    return (("weights that sum to 3", heavy, WEIGHTS_AS_THEY_COME),)
 
 
 @cache

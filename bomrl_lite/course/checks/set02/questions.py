@@ -78,7 +78,7 @@ def generalised_advantages() -> Sequence[Question]:
 def lvc_objective() -> Sequence[Question]:
     """Ask for the value; by hand G is 2, 2 and 4, 0, so 3/4 (2 + 2/2) + 1/4 4."""
     subject = Subject(pool.lvc_args, lambda b: episodes.lvc_value(b.logits, b), slips.lvc_values)
-    return _ask(subject, WEIGHED, 3.25, pool.random_batches(), pool.discount_edges())
+    return _ask(subject, WEIGHED, 3.25, pool.random_batches(), _weighed_edges())
 
 
 @cache
@@ -105,7 +105,7 @@ def dice_objective() -> Sequence[Question]:
     subject = Subject(
         pool.dice_args, lambda b: episodes.reweighted_return(b.logits, b), slips.dice_values
     )
-    return _ask(subject, WEIGHED, 2.5, pool.random_batches(), pool.discount_edges())
+    return _ask(subject, WEIGHED, 2.5, pool.random_batches(), _weighed_edges())
 
 
 @cache
@@ -212,7 +212,7 @@ def e_maml_objective() -> Sequence[Question]:
         step_size=0.5,
     )
     subject = Subject(pool.trial_args, lambda t: t.value(t.logits), updates.e_maml_values)
-    return _ask(subject, by_hand, 2.5, pool.random_trials())
+    return _ask(subject, by_hand, 2.5, pool.random_trials(), pool.trial_edges())
 
 
 @cache
@@ -260,6 +260,10 @@ def promp_gradients() -> Sequence[Pullback]:
     """Ask for its gradient."""
     value = lambda x, update: update.value(x)  # noqa: E731
     return _pull_back(pool.random_updates(), pool.update_args, value, updates.promp_gradients)
+
+
+def _weighed_edges() -> Sequence[tuple[str, Any, str]]:
+    return *pool.discount_edges(), pool.weight_edge()
 
 
 def _ask(

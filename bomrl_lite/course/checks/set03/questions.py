@@ -241,7 +241,8 @@ def _ask_rare(phi: list[list[float]], q: list[list[float]], lam: float) -> Quest
         (table(np.array(phi)), table(np.array(q)), lam),
         wanted,
         separates="the loop stops too early: where the prior hardly takes the best action, it "
-        "begins far from the root (thirty Newton steps are enough)",
+        "begins far from the root (thirty Newton steps are enough); or small probabilities are "
+        "clamped",
     )
 
 
@@ -312,7 +313,15 @@ def adapt_repeatedly() -> Sequence[Question]:
             (_blend, 4, ANY_ALG),
         )
     )
-    return *questions, *others
+    still = cases()[0].world
+    still = still._replace(reward=np.zeros_like(still.reward))
+    settled = Question(
+        "3 adaptations in a task without rewards; logits less their mean per state",
+        (_tilt, *_phi_args(case._replace(world=still)), case.lam, 3),
+        centred(adapted.adapted_chain(_tilt, still, case.lam, 3)),
+        separates="num_steps says how many adaptations there are, also where nothing changes",
+    )
+    return *questions, *others, settled
 
 
 HOW_MANY = "num_steps says how many adaptations there are"

@@ -175,8 +175,8 @@ def _runs(known: str) -> Step:
         try:
             OPENING[0].run(attempt)
         except Wrong as wrong:
-            cause = known if wrong.message.startswith("ValueError") else None
-            raise Wrong(wrong.message, wrong.cause or cause) from None
+            cause = known if "ValueError: " in wrong.message else None
+            raise Wrong(wrong.message, cause or wrong.cause) from None
 
     return Step("runs", run)
 
@@ -289,7 +289,8 @@ conjugate_gradient = Check(
     (
         _runs(
             "A is positive definite here: the iterations go on after the residual is 0, or step, "
-            "residual or direction are not those of conjugate gradients"
+            "residual or direction are not those of conjugate gradients, or more is asked of "
+            "<p, A p> than to be positive"
         ),
         *OPENING[1:],
         *VALUES,
@@ -311,7 +312,8 @@ implicit_vjp = Check(
     (
         _runs(
             "theta is the argmax here, and MINUS the Hessian is positive definite: the matrix of "
-            "the system has the wrong sign, or what is tested is not the gradient of F in theta"
+            "the system has the wrong sign, or what is tested is not the gradient of F in theta, "
+            "or its limit is far below 1e-6"
         ),
         *OPENING[1:],
         *VALUES,

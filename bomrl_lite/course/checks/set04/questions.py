@@ -143,7 +143,10 @@ def costs() -> Sequence[Cost]:
     few = np.repeat([1.0, 2, 4, 7, 11], 40)
     many = np.logspace(0, 2, 200)
     hard = np.logspace(0, 4, 100)
-    fixed = "the number of iterations is fixed: go on until ||b - A x|| <= tolerance ||b||"
+    fixed = (
+        "the loop ends too early, after a fixed number of iterations or at another residual: go on "
+        "until ||b - A x|| <= tolerance ||b||"
+    )
     return (
         Cost("A = 3 I, 40 unknowns", 3 * np.eye(40), draw.normal(size=40), 1e-8, 4, fixed),
         Cost(

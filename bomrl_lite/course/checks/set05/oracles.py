@@ -94,20 +94,31 @@ def slow_world(seed: int) -> Planted:
     return Planted(world._replace(transition=transition, reward=reward), optimal, world.logits)
 
 
+def nearly_tied() -> Planted:
+    """Return the two rooms where staying pays 1e-4 too little to tie with leaving."""
+    reward = ROOMS.world.reward - np.array([[1e-4, 0.0], [0.0, 0.0]])
+    return ROOMS._replace(
+        world=ROOMS.world._replace(reward=reward), optimal=np.array([[0.0, 1.0], [1.0, 0.0]])
+    )
+
+
 @cache
 def rarely_visited() -> Planted:
-    """Return a planted task with a state that is reached, but with nu = 1e-5 only."""
+    """Return a planted task with a state that is reached, but with nu = 3e-8 only."""
     planted = planted_worlds()[0]
     world = planted.world
     start, transition = world.start.copy(), world.transition.copy()
     start[-1], transition[:, :, -1] = 0.0, 0.0
     transition[-1] = world.transition[-1]
     transition = transition / transition.sum(-1, keepdims=True)
-    transition[:-1] *= 1 - 1e-5
-    transition[:-1, :, -1] = 2e-5 - 1e-5  # the rows sum to 1 again
+    transition[:-1] *= 1 - 3e-8
+    transition[:-1, :, -1] = 3e-8  # the rows sum to 1 again
     transition[-1] = np.eye(len(start))[0]
     return planted._replace(world=world._replace(start=start / start.sum(), transition=transition))
 
+
+NO_FUTURE = Planted(BANDIT, optimal=np.array([[1.0, 0.0]]), theta=np.zeros((1, 2)))
+"""A bandit: gamma = 0, so lam_0 = 0, and every lam is safe."""
 
 THRESHOLD = Planted(
     World(
@@ -180,7 +191,7 @@ def gap_bound(planted: Planted, lam: float) -> float:
 
 def lam_of(planted: Planted) -> float:
     """Return the weight at which the bound is asked for; the proof allows it."""
-    return planted.factor * safe_weight(planted)
+    return planted.factor * (safe_weight(planted) or 1.0)
 
 
 def shift_bound(planted: Planted) -> float:

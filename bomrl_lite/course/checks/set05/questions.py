@@ -25,7 +25,9 @@ LEAST_WEIGHT_OF_ROOMS = 2 * np.sqrt(7 / 3)
 NOT_OPTIMAL = (
     "the policy whose Q decides is not optimal yet: improve it until nothing changes any more"
 )
+TOO_GENEROUS = "the tolerance is too large: it is for rounding alone, some 1e-9"
 ABSOLUTE = "A_max is the largest ABSOLUTE advantage: here it is that of a bad action"
+NO_SPECIAL_CASE = "gamma = 0 is no special case: lam_0 is 0 there, and every lam is safe"
 RARE = "states that are rarely visited are left out: every state with nu > 0 counts"
 LARGEST = "the largest difference stands where half their sum belongs: alike for up to 3 actions"
 AT_EQUALITY = "at lam = lam_0 the bound holds already: it is infinite for lam < lam_0 only"
@@ -40,8 +42,11 @@ def optimal_actions() -> Sequence[Question]:
         oracle=lambda planted: planted.optimal,
         slips=slips.optimal_actions,
         edges=[
-            ("a task that takes several improvements (S=6, A=3)", each, NOT_OPTIMAL)
-            for each in oracles.slow_worlds()
+            ("two actions that differ by 1e-4", oracles.nearly_tied(), TOO_GENEROUS),
+            *(
+                ("a task that takes several improvements (S=6, A=3)", each, NOT_OPTIMAL)
+                for each in oracles.slow_worlds()
+            ),
         ],
     )
 
@@ -109,7 +114,10 @@ def rigorous_lambda() -> Sequence[Question]:
         args=lambda planted: (planted.world.phi(), planted.world.task(), planted.world.gamma),
         oracle=oracles.safe_weight,
         slips=slips.rigorous_lambda,
-        edges=[("a state that is reached, with nu = 1e-5", oracles.rarely_visited(), RARE)],
+        edges=[
+            ("gamma = 0", oracles.NO_FUTURE, NO_SPECIAL_CASE),
+            ("a state that is reached, with nu = 3e-8", oracles.rarely_visited(), RARE),
+        ],
         special=lambda planted: ABSOLUTE if oracles.falls_short(planted) else None,
     )
 
@@ -122,7 +130,10 @@ def gap_bound() -> Sequence[Question]:
         args=lambda planted: bound_args(planted, oracles.lam_of(planted)),
         oracle=lambda planted: oracles.gap_bound(planted, oracles.lam_of(planted)),
         slips=slips.gap_bound,
-        edges=[("lam = lam_0 = 12 exactly", oracles.THRESHOLD, AT_EQUALITY)],
+        edges=[
+            ("gamma = 0", oracles.NO_FUTURE, NO_SPECIAL_CASE),
+            ("lam = lam_0 = 12 exactly", oracles.THRESHOLD, AT_EQUALITY),
+        ],
     )
 
 

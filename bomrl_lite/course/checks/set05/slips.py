@@ -162,7 +162,7 @@ def gain_by_state(planted: Planted) -> Slips:
         "the actions are not added up": (
             nu_after[:, None] * after * (q - v[:, None]) / (1 - gamma)
         ),
-        "the advantages of pi_phi are averaged by pi_phi itself: that is always 0": 0 * right,
+        "a policy's advantages are averaged by that policy itself: that is always 0": 0 * right,
         "the advantages are those of pi_theta": (
             nu_after * ((before * q_after).sum(-1) - v_after) / (1 - gamma)
         ),
