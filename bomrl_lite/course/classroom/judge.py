@@ -120,7 +120,6 @@ class Judge:
             "name": check.name,
             "statements": [[0, 1, set_up], *([s.cell, s.line, s.source] for s in statements)],
             "seed": self.seed,
-            "alone": self._worker.alone,
             "seconds": max(1, round(self.limits.seconds)),
             "memory_mib": self.limits.memory_mib,
             "file_mib": self.limits.file_mib,
@@ -134,12 +133,10 @@ class Judge:
         try:
             verdict = _verdict(check, _function(afar))
         finally:
-            try:
-                afar.close()
-            except WorkerLost:
-                afar.refused = afar.refused or "the answer has ended the judge's worker"
-        if afar.refused is not None:
+            afar.close()
+        if afar.lost:
             self._restart(self._worker.rooms[1:])
+        if afar.refused is not None:
             return _nothing(check, "refused", f"[exercise {check.exercise}] {afar.refused}")
         return verdict
 

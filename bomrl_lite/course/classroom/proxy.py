@@ -41,6 +41,8 @@ class Afar:
         self.sock: socket.socket | None = worker.fork()
         self.stopped: str | None = None
         self.refused: str | None = None
+        self.lost = False
+        """Whether the worker has gone with it."""
         self.functions: list[Function] = []
         try:
             wire.send(self.sock, job, self._write)
@@ -76,15 +78,14 @@ class Afar:
             return None
         self.sock.close()
         self.sock = None
-        return self.worker.end()
+        try:
+            return self.worker.end()
+        except WorkerLost:
+            self.lost, self.refused = True, "the answer has ended the judge's worker"
+            return None
 
     def _stop(self, reason: str | None) -> None:
-        try:
-            ended = self.close() or Ended(0, 0.0)
-        except WorkerLost:
-            self.stopped = "the answer has killed the judge's worker"
-            self.refused = self.stopped
-            raise Stopped(self.stopped) from None
+        ended = self.close() or Ended(0, 0.0)
         if reason == "time":
             reason = f"no answer after {WALL_FACTOR * self.limit + WALL_SECONDS:.0f} s of waiting"
         elif reason is None and ended.seconds >= 0.9 * self.limit:

@@ -181,10 +181,7 @@ def _bubblewrap(desk: Path) -> list[str]:
     seen = [*map(Path, SYSTEM), *sorted(python)]
     command = ["bwrap", "--die-with-parent", "--new-session", "--unshare-ipc", "--unshare-pid"]
     command += ["--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
-    if os.getuid() == 0:  # the answer becomes nobody, for which its parent needs these three
-        for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_KILL"):
-            command += ["--cap-add", capability]
-    else:
+    if os.getuid() != 0:
         command += ["--unshare-user"]
     command += ["--proc", "/proc", "--dev", "/dev"]
     command += ["--size", str(256 << 20), "--perms", "1777", "--tmpfs", "/tmp"]
