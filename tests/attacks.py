@@ -1,6 +1,6 @@
 """Attacks on the judge, harmless: at most they try to make a marker file, which must not appear.
 
-Each is the text of a cell that defines ``deal`` (exercise 6.3, worth two points) or another function.
+Each is the text of a cell that defines ``deal`` (exercise 6.3, worth two points).
 ``MARKER`` is replaced by the path of the marker.
 """
 
@@ -49,7 +49,7 @@ ATTACKS = {
     ),
     "numpy's comparisons always agree": answer(
         f"return {WRONG}",
-        "import numpy as np\nnp.abs = np.max = lambda *a, **k: 0.0\nnp.allclose = lambda *a, **k: True",
+        "import numpy as np\nnp.abs = np.max = lambda *a, **k: 0.0\nnp.allclose = print",
     ),
     "tensors are all equal": answer(
         f"return {WRONG}", "torch.Tensor.__sub__ = lambda self, other: self * 0"
@@ -179,7 +179,8 @@ return {WRONG}"""
     "the stub of the package is called back": answer(
         "import bomrl_lite\nreturn bomrl_lite.q_values(values)"
     ),
-    "the check's own reference": "from bomrl_lite.course import checks\ndeal = checks.deal.reference\n",
+    "the check's own reference": "from bomrl_lite.course import checks\n"
+    "deal = checks.deal.reference\n",
     "reference mode": "from bomrl_lite.course import checks\nchecks.use('reference')\n"
     "def deal(values, num_episodes):\n    raise NotImplementedError\n",
     "requires_grad_ is left on": answer(

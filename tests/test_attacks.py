@@ -53,7 +53,8 @@ def visible() -> str:
     return attacks.answer(
         f"known = {known}\n"
         "found = known.get(str(values.flatten()[:2].tolist()))\n"
-        "return torch.tensor(found, dtype=torch.float64) if found else values"
+        "shape = values.repeat_interleave(num_episodes, 0)\n"
+        "return torch.tensor(found, dtype=torch.float64) if found else 0 * shape"
     )
 
 
