@@ -77,7 +77,8 @@ class Judge:
         limits: Limits = Limits(),
         sandbox: Sandbox = "auto",
     ) -> None:
-        self.seed, self.limits, self.sandbox = seed, limits, sandbox
+        self.seed, self.limits = seed, limits
+        self.sandbox: Sandbox = sandbox
         self._worker = Worker((), sandbox)
         self.isolation = self._worker.isolation
         """One sentence: what answers are kept from here, and what not."""

@@ -147,7 +147,7 @@ class Worker:
 
     def _furnish(self) -> None:
         """Lay out what the worker sees of the course: itself, and what is lent."""
-        for name in ("worker.py", "wire.py"):
+        for name in ("worker.py", "wire.py", "limits.py"):
             shutil.copy(Path(__file__).with_name(name), self.desk)
         lent = self.desk / "bomrl_lite"
         lent.mkdir()
