@@ -189,4 +189,5 @@ def _bubblewrap(desk: Path) -> list[str]:
         command += ["--ro-bind-try", str(path), str(path)]
     if any(PACKAGE.is_relative_to(path) for path in seen):
         command += ["--tmpfs", str(PACKAGE)]
-    return [*command, "--ro-bind", str(desk), str(desk), "--chdir", "/tmp"]
+    command += ["--ro-bind", str(desk), str(desk), "--remount-ro", "/", "--remount-ro", "/dev"]
+    return [*command, "--chdir", "/tmp"]

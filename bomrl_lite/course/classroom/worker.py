@@ -9,7 +9,6 @@ import copy
 import importlib
 import importlib.abc
 import inspect
-import itertools
 import linecache
 import os
 import shutil
@@ -63,13 +62,13 @@ def main(control: socket.socket, alone: bool) -> None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(-1, signal.SIGKILL)  # all that this namespace holds, but the parent
             _, status, used = os.wait4(child, 0)
-            sweep(*(("/tmp", "/dev/shm") if alone else (os.getcwd(),)))
+            sweep("/tmp" if alone else os.getcwd())
             control.sendall(f"{status} {used.ru_utime + used.ru_stime:.3f}".ljust(64).encode())
 
 
-def sweep(*folders: str) -> None:
-    """Delete what an answer has left."""
-    for entry in itertools.chain(*map(os.scandir, folders)):
+def sweep(folder: str) -> None:
+    """Delete what an answer has left; the worker's own folder cannot be."""
+    for entry in os.scandir(folder):
         if entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry.path, ignore_errors=True)
         else:
