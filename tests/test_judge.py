@@ -174,7 +174,9 @@ def test_a_notebook_keeps_its_instances_and_a_grading_draws_its_own(judge, drawn
     SESSION.unsolved, SESSION.states = "raise", states
 
 
-WRONG_DEAL = "import torch\ndef deal(values, num_episodes):\n    return torch.cat([values] * 2)"
+WRONG_DEAL = (
+    "import torch\ndef deal(values, num_episodes):\n    return torch.cat([values] * num_episodes)"
+)
 DEAL = "def deal(values, num_episodes):\n    return values.repeat_interleave(num_episodes, 0)"
 
 

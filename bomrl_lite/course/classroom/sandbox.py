@@ -181,6 +181,7 @@ def _bubblewrap(desk: Path) -> list[str]:
     seen = [*map(Path, SYSTEM), *sorted(python)]
     command = ["bwrap", "--die-with-parent", "--new-session", "--unshare-ipc", "--unshare-pid"]
     command += ["--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    command += ["--cap-drop", "ALL"]
     if os.getuid() != 0:
         command += ["--unshare-user"]
     command += ["--proc", "/proc", "--dev", "/dev"]

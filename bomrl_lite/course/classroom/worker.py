@@ -84,6 +84,7 @@ def answer(sock: socket.socket, control: socket.socket) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
+        os.close(null)
         job = wire.receive(sock, revive(sock))
         limits.confine(job)
         serve(sock, job)
@@ -101,7 +102,7 @@ def serve(sock: socket.socket, job: dict[str, Any]) -> None:
         try:
             exec(compile(padded, place, "exec"), space)
         except BaseException as error:
-            failed = complaint(error, None)
+            failed = failed or complaint(error, None)
     function, held = space.get(job["name"], failed), {}
     wire.send(sock, {"ready": callable(function), "is": function}, special)
     while True:
@@ -113,7 +114,9 @@ def serve(sock: socket.socket, job: dict[str, Any]) -> None:
                 reply = call(held, function, request)
             wire.send(sock, reply, special)
         except BaseException as error:
-            wire.send(sock, complaint(error, function), special)
+            # a name is missing because its own statement has failed: that is the reason to tell
+            known = failed if isinstance(error, NameError) else None
+            wire.send(sock, known or complaint(error, function), special)
 
 
 def call(held: dict[int, Any], function: Any, request: dict[str, Any]) -> dict[str, Any]:
