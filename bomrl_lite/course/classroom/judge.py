@@ -5,8 +5,8 @@ function runs in a process of its own, and only tensors and numbers come back fr
 those of the check; the points are those of the steps before the first that fails.
 
 What answers may use of the package is what their notebook lends them (``LENT``): nothing else lies
-in the worker's folder, and asking for it is refused by name. A solution whose source was copied into
-the notebook is code like any other, and nobody can tell it from an answer by its values.
+in the worker's folder, and asking for it is refused by name. A solution whose source was copied
+into the notebook is code like any other, and nobody can tell it from an answer by its values.
 """
 
 import contextlib
