@@ -160,7 +160,7 @@ return {WRONG}"""
     "another submission is looked for": answer(
         f"""
 import glob
-for path in glob.glob('/tmp/**/*', recursive=True) + glob.glob('SHARE/*'):
+for path in glob.glob('SHARE/*'):
     if path.endswith('.ipynb'):
         return values.repeat_interleave(num_episodes, 0)
 return {WRONG}"""
