@@ -288,6 +288,7 @@ optimal_actions = Check(
         Step("ties", _marks_amiss),
         *VALUES,
     ),
+    points={"random values": 2},
 )
 
 distance_to_optimum = Check(
@@ -301,6 +302,7 @@ distance_to_optimum = Check(
         *VALUES,
         differentiable(questions.distance_gradients, GRADIENT_TOLERANCE),
     ),
+    points={"random values": 2, "differentiable": 1},
 )
 
 middle_policy = Check(
@@ -326,6 +328,7 @@ middle_policy = Check(
         ),
     ),
     tolerance=MIDDLE_TOLERANCE,
+    points={"in the middle": 2, "where actions steer": 1},
 )
 
 gain_by_state = Check(
@@ -334,6 +337,7 @@ gain_by_state = Check(
     _gain_by_state,
     questions.gain_by_state,
     (*OPENING, property_step("adds up", _does_not_add_up), *VALUES),
+    points={"random values": 3},
 )
 
 rigorous_lambda = Check(
@@ -350,6 +354,7 @@ rigorous_lambda = Check(
         ),
         *VALUES,
     ),
+    points={"random values": 2},
 )
 
 gap_bound = Check(
@@ -358,6 +363,7 @@ gap_bound = Check(
     _gap_bound,
     questions.gap_bound,
     (*OPENING, *VALUES, Step("infinite below lam_0", _infinite_below_least_weight)),
+    points={"random values": 2, "infinite below lam_0": 1},
 )
 
 fit_rate = Check(
@@ -367,6 +373,7 @@ fit_rate = Check(
     questions.fit_rate,
     (*OPENING, property_step("not negative", _is_negative), *VALUES),
     tolerance=FIT_TOLERANCE,
+    points={"random values": 3},
 )
 
 shift_bound = Check(

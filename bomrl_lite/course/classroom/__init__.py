@@ -1,0 +1,1 @@
+"""Assignments: what learners send in is judged here, outside their own process."""
