@@ -1,0 +1,1 @@
+"""Judging what students send, outside their process, and what comes of it for a class."""
