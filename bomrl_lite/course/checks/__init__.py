@@ -73,6 +73,7 @@ from bomrl_lite.course.checks.set06.checks import (
 )
 
 __all__ = [
+    "CHECKS_BY_SET",
     "CheckFailed",
     "NotSolved",
     "adapt",
@@ -128,7 +129,15 @@ __all__ = [
 ]
 
 
-_EVERY = (*CHECKS, *CHECKS_02, *CHECKS_03, *CHECKS_04, *CHECKS_05, *CHECKS_06)
+CHECKS_BY_SET = {
+    "01": CHECKS,
+    "02": CHECKS_02,
+    "03": CHECKS_03,
+    "04": CHECKS_04,
+    "05": CHECKS_05,
+    "06": CHECKS_06,
+}
+_EVERY = tuple(check for checks in CHECKS_BY_SET.values() for check in checks)
 
 
 def progress() -> None:

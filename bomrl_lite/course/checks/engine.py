@@ -244,6 +244,8 @@ class Check:
         tolerance: largest error of a right answer, relative to the largest entry if that is > 1.
         gauge: what to do to an answer before it is compared; expected answers and slips are in that
             form already. For logits, where a constant per state means nothing.
+        points: what each step is worth when the exercise is graded: name of the step -> points.
+            Only steps whose questions are drawn anew at grading time are worth any.
     """
 
     exercise: str
@@ -253,6 +255,12 @@ class Check:
     steps: Sequence[Step]
     tolerance: float = 1e-9
     gauge: Gauge = as_it_is
+    points: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def max_points(self) -> int:
+        """Return what the whole exercise is worth."""
+        return sum(self.points.values())
 
     def __call__(self, function: Function) -> Function:
         """Check an answer and return the function to go on with.

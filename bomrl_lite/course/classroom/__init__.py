@@ -1,1 +1,1 @@
-"""Judging what students send, outside their process, and what comes of it for a class."""
+"""Assignments: what learners send in is judged here, outside their own process."""

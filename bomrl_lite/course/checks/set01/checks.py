@@ -141,6 +141,7 @@ q_values = Check(
         *VALUES,
         differentiable(questions.q_gradients, GRADIENT_TOLERANCE, transformed=True),
     ),
+    points={"random values": 2, "differentiable": 1},
 )
 
 occupancy = Check(
@@ -154,6 +155,7 @@ occupancy = Check(
         *VALUES,
         differentiable(questions.occupancy_gradients, GRADIENT_TOLERANCE, transformed=True),
     ),
+    points={"random values": 2, "differentiable": 1},
 )
 
 policy_gradient = Check(
@@ -167,6 +169,7 @@ policy_gradient = Check(
         *VALUES,
         differentiable(questions.curvature, DIFFERENCE_TOLERANCE, transformed=True),
     ),
+    points={"random values": 2, "differentiable": 1},
 )
 
 adapt = Check(
@@ -180,6 +183,7 @@ adapt = Check(
         *VALUES,
         differentiable(questions.adapt_gradients, DIFFERENCE_TOLERANCE, transformed=True),
     ),
+    points={"random values": 2, "differentiable": 1},
 )
 
 maml_gradient = Check(
@@ -194,6 +198,7 @@ maml_gradient = Check(
         *VALUES,
     ),
     tolerance=DIFFERENCE_TOLERANCE,
+    points={"random values": 3},
 )
 
 first_order_gradient = Check(
@@ -202,6 +207,7 @@ first_order_gradient = Check(
     _in_tensors(meta_gradients.first_order_maml),
     questions.first_order_gradient,
     (*OPENING, property_step("no second-order term", _has_second_order), *VALUES),
+    points={"random values": 2},
 )
 
 optimal_return = Check(
@@ -218,6 +224,7 @@ optimal_return = Check(
         ),
         *VALUES,
     ),
+    points={"random values": 2},
 )
 
 optimality_gap = Check(
@@ -226,6 +233,7 @@ optimality_gap = Check(
     _optimality_gap,
     questions.optimality_gap,
     (*OPENING, property_step("not negative", _is_negative), *VALUES),
+    points={"random values": 3},
 )
 
 CHECKS = (

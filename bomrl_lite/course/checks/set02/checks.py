@@ -107,6 +107,7 @@ discounted_returns = Check(
         ),
         *VALUES,
     ),
+    points={"random values": 2},
 )
 
 generalised_advantages = Check(
@@ -131,6 +132,7 @@ generalised_advantages = Check(
         ),
         *VALUES,
     ),
+    points={"random values": 3},
 )
 
 lvc_objective = Check(
@@ -145,6 +147,7 @@ lvc_objective = Check(
         steps.second_derivative("second derivative", questions.lvc_hessians, 1e-7),
         differentiable(questions.lvc_paths, 1e-8)._replace(name="every path"),
     ),
+    points={"random values": 1, "differentiable": 2, "second derivative": 1, "every path": 1},
 )
 
 dice_objective = Check(
@@ -159,6 +162,7 @@ dice_objective = Check(
         steps.second_derivative("second derivative", questions.dice_hessians, 1e-7),
         steps.second_derivative("every path", questions.dice_paths, 1e-7),
     ),
+    points={"random values": 1, "differentiable": 1, "second derivative": 2, "every path": 1},
 )
 
 q_gradient = Check(
@@ -167,6 +171,7 @@ q_gradient = Check(
     _q_gradient,
     questions.q_gradient,
     (*OPENING, *VALUES, Step("every path", steps.every_path_of_q)),
+    points={"random values": 2, "every path": 1},
 )
 
 hessian_split = Check(
@@ -175,6 +180,7 @@ hessian_split = Check(
     _hessian_split,
     questions.hessian_split,
     (*OPENING, *VALUES, Step("every path", steps.every_path_of_terms)),
+    points={"random values": 2, "every path": 1},
 )
 
 e_maml_objective = Check(
@@ -188,6 +194,7 @@ e_maml_objective = Check(
         differentiable(questions.e_maml_gradients, 1e-8, transformed=True),
         differentiable(questions.e_maml_data_sets, 1e-8)._replace(name="every data set"),
     ),
+    points={"random values": 1, "differentiable": 2, "every data set": 1},
 )
 
 promp_objective = Check(
@@ -202,6 +209,7 @@ promp_objective = Check(
         VALUES[1],
         differentiable(questions.promp_gradients, 1e-8),
     ),
+    points={"random values": 2, "differentiable": 1},
 )
 
 CHECKS = (

@@ -148,6 +148,7 @@ surrogate = Check(
         *VALUES,
         differentiable(questions.surrogate_gradients, DIFFERENCE_TOLERANCE, transformed=True),
     ),
+    points={"random values": 2, "differentiable": 1},
 )
 
 kl_distance = Check(
@@ -161,6 +162,7 @@ kl_distance = Check(
         *VALUES,
         differentiable(questions.kl_gradients, DIFFERENCE_TOLERANCE),
     ),
+    points={"random values": 2, "differentiable": 1},
 )
 
 adapt_d2 = Check(
@@ -175,6 +177,7 @@ adapt_d2 = Check(
         differentiable(questions.adapt_d2_gradients, DIFFERENCE_TOLERANCE),
     ),
     gauge=centred,
+    points={"random values": 2, "differentiable": 1},
 )
 
 adapt_d1 = Check(
@@ -189,6 +192,7 @@ adapt_d1 = Check(
         differentiable(questions.adapt_d1_gradients, DIFFERENCE_TOLERANCE),
     ),
     gauge=centred,
+    points={"random values": 3, "differentiable": 1},
 )
 
 natural_gradient_step = Check(
@@ -198,6 +202,7 @@ natural_gradient_step = Check(
     questions.natural_gradient_step,
     (*OPENING, property_step("goes up", _does_not_climb), *VALUES),
     gauge=centred,
+    points={"random values": 3},
 )
 
 lower_bound = Check(
@@ -211,6 +216,7 @@ lower_bound = Check(
         property_step("stays below J", _is_above_return),
         *VALUES,
     ),
+    points={"random values": 3},
 )
 
 adapt_repeatedly = Check(
@@ -220,6 +226,7 @@ adapt_repeatedly = Check(
     questions.adapt_repeatedly,
     (*OPENING, property_step("begins with phi", _begins_elsewhere), *VALUES),
     gauge=centred,
+    points={"random values": 2},
 )
 
 CHECKS = (

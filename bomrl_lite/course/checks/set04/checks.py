@@ -279,6 +279,7 @@ implicit_derivative = Check(
     _implicit_derivative,
     questions.implicit_derivative,
     (*OPENING, Step("moderate", _divides_by_nothing), *VALUES),
+    points={"random values": 2},
 )
 
 conjugate_gradient = Check(
@@ -301,6 +302,7 @@ conjugate_gradient = Check(
             "<p, A p> is not tested: where it is not positive, A is not positive definite",
         ),
     ),
+    points={"random values": 2, "stops in time": 1, "indefinite matrix": 1},
 )
 
 implicit_vjp = Check(
@@ -323,6 +325,7 @@ implicit_vjp = Check(
         ),
         Step("nearly solved", _nearly_solved),
     ),
+    points={"random values": 2, "unsolved inner problem": 1, "nearly solved": 1},
 )
 
 simplex_solve = Check(
@@ -331,6 +334,7 @@ simplex_solve = Check(
     _simplex_solve,
     questions.simplex_solve,
     (*OPENING, property_step("sums to 0", _does_not_sum_to_0), *VALUES),
+    points={"random values": 2},
 )
 
 hypergradient = Check(
@@ -344,6 +348,7 @@ hypergradient = Check(
         property_step("gradient of Q", _lacks_q),
         *VALUES,
     ),
+    points={"random values": 3},
 )
 
 frozen_hypergradient = Check(
@@ -357,6 +362,7 @@ frozen_hypergradient = Check(
         property_step("no gradient of Q", _has_q),
         *VALUES,
     ),
+    points={"random values": 2},
 )
 
 hypergradient_d1 = Check(
@@ -370,6 +376,7 @@ hypergradient_d1 = Check(
         property_step("gradient of Q", _lacks_q),
         *VALUES,
     ),
+    points={"random values": 3},
 )
 
 unrolled_hypergradient = Check(
@@ -378,6 +385,7 @@ unrolled_hypergradient = Check(
     _unrolled_hypergradient,
     questions.unrolled_hypergradient,
     (*OPENING, *VALUES),
+    points={"random values": 3},
 )
 
 CHECKS = (

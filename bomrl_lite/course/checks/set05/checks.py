@@ -273,6 +273,7 @@ optimal_actions = Check(
         Step("ties", _marks_amiss),
         *VALUES,
     ),
+    points={"random values": 2},
 )
 
 distance_to_optimum = Check(
@@ -286,6 +287,7 @@ distance_to_optimum = Check(
         *VALUES,
         differentiable(questions.distance_gradients, GRADIENT_TOLERANCE),
     ),
+    points={"random values": 2, "differentiable": 1},
 )
 
 middle_policy = Check(
@@ -311,6 +313,7 @@ middle_policy = Check(
         ),
     ),
     tolerance=MIDDLE_TOLERANCE,
+    points={"in the middle": 2, "where actions steer": 1},
 )
 
 gain_by_state = Check(
@@ -319,6 +322,7 @@ gain_by_state = Check(
     _gain_by_state,
     questions.gain_by_state,
     (*OPENING, property_step("adds up", _does_not_add_up), *VALUES),
+    points={"random values": 3},
 )
 
 rigorous_lambda = Check(
@@ -335,6 +339,7 @@ rigorous_lambda = Check(
         ),
         *VALUES,
     ),
+    points={"random values": 2},
 )
 
 gap_bound = Check(
@@ -343,6 +348,7 @@ gap_bound = Check(
     _gap_bound,
     questions.gap_bound,
     (*OPENING, *VALUES, Step("infinite below lam_0", _infinite_below_least_weight)),
+    points={"random values": 2, "infinite below lam_0": 1},
 )
 
 fit_rate = Check(
@@ -352,6 +358,7 @@ fit_rate = Check(
     questions.fit_rate,
     (*OPENING, property_step("not negative", _is_negative), *VALUES),
     tolerance=FIT_TOLERANCE,
+    points={"random values": 3},
 )
 
 CHECKS = (

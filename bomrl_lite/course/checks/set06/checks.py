@@ -159,16 +159,36 @@ def _returns_at_budget(returns: Tensor, episodes: Tensor, horizon: int, budget: 
 _OPENING = (Step("runs", _runs), *OPENING[1:])
 
 speed_reward = Check(
-    "6.1", "speed_reward", _speed_reward, questions.speed_reward, (*_OPENING, *VALUES)
+    "6.1",
+    "speed_reward",
+    _speed_reward,
+    questions.speed_reward,
+    (*_OPENING, *VALUES),
+    points={"random values": 2},
 )
-observe = Check("6.2", "observe", _observe, questions.observe, (*OPENING, *VALUES))
-deal = Check("6.3", "deal", _deal, questions.deal, (*OPENING, *VALUES))
+observe = Check(
+    "6.2",
+    "observe",
+    _observe,
+    questions.observe,
+    (*OPENING, *VALUES),
+    points={"random values": 2},
+)
+deal = Check(
+    "6.3",
+    "deal",
+    _deal,
+    questions.deal,
+    (*OPENING, *VALUES),
+    points={"random values": 2},
+)
 mean_returns = Check(
     "6.4",
     "mean_returns",
     _mean_returns,
     questions.mean_returns,
     (*OPENING, *VALUES, Step("anything after the end", _junk_after_the_end)),
+    points={"random values": 1, "anything after the end": 1},
 )
 update_moments = Check(
     "6.5",
@@ -181,14 +201,23 @@ update_moments = Check(
         Step("anything in padding", _junk_in_padding),
         Step("far from zero", _far_from_zero),
     ),
+    points={"random values": 2, "anything in padding": 1, "far from zero": 1},
 )
-adapt_head = Check("6.6", "adapt_head", _adapt_head, questions.adapt_head, (*_OPENING, *VALUES))
+adapt_head = Check(
+    "6.6",
+    "adapt_head",
+    _adapt_head,
+    questions.adapt_head,
+    (*_OPENING, *VALUES),
+    points={"random values": 3},
+)
 speed_up = Check(
     "6.7",
     "speed_up",
     _speed_up,
     questions.speed_up,
     (*OPENING, *VALUES),
+    points={"random values": 2},
 )
 returns_at_budget = Check(
     "6.8",
@@ -196,6 +225,7 @@ returns_at_budget = Check(
     _returns_at_budget,
     questions.returns_at_budget,
     (*OPENING, *VALUES),
+    points={"random values": 2},
 )
 
 CHECKS = (
