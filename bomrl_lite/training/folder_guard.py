@@ -17,11 +17,15 @@ from bomrl_lite.training.files import write_atomically
 
 
 @contextlib.contextmanager
-def locked(out: Path) -> Generator[None, None, None]:
+def locked(out: Path, works: str = "trains") -> Generator[None, None, None]:
     """Hold a run folder, which is made if there is none; the system frees it if the process dies.
 
+    Args:
+        out: the folder.
+        works: what processes do in it, for the message.
+
     Raises:
-        BlockingIOError: another process trains in it.
+        BlockingIOError: another process works in it.
         OSError: it may not be written to.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -30,7 +34,8 @@ def locked(out: Path) -> Generator[None, None, None]:
         lock.acquire()
     except Timeout as error:
         raise BlockingIOError(
-            f"another process trains in {out} at this moment; wait for it, or choose another folder"
+            f"another process {works} in {out} at this moment; "
+            "wait for it, or choose another folder"
         ) from error
     try:
         for draft in out.glob(".*.tmp"):  # what a killed process left

@@ -47,7 +47,7 @@ class Judge:
         self,
         *,
         seed: int = 0,
-        limits: Limits = Limits(),  # noqa: B008 - frozen
+        limits: Limits = Limits(),
         sandbox: Literal["auto", "bubblewrap", "none"] = "auto",
     ) -> None:
         self.seed, self.limits, self.sandbox = seed, limits, sandbox

@@ -57,7 +57,7 @@ class Found(NamedTuple):
     @property
     def name(self) -> str:
         """The file's own name, under the archive's if it lies in one."""
-        return "/".join(self.parts[len(self.path.parts) - 1 :])
+        return shown("/".join(self.parts[len(self.path.parts) - 1 :]))
 
 
 class Submission(NamedTuple):
@@ -150,6 +150,12 @@ def collect(
     return sorted(submissions, key=lambda each: (each.student.casefold(), each.student, each.id))
 
 
+def shown(text: str) -> str:
+    """Return a text that any file can hold and any page show: one line, no control characters."""
+    composed = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode())
+    return " ".join("".join(c if c.isprintable() else " " for c in composed).split())
+
+
 def read_bytes(found: Found, bounds: Bounds = Bounds()) -> bytes:
     """Return the content of a file, from inside its archives.
 
@@ -189,9 +195,10 @@ def read_notebook(data: bytes) -> NotebookNode:
     metadata = raw.get("metadata")
     about = metadata if isinstance(metadata, dict) else {}
     kept = {name: about[name] for name in ("kernelspec", "language_info") if name in about}
-    return nbformat.from_dict(
-        {"cells": cells, "metadata": kept, "nbformat": 4, "nbformat_minor": 5}
-    )
+    made = {"cells": cells, "metadata": kept, "nbformat": 4, "nbformat_minor": 5}
+    notebook = nbformat.from_dict(made)
+    assert isinstance(notebook, NotebookNode)  # as it is for every dict
+    return notebook
 
 
 def fingerprint(submission: Submission, bounds: Bounds = Bounds()) -> str:
@@ -405,10 +412,7 @@ def _submission(mine: list[tuple[Sender, Found]], *, twice: bool) -> Submission:
 
 
 def _cleaned(name: str) -> str:
-    """Return a name that can be shown: composed letters, no control characters, not too long."""
-    composed = unicodedata.normalize("NFC", name.encode("utf-8", "replace").decode())
-    shown = "".join(c if c.isprintable() else " " for c in composed)
-    return " ".join(shown.split())[:100] or "no name"
+    return shown(name)[:100] or "no name"
 
 
 def _raw_cells(raw: Any) -> Iterator[dict[str, Any]]:
