@@ -21,7 +21,7 @@ import pytest
 from test_submissions import NOTEBOOK, notebook, put, zip_of
 
 from bomrl_lite.course.checks import CHECKS_BY_SET
-from bomrl_lite.course.classroom import workers
+from bomrl_lite.course.classroom import jobs
 from bomrl_lite.course.classroom.grading import NOTEBOOKS, grade_all
 from bomrl_lite.course.classroom.judge import Verdict
 from bomrl_lite.training.folder_guard import locked
@@ -68,12 +68,9 @@ class Told:
         state, _, message = told.get(check.name, told.get("every", "missing")).partition(" ")
         most = check.max_points
         points = {"solved": most, "partly": most - 1}.get(state, 0)
-        failed = (
-            ("random values", "a sum too long") if state in ("wrong", "partly") else (None,) * 2
-        )
-        return Verdict(
-            check.exercise, check.name, points, most, state, failed[0], message, failed[1]
-        )
+        fails = state in ("wrong", "partly")
+        step, cause = ("random values", "a sum too long") if fails else (None, None)
+        return Verdict(check.exercise, check.name, points, most, state, step, message, cause)
 
 
 ALL = notebook("every: solved")
@@ -342,15 +339,16 @@ def gone(process: int) -> bool:
 def test_a_kill_loses_the_submission_in_work_alone_and_leaves_no_process(tmp_path, capsys):
     child = start(tmp_path)
     judging = int((tmp_path / "begun").read_text())
-    with pytest.raises(BlockingIOError, match="another process grades in .*out at this moment"):
+    with pytest.raises(BlockingIOError, match=r"another process grades in .*out at this moment"):
         grade(tmp_path / "sent", tmp_path / "out", resume=True)
     child.kill()
-    child.communicate()
+    child.wait()
     assert {path.stem for path in (tmp_path / "out/results").iterdir()} == {"a"}
     assert rows(tmp_path / "out")["b"]["note"] == "not judged yet"
     (tmp_path / "out" / "results" / ".b.json.1-2.tmp").write_text("{")  # as a kill leaves one
     (tmp_path / "go").touch()
-    deadline = time.monotonic() + 20
+    child.communicate()
+    deadline = time.monotonic() + 60
     while not gone(judging):
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -434,8 +432,8 @@ def test_a_submission_of_many_files_is_read_no_further_than_needed(tmp_path):
             return super().judge(notebook, exercise_set)
 
     submission, _ = workers_submissions(tmp_path)
-    task = workers.Task(Asked, SET, workers.Bounds())  # type: ignore[arg-type]
-    assert workers.judge_submission(Asked(), submission, task).file == "2.ipynb"  # type: ignore[arg-type]
+    task = jobs.Task(Asked, SET, jobs.Bounds())  # type: ignore[arg-type]
+    assert jobs.judge_submission(Asked(), submission, task).file == "2.ipynb"  # type: ignore[arg-type]
     assert asked == ["every: solved"]
 
 

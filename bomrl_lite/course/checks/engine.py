@@ -381,7 +381,12 @@ def _known_cause(error: Exception) -> str | None:
 
 
 def _learners_line(error: Exception, function: Function) -> str:
-    """Quote the line of the learner's own code on which an exception began."""
+    """Quote the line of the learner's own code on which an exception began.
+
+    A function that runs in another process brings that line with its exceptions.
+    """
+    if hasattr(error, "learners_line"):
+        return str(error.learners_line)
     code = getattr(inspect.unwrap(function), "__code__", None)
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if code and frame.filename == code.co_filename]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from bomrl_lite.course.checks.draws import Seed
 from bomrl_lite.types import TabularTask
 
 NEGLIGIBLE = 1e-18
@@ -59,7 +60,7 @@ class World(NamedTuple):
         return torch.tensor(self.logits)
 
 
-def random_world(seed: int, num_states: int, num_actions: int, gamma: float) -> World:
+def random_world(seed: Seed, num_states: int, num_actions: int, gamma: float) -> World:
     """Draw a world without symmetries: no two numbers in it are alike."""
     draw = np.random.default_rng(seed)
     transition = draw.random((num_states, num_actions, num_states)) ** 3

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bomrl_lite.course.checks.draws import instance, once
 from bomrl_lite.course.checks.engine import Question, Slips
 from bomrl_lite.course.checks.oracles import World, random_world
 from bomrl_lite.course.checks.steps import Pullback
@@ -58,7 +59,7 @@ class Edge(NamedTuple):
     separates: str
 
 
-@cache
+@once
 def edges() -> tuple[Edge, ...]:
     """Return worlds with gamma = 0, with a policy that is sure, and with one state."""
     no_future = random_world(900, 3, 2, 0.0)
@@ -84,7 +85,7 @@ def edges() -> tuple[Edge, ...]:
     )
 
 
-@cache
+@once
 def slow_worlds() -> tuple[Edge, ...]:
     """Return worlds in which few improvements are not enough."""
     return tuple(
@@ -105,11 +106,11 @@ def slow_world(seed: int) -> World:
     return world._replace(transition=weights / weights.sum(-1, keepdims=True))
 
 
-@cache
+@once
 def random_worlds() -> tuple[World, ...]:
     """Return the random instances of every check: seeded, and of several sizes."""
     count = ROUNDS * len(SIZES)
-    return tuple(random_world(seed, *SIZES[seed % len(SIZES)]) for seed in range(count))
+    return tuple(random_world(instance(seed), *SIZES[seed % len(SIZES)]) for seed in range(count))
 
 
 def ask(
@@ -158,7 +159,7 @@ def ask_gradients(
         shape: of the answer.
         edges: asked last.
     """
-    draw = np.random.default_rng(len(SIZES))
+    draw = np.random.default_rng(instance(len(SIZES)))
 
     def pullback(index: int, world: World) -> Pullback:
         weights = draw.normal(size=shape(world))

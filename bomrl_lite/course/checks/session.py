@@ -16,6 +16,8 @@ class Session:
 
     unsolved: Unsolved = "raise"
     states: dict[str, State] = field(default_factory=dict)
+    seed: int | None = None
+    """Of the random instances: None in a notebook, the grader's own in a judge."""
 
 
 SESSION = Session()

@@ -13,9 +13,9 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from bomrl_lite.course.checks import CHECKS_BY_SET
+from bomrl_lite.course.classroom.jobs import Marks
 from bomrl_lite.course.classroom.judge import Verdict
 from bomrl_lite.course.classroom.submissions import Submission
-from bomrl_lite.course.classroom.workers import Marks
 from bomrl_lite.training.files import csv_text, write_atomically
 from bomrl_lite.training.tables import as_table
 

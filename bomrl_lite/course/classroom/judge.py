@@ -1,7 +1,14 @@
-"""Judges what a learner has handed in: each exercise's points, decided anew."""
+"""Judges what a learner has handed in: each exercise's points, decided anew.
+
+The checks of the notebooks run here, with instances drawn for the judge's seed; the learner's
+function runs in a process of its own, and only tensors and numbers come back from it. A message of
+the check names the step; the points are those of the steps before it.
+"""
 
 import contextlib
 import io
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
@@ -9,9 +16,20 @@ from typing import Any, Literal, NamedTuple, Self
 import nbformat
 
 from bomrl_lite.course.checks import CHECKS_BY_SET
-from bomrl_lite.course.checks.engine import Check, CheckFailed, NotSolved
+from bomrl_lite.course.checks.engine import Check, CheckFailed, Function, NotSolved
+from bomrl_lite.course.checks.session import SESSION
+from bomrl_lite.course.classroom.extract import extract
+from bomrl_lite.course.classroom.proxy import Afar, Stopped
+from bomrl_lite.course.classroom.sandbox import Sandbox, Worker, WorkerLost
 
 Status = Literal["solved", "partly", "wrong", "unsolved", "missing", "refused"]
+
+LENT: dict[str, tuple[str, ...]] = {"03": ("mdp",), "04": ("mdp",), "05": ("mdp",)}
+"""Set -> modules of the package that its notebook hands to answers; every set has the records."""
+
+SET_UP = {"02": "torch.set_default_dtype(torch.float64)"}
+SET_UP["04"] = SET_UP["02"]
+"""Set -> what its notebook does to torch before the first exercise."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +59,28 @@ class Verdict(NamedTuple):
 
 
 class Judge:
-    """FIRST VERSION, without a sandbox: answers run in this process."""
+    """Judges submissions, one after the other, with one warm worker; a context manager.
+
+    Args:
+        seed: of the instances and of the answers' own generators; the same seed, the same verdicts.
+        limits: of each exercise.
+        sandbox: "bubblewrap" insists on it, "none" does without, "auto" takes it where it works.
+
+    Raises:
+        RuntimeError: the worker does not start, or bubblewrap was asked for and does not work.
+    """
 
     def __init__(
         self,
         *,
         seed: int = 0,
         limits: Limits = Limits(),
-        sandbox: Literal["auto", "bubblewrap", "none"] = "auto",
+        sandbox: Sandbox = "auto",
     ) -> None:
         self.seed, self.limits, self.sandbox = seed, limits, sandbox
-        self.isolation = "No isolation yet: answers run in the grader's own process."
+        self._worker = Worker((), sandbox)
+        self.isolation = self._worker.isolation
+        """One sentence: what answers are kept from here, and what not."""
 
     def __enter__(self) -> Self:
         return self
@@ -62,32 +91,107 @@ class Judge:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        pass
+        self._worker.close()
 
     def judge(self, notebook: nbformat.NotebookNode, exercise_set: str) -> list[Verdict]:
-        """Judge every exercise of a set, in order."""
-        space: dict[str, Any] = {}
-        for cell in notebook.cells:
-            if cell.cell_type == "code" and "checks." not in cell.source:
-                with contextlib.suppress(Exception):
-                    exec(cell.source, space)
-        return [_verdict(check, space.get(check.name)) for check in CHECKS_BY_SET[exercise_set]]
+        """Judge every exercise of a set, in order; nothing that was sent in raises.
+
+        Args:
+            notebook: as it was handed in.
+            exercise_set: "01" to "06".
+        """
+        rooms = LENT.get(exercise_set, ())
+        if self._worker.rooms[1:] != rooms:
+            self._restart(rooms)
+        with _alone(self.seed):
+            return [self._one(notebook, check) for check in CHECKS_BY_SET[exercise_set]]
+
+    def _restart(self, rooms: tuple[str, ...]) -> None:
+        self._worker.close()
+        self._worker = Worker(rooms, self.sandbox)
+
+    def _one(self, notebook: nbformat.NotebookNode, check: Check) -> Verdict:
+        statements = extract(notebook, check.name)
+        if statements is None:
+            return _nothing(check, "missing", f"no cell defines {check.name}.")
+        number, _ = check.exercise.split(".")
+        set_up = f"import torch; {SET_UP.get(f'{number:0>2}', '')}"
+        job = {
+            "name": check.name,
+            "statements": [[0, 1, set_up], *([s.cell, s.line, s.source] for s in statements)],
+            "seed": self.seed,
+            "seconds": max(1, round(self.limits.seconds)),
+            "memory_mib": self.limits.memory_mib,
+            "file_mib": self.limits.file_mib,
+            "processes": self.limits.processes,
+        }
+        try:
+            afar = Afar(self._worker, job)
+        except WorkerLost:
+            self._restart(self._worker.rooms[1:])
+            afar = Afar(self._worker, job)
+        try:
+            verdict = _verdict(check, _function(afar))
+        finally:
+            afar.close()
+        if afar.lost:
+            self._restart(self._worker.rooms[1:])
+        if afar.refused is not None:
+            return _nothing(check, "refused", f"[exercise {check.exercise}] {afar.refused}")
+        return verdict
+
+
+@contextlib.contextmanager
+def _alone(seed: int) -> Iterator[None]:
+    """Judge with instances of this seed, whatever the session has reached or set."""
+    kept = vars(SESSION).copy()
+    vars(SESSION).update(unsolved="raise", states={}, seed=seed)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")  # an answer may be nan, or huge
+            yield
+    finally:
+        vars(SESSION).update(kept)
+
+
+def _function(afar: Afar) -> Any:
+    """Return the learner's function, or what stands in its place."""
+    try:
+        made = afar.ask(None)
+    except Stopped:
+        return afar  # which says so when it is called
+    found = made.get("is")
+    if made.get("ready") is True:
+        return afar
+    return _raising(afar, found) if isinstance(found, dict) and "error" in found else found
+
+
+def _raising(afar: Afar, failed: dict[str, Any]) -> Function:
+    """Return a function that raises what its definition has raised."""
+
+    def function(*_: Any) -> None:
+        raise afar.exception(failed)
+
+    return function
 
 
 def _verdict(check: Check, function: Any) -> Verdict:
-    made = [check.exercise, check.name]
-    if function is None:
-        return Verdict(*made, 0, check.max_points, "missing", None, "no definition found", None)
+    made = check.exercise, check.name
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            check(function)
-    except NotSolved as open_:
-        return Verdict(*made, 0, check.max_points, "unsolved", None, str(open_), None)
+        check(function)
+    except NotSolved as unsolved:
+        return _nothing(check, "unsolved", str(unsolved))
     except CheckFailed as failed:
         names = [step.name for step in check.steps]
         earned = sum(check.points.get(name, 0) for name in names[: names.index(failed.step)])
-        status = "partly" if earned else "wrong"
-        return Verdict(
-            *made, earned, check.max_points, status, failed.step, str(failed), failed.cause
-        )
+        status: Status = "partly" if earned else "wrong"
+        why = failed.step, str(failed), failed.cause
+        return Verdict(*made, earned, check.max_points, status, *why)
+    except Exception as error:  # answers whose numbers no step has expected
+        what = f"[exercise {check.exercise}] the answer cannot be judged: {type(error).__name__}: "
+        return _nothing(check, "wrong", what + str(error)[:300])
     return Verdict(*made, check.max_points, check.max_points, "solved", None, "", None)
+
+
+def _nothing(check: Check, status: Status, message: str) -> Verdict:
+    return Verdict(check.exercise, check.name, 0, check.max_points, status, None, message, None)

@@ -9,6 +9,7 @@ from functools import cache, partial
 import numpy as np
 
 from bomrl_lite.course.checks import oracles
+from bomrl_lite.course.checks.draws import once
 from bomrl_lite.course.checks.engine import Question
 from bomrl_lite.course.checks.oracles import World
 from bomrl_lite.course.checks.questions import (
@@ -29,7 +30,7 @@ from bomrl_lite.course.checks.set01 import slips
 from bomrl_lite.course.checks.steps import Pullback
 
 
-@cache
+@once
 def q_values() -> Sequence[Question]:
     """Ask for Q; in the two rooms, V = (8/7, 2)."""
     return ask(
@@ -42,7 +43,7 @@ def q_values() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def q_gradients() -> Sequence[Pullback]:
     """Ask for the gradient of a weighted sum of Q."""
     return ask_gradients(
@@ -55,7 +56,7 @@ def q_gradients() -> Sequence[Pullback]:
     )
 
 
-@cache
+@once
 def occupancy() -> Sequence[Question]:
     """Ask for nu; in the two rooms, nu(0) = (1 - gamma) sum_t (gamma / 4)^t."""
     return ask(
@@ -68,7 +69,7 @@ def occupancy() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def occupancy_gradients() -> Sequence[Pullback]:
     """Ask for the gradient of a weighted sum of nu."""
     return ask_gradients(
@@ -81,7 +82,7 @@ def occupancy_gradients() -> Sequence[Pullback]:
     )
 
 
-@cache
+@once
 def policy_gradient() -> Sequence[Question]:
     """Ask for grad J; in the two rooms, the advantages are (3/7, -1/7) and (1, -1)."""
     return ask(
@@ -94,7 +95,7 @@ def policy_gradient() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def curvature() -> Sequence[Pullback]:
     """Ask for the Hessian of J times weights: the gradient of a weighted sum of grad J."""
     return ask_gradients(
@@ -105,7 +106,7 @@ def curvature() -> Sequence[Pullback]:
     )
 
 
-@cache
+@once
 def adapt() -> Sequence[Question]:
     """Ask for theta; the step size of the two rooms makes whole numbers of the gradient."""
     world = TWO_ROOMS._replace(step_size=49.0)
@@ -118,7 +119,7 @@ def adapt() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def adapt_gradients() -> Sequence[Pullback]:
     """Ask for (I + alpha Hessian) times weights: the gradient of a weighted sum of theta."""
     return ask_gradients(
@@ -130,7 +131,7 @@ def adapt_gradients() -> Sequence[Pullback]:
     )
 
 
-@cache
+@once
 def maml_gradient() -> Sequence[Question]:
     r"""Ask for the meta-gradient; on the bandit J = \sigma(u), u the difference of the logits.
 
@@ -146,7 +147,7 @@ def maml_gradient() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def first_order_gradient() -> Sequence[Question]:
     """Ask for grad J at theta; on the bandit 0.9 * 0.1."""
     return ask(
@@ -160,7 +161,7 @@ def first_order_gradient() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def optimal_return() -> Sequence[Question]:
     """Ask for J(pi*); with this discount it pays to stay in room 0 for ever: 1 / (1 - gamma)."""
     return ask(
@@ -173,7 +174,7 @@ def optimal_return() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def optimality_gap() -> Sequence[Question]:
     """Ask for the gaps of several tasks; by hand, two bandits end at 3/4 of 1 and 9/10 of 2."""
     bandit = BANDIT._replace(logits=np.zeros((1, 2)), step_size=2 * np.log(3))

@@ -1,11 +1,11 @@
 """The random cases of exercise set 02, and the arguments that functions get of a case."""
 
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bomrl_lite.course.checks.draws import instance, once
 from bomrl_lite.course.checks.set02 import games, updates
 from bomrl_lite.course.checks.set02 import oracles as episodes
 from bomrl_lite.course.checks.set02.games import Game
@@ -20,17 +20,17 @@ ROUNDS = 3
 """Random instances of each size."""
 
 
-@cache
+@once
 def random_batches() -> tuple[Batch, ...]:
     """Return the random batches: seeded, and of several sizes."""
     cases = []
     for seed in range(ROUNDS * len(SIZES)):
         place = seed % len(SIZES)
-        cases.append(episodes.random_batch(seed, SIZES[place], *DIALS[place]))
+        cases.append(episodes.random_batch(instance(seed), SIZES[place], *DIALS[place]))
     return tuple(cases)
 
 
-@cache
+@once
 def discount_edges() -> tuple[tuple[str, Batch, str], ...]:
     """Return batches with gamma and trace at both ends, and what fails there alone."""
     shape = SIZES[0]
@@ -48,7 +48,7 @@ def discount_edges() -> tuple[tuple[str, Batch, str], ...]:
     )
 
 
-@cache
+@once
 def long_edge() -> tuple[str, Batch, str]:
     """Return episodes in which gamma^t is too small for a floating-point number."""
     return (
@@ -59,7 +59,7 @@ def long_edge() -> tuple[str, Batch, str]:
     )
 
 
-@cache
+@once
 def scored_edges() -> tuple[tuple[str, Scored, str], ...]:
     """Return the same edges with scores of their own."""
     return tuple(
@@ -68,34 +68,38 @@ def scored_edges() -> tuple[tuple[str, Scored, str], ...]:
     )
 
 
-@cache
+@once
 def random_games() -> tuple[Game, ...]:
     """Return the tiny games whose paths are all walked."""
-    return tuple(games.random_game(seed, gamma) for seed, gamma in ((0, 0.8), (1, 0.5), (2, 1.0)))
+    return tuple(
+        games.random_game(instance(seed), gamma) for seed, gamma in ((0, 0.8), (1, 0.5), (2, 1.0))
+    )
 
 
-@cache
+@once
 def random_scores() -> tuple[Scored, ...]:
     """Return the random batches with scores of their own."""
-    return tuple(episodes.random_scored(seed, b) for seed, b in enumerate(random_batches()))
+    return tuple(
+        episodes.random_scored(instance(seed), b) for seed, b in enumerate(random_batches())
+    )
 
 
-@cache
+@once
 def random_trials() -> tuple[Trials, ...]:
     """Return random data sets: (S, A, N, B, T) differ."""
     shapes = ((2, 3, 3, 2, 3), (3, 2, 4, 3, 2), (1, 3, 5, 2, 4), (2, 2, 2, 3, 3))
     return tuple(
-        updates.random_trials(seed, shapes[seed % len(shapes)])
+        updates.random_trials(instance(seed), shapes[seed % len(shapes)])
         for seed in range(ROUNDS * len(shapes))
     )
 
 
-@cache
+@once
 def random_updates() -> tuple[Update, ...]:
     """Return random samples between two updates: (S, A) differ."""
     sizes = tuple(size[:2] for size in SIZES)
     return tuple(
-        updates.random_update(seed, *sizes[seed % len(sizes)])
+        updates.random_update(instance(seed), *sizes[seed % len(sizes)])
         for seed in range(ROUNDS * len(sizes))
     )
 

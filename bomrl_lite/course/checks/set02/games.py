@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bomrl_lite.course.checks.draws import Seed
 from bomrl_lite.course.checks.oracles import softmax
 from bomrl_lite.course.checks.set02.oracles import (
     Batch,
@@ -33,7 +34,7 @@ class Game(NamedTuple):
     horizon: int
 
 
-def random_game(seed: int, gamma: float, horizon: int = 3) -> Game:
+def random_game(seed: Seed, gamma: float, horizon: int = 3) -> Game:
     """Draw a game of two states and two actions."""
     draw = np.random.default_rng(seed)
     rows = draw.dirichlet(np.ones(3), size=(2, 2))

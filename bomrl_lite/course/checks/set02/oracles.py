@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bomrl_lite.course.checks import oracles
+from bomrl_lite.course.checks.draws import Seed
 from bomrl_lite.course.checks.oracles import Scalar, softmax
 
 Pair = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -51,7 +52,7 @@ class Batch(NamedTuple):
 
 
 def random_batch(
-    seed: int, shape: tuple[int, int, int, int], gamma: float, trace: float = 1.0
+    seed: Seed, shape: tuple[int, int, int, int], gamma: float, trace: float = 1.0
 ) -> Batch:
     """Draw episodes without symmetries: one ended early, one cut early, one of full length.
 
@@ -171,7 +172,7 @@ class Scored(NamedTuple):
     trace: float
 
 
-def random_scored(seed: int, batch: Batch, size: int = 3) -> Scored:
+def random_scored(seed: Seed, batch: Batch, size: int = 3) -> Scored:
     """Give the steps of a batch scores and curvatures without symmetries."""
     draw = np.random.default_rng(seed)
     scores = draw.normal(size=(*batch.mask.shape, size)) * batch.mask[..., None]

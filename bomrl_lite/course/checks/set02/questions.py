@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from bomrl_lite.course.checks import oracles
+from bomrl_lite.course.checks.draws import instance, once
 from bomrl_lite.course.checks.engine import Question, Slips
 from bomrl_lite.course.checks.oracles import Scalar
 from bomrl_lite.course.checks.set02 import cases as pool
@@ -56,7 +57,7 @@ class Subject(NamedTuple):
     slips: Callable[[Any], Slips]
 
 
-@cache
+@once
 def discounted_returns() -> Sequence[Question]:
     """Ask for returns; by hand 1 + 2/2 + 4/4, and 1 + 4/2 where the episode was cut."""
     subject = Subject(pool.return_args, episodes.returns, slips.discounted_returns)
@@ -65,7 +66,7 @@ def discounted_returns() -> Sequence[Question]:
     return _ask(subject, TWO_EPISODES, solution, pool.random_batches(), edges)
 
 
-@cache
+@once
 def generalised_advantages() -> Sequence[Question]:
     """Ask for advantages; by hand the errors are 1, 1, 2 and 2.5, 0, and gamma trace is 1/4."""
     subject = Subject(pool.advantage_args, episodes.advantages, slips.generalised_advantages)
@@ -74,32 +75,32 @@ def generalised_advantages() -> Sequence[Question]:
     return _ask(subject, TWO_EPISODES, solution, pool.random_batches(), edges)
 
 
-@cache
+@once
 def lvc_objective() -> Sequence[Question]:
     """Ask for the value; by hand G is 2, 2 and 4, 0, so 3/4 (2 + 2/2) + 1/4 4."""
     subject = Subject(pool.lvc_args, lambda b: episodes.lvc_value(b.logits, b), slips.lvc_values)
     return _ask(subject, WEIGHED, 3.25, pool.random_batches(), pool.discount_edges())
 
 
-@cache
+@once
 def lvc_gradients() -> Sequence[Pullback]:
     """Ask for the gradient of the LVC objective."""
     return _pull_back(pool.random_batches(), pool.lvc_args, episodes.lvc_value, slips.lvc_gradients)
 
 
-@cache
+@once
 def lvc_hessians() -> Sequence[Pullback]:
     """Ask for its second derivatives: H1 and H2 together."""
     return _bend(pool.random_batches(), pool.lvc_args, episodes.lvc_value, slips.lvc_hessians)
 
 
-@cache
+@once
 def lvc_paths() -> Sequence[Pullback]:
     """Ask for the gradient over all paths of a game: that of J."""
     return _over_games(pool.lvc_args)
 
 
-@cache
+@once
 def dice_objective() -> Sequence[Question]:
     """Ask for the value; by hand 3/4 (1 + 2/2) + 1/4 4."""
     subject = Subject(
@@ -108,7 +109,7 @@ def dice_objective() -> Sequence[Question]:
     return _ask(subject, WEIGHED, 2.5, pool.random_batches(), pool.discount_edges())
 
 
-@cache
+@once
 def dice_gradients() -> Sequence[Pullback]:
     """Ask for the gradient of the DiCE objective."""
     return _pull_back(
@@ -116,7 +117,7 @@ def dice_gradients() -> Sequence[Pullback]:
     )
 
 
-@cache
+@once
 def dice_hessians() -> Sequence[Pullback]:
     """Ask for its second derivatives."""
     return _bend(
@@ -124,7 +125,7 @@ def dice_hessians() -> Sequence[Pullback]:
     )
 
 
-@cache
+@once
 def dice_paths() -> Sequence[Pullback]:
     """Ask for the Hessian over all paths of a game: that of J."""
     return tuple(
@@ -139,7 +140,7 @@ def dice_paths() -> Sequence[Pullback]:
     )
 
 
-@cache
+@once
 def q_gradient() -> Sequence[Question]:
     """Ask for the estimate; by hand (0, 2) 3/2 + (4, 4) 1/4, then (4, 4) 1/2, then nothing."""
     by_hand = Scored(
@@ -155,7 +156,7 @@ def q_gradient() -> Sequence[Question]:
     return _ask(subject, by_hand, solution, pool.random_scores(), pool.scored_edges())
 
 
-@cache
+@once
 def first_q_gradients() -> Sequence[tuple[str, Scored, np.ndarray, np.ndarray]]:
     """Return all paths of every game, which of them begin with (s, a), and grad Q_0(s, a)."""
     cases = []
@@ -173,7 +174,7 @@ def first_q_gradients() -> Sequence[tuple[str, Scored, np.ndarray, np.ndarray]]:
     return tuple(cases)
 
 
-@cache
+@once
 def hessian_split() -> Sequence[Question]:
     """Ask for H1, H2, H12; by hand the one later step gives grad Q_0 = (1, 2)."""
     by_hand = Scored(
@@ -189,7 +190,7 @@ def hessian_split() -> Sequence[Question]:
     return _ask(subject, by_hand, terms, pool.random_scores(), pool.scored_edges())
 
 
-@cache
+@once
 def game_splits() -> Sequence[tuple[str, Scored, np.ndarray]]:
     """Return all paths of every game, and its H1, H2, H12."""
     return tuple(
@@ -198,7 +199,7 @@ def game_splits() -> Sequence[tuple[str, Scored, np.ndarray]]:
     )
 
 
-@cache
+@once
 def e_maml_objective() -> Sequence[Question]:
     """Ask for the value; by hand the data sets lead to returns of 4 and 2, so 4/4 + 2 3/4."""
     by_hand = Trials(
@@ -215,17 +216,17 @@ def e_maml_objective() -> Sequence[Question]:
     return _ask(subject, by_hand, 2.5, pool.random_trials())
 
 
-@cache
+@once
 def e_maml_gradients() -> Sequence[Pullback]:
     """Ask for its gradient: adaptation and collection."""
     value = lambda x, trials: trials.value(x)  # noqa: E731
     return _pull_back(pool.random_trials(), pool.trial_args, value, updates.e_maml_gradients)
 
 
-@cache
+@once
 def e_maml_data_sets() -> Sequence[Pullback]:
     """Ask for the gradient over all data sets of a bandit: that of formulation II."""
-    cases = [updates.every_data_set(seed) for seed in range(3)]
+    cases = [updates.every_data_set(instance(seed)) for seed in range(3)]
     pullbacks = _pull_back(
         cases, pool.trial_args, lambda x, t: t.value(x), updates.e_maml_gradients
     )
@@ -236,7 +237,7 @@ def e_maml_data_sets() -> Sequence[Pullback]:
     )
 
 
-@cache
+@once
 def promp_objective() -> Sequence[Question]:
     """Ask for the value; by hand ratios 3/2 and 1/2, A = 2 and -1, and a KL of log(4/3) / 2."""
     by_hand = Update(
@@ -255,7 +256,7 @@ def promp_objective() -> Sequence[Question]:
     return _ask(subject, by_hand, 0.8 - np.log(4 / 3), pool.random_updates())
 
 
-@cache
+@once
 def promp_gradients() -> Sequence[Pullback]:
     """Ask for its gradient."""
     value = lambda x, update: update.value(x)  # noqa: E731

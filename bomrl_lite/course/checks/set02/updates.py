@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bomrl_lite.course.checks import oracles
+from bomrl_lite.course.checks.draws import Seed
 from bomrl_lite.course.checks.engine import Slips
 from bomrl_lite.course.checks.oracles import softmax
 from bomrl_lite.course.checks.set02.oracles import log_policy
@@ -50,7 +51,7 @@ class Trials(NamedTuple):
         return (self.weights * np.exp(new - old) * self.after(logits)).sum(-1)
 
 
-def random_trials(seed: int, shape: tuple[int, int, int, int, int]) -> Trials:
+def random_trials(seed: Seed, shape: tuple[int, int, int, int, int]) -> Trials:
     """Draw data sets without symmetries; shape is (S, A, N, B, T)."""
     num_states, num_actions, *size = shape
     draw = np.random.default_rng(seed)
@@ -69,7 +70,7 @@ def random_trials(seed: int, shape: tuple[int, int, int, int, int]) -> Trials:
     )
 
 
-def every_data_set(seed: int, pulls: int = 2, episodes: int = 2, arms: int = 2) -> Trials:
+def every_data_set(seed: Seed, pulls: int = 2, episodes: int = 2, arms: int = 2) -> Trials:
     """Return all data sets of a bandit with their chances: ``value`` is formulation II, exactly."""
     draw = np.random.default_rng(seed)
     logits, reward = draw.normal(size=(2, 1, arms))
@@ -136,7 +137,7 @@ class Update(NamedTuple):
         return self.clipped(logits) - self.penalty * self.divergence(logits)
 
 
-def random_update(seed: int, num_states: int, num_actions: int, num_samples: int = 40) -> Update:
+def random_update(seed: Seed, num_states: int, num_actions: int, num_samples: int = 40) -> Update:
     """Draw samples of which some are clipped on either side, with either sign."""
     draw = np.random.default_rng(seed)
     table = (num_states, num_actions)

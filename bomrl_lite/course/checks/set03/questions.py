@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bomrl_lite.course.checks import oracles
+from bomrl_lite.course.checks.draws import instance, once
 from bomrl_lite.course.checks.engine import Question, Slips
 from bomrl_lite.course.checks.oracles import World
 from bomrl_lite.course.checks.questions import TWO_ROOMS, label_of, random_worlds
@@ -45,10 +46,10 @@ class Case(NamedTuple):
     lam: float
 
 
-@cache
+@once
 def cases() -> tuple[Case, ...]:
     """Return the random instances of every check."""
-    draw = np.random.default_rng(3)
+    draw = np.random.default_rng(instance(3))
     return tuple(
         Case(world, draw.normal(size=world.logits.shape), LAMS[index % len(LAMS)])
         for index, world in enumerate(random_worlds())
@@ -96,7 +97,7 @@ def ask_gradients(
         inputs: names of the stacked arguments.
         edges: (label, case, what an answer that fails there alone has wrong), asked last.
     """
-    draw = np.random.default_rng(5)
+    draw = np.random.default_rng(instance(5))
 
     def pullback(label: str, case: Case, separates: str | None = None) -> Pullback:
         leaf = start(case)
@@ -124,7 +125,7 @@ def true_q(world: World) -> np.ndarray:
     return oracles.q_values(world.probs, world)
 
 
-@cache
+@once
 def surrogate() -> Sequence[Question]:
     """Ask for L; in the two rooms nu = (4/7, 3/7) and Q = (11/7, 1), (3, 1)."""
     return ask(
@@ -136,7 +137,7 @@ def surrogate() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def surrogate_gradients() -> Sequence[Pullback]:
     """Ask for the gradient of L in theta and in phi, the latter through the data."""
     return ask_gradients(
@@ -148,7 +149,7 @@ def surrogate_gradients() -> Sequence[Pullback]:
     )
 
 
-@cache
+@once
 def kl_distance() -> Sequence[Question]:
     """Ask for D1^2: by hand, for a random occupancy, and for a policy that lacks an action."""
     questions = ask(
@@ -167,7 +168,7 @@ SURE = (
 )
 
 
-@cache
+@once
 def sure_cases() -> tuple[tuple[str, Case, str], ...]:
     """Return a phi that never takes some action, and a theta that hardly does.
 
@@ -190,7 +191,7 @@ def _ask_sure(label: str, case: Case, separates: str) -> Question:
     return Question(label, (table(phi), table(case.theta), table(nu)), wanted, separates=separates)
 
 
-@cache
+@once
 def kl_gradients() -> Sequence[Pullback]:
     """Ask for the gradient of D1^2 in both policies."""
     return ask_gradients(
@@ -203,20 +204,20 @@ def kl_gradients() -> Sequence[Pullback]:
     )
 
 
-@cache
+@once
 def adapt_d2() -> Sequence[Question]:
     """Ask for Alg with D2; by hand, the odds 1:3 and 1:1 are tilted by 3:1 and 1:5."""
     world = TWO_ROOMS._replace(reward=2 * np.log([[3.0, 1.0], [1.0, 5.0]]), gamma=0.0)
     return _ask_alg("d2", Case(world, THETA, 2.0), [[1 / 2, 1 / 2], [1 / 6, 5 / 6]], slips.adapt_d2)
 
 
-@cache
+@once
 def adapt_d2_gradients() -> Sequence[Pullback]:
     """Ask for the gradient of Alg with D2 in phi and Q."""
     return _ask_alg_gradients("d2")
 
 
-@cache
+@once
 def adapt_d1() -> Sequence[Question]:
     """Ask for Alg with D1; by hand, mu = 2 in both rooms.
 
@@ -245,13 +246,13 @@ def _ask_rare(phi: list[list[float]], q: list[list[float]], lam: float) -> Quest
     )
 
 
-@cache
+@once
 def adapt_d1_gradients() -> Sequence[Pullback]:
     """Ask for the gradient of Alg with D1 in phi and Q."""
     return _ask_alg_gradients("d1")
 
 
-@cache
+@once
 def natural_gradient_step() -> Sequence[Question]:
     """Ask for the natural step; in the two rooms A = (3/7, -1/7), (1, -1)."""
     return ask(
@@ -264,7 +265,7 @@ def natural_gradient_step() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def lower_bound() -> Sequence[Question]:
     """Ask for the bound; by hand, J = 8/7 and L gains 29/98. Then at phi, and at a safe lam."""
     apart = 4 / 7 * (0.75 * np.log(3) - np.log(2)) + 3 / 14 * np.log(4 / 3)
@@ -278,7 +279,7 @@ def lower_bound() -> Sequence[Question]:
     return *questions, *_at_phi(), *_at_safe_lam()
 
 
-@cache
+@once
 def adapt_repeatedly() -> Sequence[Question]:
     """Ask for many steps of a given alg; by hand, Q changes at the entrance of the corridor.
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bomrl_lite.course.checks import oracles
+from bomrl_lite.course.checks.draws import Seed
 from bomrl_lite.course.checks.oracles import World
 
 CLIMB = 1500
@@ -88,7 +89,7 @@ class Landscape(NamedTuple):
         return lambda theta, phi: value(theta.reshape(1), phi.reshape(1))
 
 
-def random_landscape(seed: int, n: int, m: int) -> Landscape:
+def random_landscape(seed: Seed, n: int, m: int) -> Landscape:
     """Draw a landscape without symmetries."""
     draw = np.random.default_rng(seed)
     root = draw.normal(size=(n, n))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bomrl_lite.course.checks import oracles
+from bomrl_lite.course.checks.draws import instance, once
 from bomrl_lite.course.checks.engine import Question
 from bomrl_lite.course.checks.oracles import World
 from bomrl_lite.course.checks.questions import ask, phi_args
@@ -69,7 +70,7 @@ class Cost(NamedTuple):
     """The likely cause if the residual is not met."""
 
 
-@cache
+@once
 def implicit_derivative() -> Sequence[Question]:
     """Ask for d theta / d phi; by hand a ridge of weight phi, with theta* = 3 / (1 + phi)."""
 
@@ -96,7 +97,7 @@ def implicit_derivative() -> Sequence[Question]:
     by_hand = _question(BY_HAND, (ridge, *scalars), -1 / 3, lambda: as_arrays, known=True)
 
     def at(index: int) -> Question:
-        landscape = random_landscape(40 + index, 1, 1)
+        landscape = random_landscape(instance(40 + index), 1, 1)
         theta, phi = (torch.tensor(x)[0] for x in (landscape.argmax(landscape.phi), landscape.phi))
         expected = bilevel.argmax_pull_back(landscape, np.ones(1))[0]
         return _question(
@@ -109,10 +110,10 @@ def implicit_derivative() -> Sequence[Question]:
     return by_hand, *map(at, range(1, 13))
 
 
-@cache
+@once
 def conjugate_gradient() -> Sequence[Question]:
     """Ask for x with A x = b; by hand, 2 x - y = 3 and 2 y - x = 0. The last A is singular."""
-    draw = np.random.default_rng(0)
+    draw = np.random.default_rng(instance(0))
 
     def at(label: str, matrix: np.ndarray, b: np.ndarray, x: np.ndarray, known: bool) -> Question:
         args = Product(matrix), torch.tensor(b), 1e-12
@@ -136,10 +137,10 @@ def conjugate_gradient() -> Sequence[Question]:
     return *questions, at(label, matrix, matrix @ x, x, False)
 
 
-@cache
+@once
 def costs() -> Sequence[Cost]:
     """Return systems that show whether a solver stops when it is done, and not before."""
-    draw = np.random.default_rng(1)
+    draw = np.random.default_rng(instance(1))
     few = np.repeat([1.0, 2, 4, 7, 11], 40)
     many = np.logspace(0, 2, 200)
     hard = np.logspace(0, 4, 100)
@@ -183,10 +184,10 @@ def costs() -> Sequence[Cost]:
     )
 
 
-@cache
+@once
 def indefinite() -> Sequence[tuple[str, tuple[Any, ...]]]:
     """Return arguments on which conjugate gradients must not return numbers."""
-    draw = np.random.default_rng(2)
+    draw = np.random.default_rng(instance(2))
     cases = {
         "A = diag(1, -2)": (np.diag([1.0, -2]), np.array([3.0, 1])),
         "A = -I, negative definite": (-np.eye(3), np.array([1.0, 2, 3])),
@@ -204,18 +205,18 @@ def indefinite() -> Sequence[tuple[str, tuple[Any, ...]]]:
     )
 
 
-@cache
+@once
 def implicit_vjp() -> Sequence[Question]:
     """Ask for the pull-back; by hand F = -<theta, A theta> / 2 + <theta, B phi>, so B^T A^-1 c."""
     bowl, pull = np.array([[2.0, 1], [1, 2]]), np.array([[1.0, 2], [0, 1]])
     phi, cotangent = np.array([3.0, 3]), np.array([3.0, 0])
     quadratic = Landscape(pull, bowl, np.zeros(2), np.zeros((2, 2)), phi)
     by_hand = _ask_vjp(BY_HAND, quadratic, cotangent, solution=np.array([2.0, 3]))
-    draw = np.random.default_rng(3)
+    draw = np.random.default_rng(instance(3))
     others = []
     for index, (n, m) in enumerate(SIZES * ROUNDS, 1):
         label = f"random instance {index} (theta [{n}], phi [{m}])"
-        others.append(_ask_vjp(label, random_landscape(index, n, m), draw.normal(size=n)))
+        others.append(_ask_vjp(label, random_landscape(instance(index), n, m), draw.normal(size=n)))
     return by_hand, *others
 
 
@@ -233,7 +234,7 @@ def _ask_vjp(
     )
 
 
-@cache
+@once
 def unsolved_inner() -> Sequence[tuple[str, tuple[Any, ...]]]:
     """Return arguments whose theta solves no inner problem: a little off, and far off."""
     calls = []
@@ -252,7 +253,7 @@ def sloping(question: Question, norm: float) -> tuple[Any, ...]:
     return objective, theta + torch.linalg.solve(bend, slope), phi, cotangent
 
 
-@cache
+@once
 def simplex_solve() -> Sequence[Question]:
     """Ask for W c; by hand M^-1 c = (1, 1, 0) and M^-1 1 = (1, 1/2, 1/2), both with sum 2."""
 
@@ -263,7 +264,7 @@ def simplex_solve() -> Sequence[Question]:
     by_hand = at(
         BY_HAND, np.diag([1.0, 2, 2]), np.array([1.0, 2, 0]), np.array([0, 0.5, -0.5]), True
     )
-    draw, others = np.random.default_rng(4), []
+    draw, others = np.random.default_rng(instance(4)), []
     # several states first: where there is but one, sums over all states are right
     shapes = ((2, 3), (5, 2), (6, 4), (3, 3), (16, 4), (1, 3), (3,), (4,), (2,))
     for index, shape in enumerate(shapes, 1):
@@ -275,7 +276,7 @@ def simplex_solve() -> Sequence[Question]:
     return by_hand, *others
 
 
-@cache
+@once
 def hypergradient() -> Sequence[Question]:
     """Ask for the hypergradient with D2; in the three rooms pi' = (3/4, 1/4) and (9/10, 1/10).
 
@@ -292,7 +293,7 @@ def hypergradient() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def frozen_hypergradient() -> Sequence[Question]:
     """Ask for the rung below: without room 1's influence on the Q of room 0."""
     return ask(
@@ -304,7 +305,7 @@ def frozen_hypergradient() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def hypergradient_d1() -> Sequence[Question]:
     """Ask for the hypergradient with D1; on the bandit lam = 1 and pi' = (3/4, 1/4), mu = 2."""
     bandit = World(
@@ -326,7 +327,7 @@ def hypergradient_d1() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def unrolled_hypergradient() -> Sequence[Question]:
     """Ask for the truncated gradient; by hand theta_2 = 2 phi - phi / 4, J = theta_0 theta_1."""
     eye, nothing = np.eye(2), np.zeros((2, 2))
@@ -334,12 +335,15 @@ def unrolled_hypergradient() -> Sequence[Question]:
     by_hand = _ask_unrolled(
         BY_HAND, Climb(toy, 0.5, 2, np.zeros(2)), solution=np.array([6.125, 3.0625])
     )
-    draw, others = np.random.default_rng(5), []
+    draw, others = np.random.default_rng(instance(5)), []
     for index, (size, num_steps) in enumerate(
         ((2, 3), (3, 2), (4, 5), (3, 4), (5, 1), (2, 10), (3, 0), (4, 7)), 1
     ):
         climb = Climb(
-            random_landscape(60 + index, size, size), 0.1, num_steps, draw.normal(size=size)
+            random_landscape(instance(60 + index), size, size),
+            0.1,
+            num_steps,
+            draw.normal(size=size),
         )
         label = f"random instance {index} (phi [{size}], {num_steps} steps)"
         others.append(_ask_unrolled(label, climb))

@@ -8,11 +8,11 @@ Bellman's optimality equation holds by construction, ties included, so nothing h
 """
 
 from collections.abc import Sequence
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
+from bomrl_lite.course.checks.draws import instance, once
 from bomrl_lite.course.checks.oracles import (
     World,
     occupancy,
@@ -62,7 +62,7 @@ ROOMS = Planted(
 """With gamma = 1/2, staying in room 0 for ever (2 = 1 / (1 - gamma)) and leaving (gamma 4) tie."""
 
 
-@cache
+@once
 def planted_worlds() -> tuple[Planted, ...]:
     """Return the random instances of every check: seeded, of several sizes, with ties."""
     return tuple(_planted_world(i) for i in range(ROUNDS * len(SIZES)))
@@ -76,7 +76,7 @@ with the uniform policy, the first action or the largest reward, marks wrong act
 """
 
 
-@cache
+@once
 def slow_worlds() -> tuple[Planted, ...]:
     """Return planted tasks in which two improvements of the uniform policy are not enough."""
     return tuple(slow_world(seed) for seed in SLOW_SEEDS)
@@ -94,7 +94,7 @@ def slow_world(seed: int) -> Planted:
     return Planted(world._replace(transition=transition, reward=reward), optimal, world.logits)
 
 
-@cache
+@once
 def rarely_visited() -> Planted:
     """Return a planted task with a state that is reached, but with nu = 1e-5 only."""
     planted = planted_worlds()[0]
@@ -127,7 +127,7 @@ All of it, lam_0 = 2 (3/4) / ((1/4) (1/2)) = 12 as well, is exact in floating po
 """
 
 
-@cache
+@once
 def families() -> tuple[Family, ...]:
     """Return a family known by hand, drifting ones, and steered ones."""
     arms = [_bandit([1.0, 0.0]), _bandit([0.0, 1.0])]
@@ -244,7 +244,7 @@ def planted_reward(
 
 def _planted_world(index: int) -> Planted:
     num_states, num_actions, gamma = SIZES[index % len(SIZES)]
-    world, draw = random_world(500 + index, num_states, num_actions, gamma), _draw(index)
+    world, draw = random_world(instance(500 + index), num_states, num_actions, gamma), _draw(index)
     if index >= UNREACHED_FROM:
         world = _with_unreached_state(world)
     # Neighbouring states differ in how many actions are optimal: some tie, some leave a choice.
@@ -283,7 +283,7 @@ def _drifting(index: int, num_states: int, num_actions: int, gamma: float) -> Fa
     classes = np.array([[0, 1, min(s, 1)][:num_actions] for s in range(num_states)])
     classes = draw.permuted(classes, axis=1)
     for number in range(count):
-        world = random_world(600 + 10 * index + number, num_states, num_actions, gamma)
+        world = random_world(instance(600 + 10 * index + number), num_states, num_actions, gamma)
         drift = np.repeat(world.transition[:, :1], num_actions, axis=1)
         wanted = ((number + np.arange(num_states)) % count == 0).astype(int)
         optimal = (classes == wanted[:, None]).astype(float)
@@ -304,7 +304,7 @@ def _overlapping() -> Family:
     above tied actions are shared with no other task, and it makes no difference which one counts.)
     The seed is the first for which the policy in the middle takes every action with at least 0.15.
     """
-    draw, members, gamma = _draw(70), [], 0.5
+    draw, members, gamma = np.random.default_rng(5070), [], 0.5
     sets = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 1]])
     for number in range(3):
         world = random_world(860 + number, 2, 3, gamma)
@@ -327,7 +327,7 @@ def _steered(seed: int) -> Family:
     """Make three tasks of 2 states and 2 actions, where the policy decides where it goes."""
     draw, members, gamma = _draw(50 + seed), [], 0.5
     for number, best in enumerate([(0, 1), (1, 0), (0, 0)]):
-        world = random_world(700 + 10 * seed + number, 2, 2, gamma)
+        world = random_world(instance(700 + 10 * seed + number), 2, 2, gamma)
         optimal = np.eye(2)[list(best)]
         reward = planted_reward(world.transition, optimal, gamma, draw)
         members.append(Planted(world._replace(reward=reward), optimal, theta=world.logits))
@@ -349,4 +349,4 @@ def _least_of_two_logits(members: Sequence[Planted]) -> float:
 
 
 def _draw(index: int) -> np.random.Generator:
-    return np.random.default_rng(5000 + index)
+    return np.random.default_rng(instance(5000 + index))

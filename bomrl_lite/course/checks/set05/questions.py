@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bomrl_lite.course.checks.draws import instance, once
 from bomrl_lite.course.checks.engine import Question, Slips
 from bomrl_lite.course.checks.oracles import complex_step
 from bomrl_lite.course.checks.questions import SIZES, label_of
@@ -30,7 +31,7 @@ RARE = "states that are rarely visited are left out: every state with nu > 0 cou
 AT_EQUALITY = "at lam = lam_0 the bound holds already: it is infinite for lam < lam_0 only"
 
 
-@cache
+@once
 def optimal_actions() -> Sequence[Question]:
     """Ask for the optimal actions; in room 0 of the two rooms, staying and leaving tie."""
     return _ask(
@@ -45,7 +46,7 @@ def optimal_actions() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def distance_to_optimum() -> Sequence[Question]:
     """Ask for D^2; in the two rooms only room 1 counts, with nu = 3/7 and -log(1/2)."""
     return _ask(
@@ -56,10 +57,10 @@ def distance_to_optimum() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def distance_gradients() -> Sequence[Pullback]:
     """Ask for the gradient of D^2 in the logits, the occupancy's part included."""
-    draw = np.random.default_rng(len(SIZES))
+    draw = np.random.default_rng(instance(len(SIZES)))
 
     def pullback(index: int, planted: Planted) -> Pullback:
         weight = np.asarray(draw.normal())
@@ -71,13 +72,13 @@ def distance_gradients() -> Sequence[Pullback]:
     return tuple(pullback(i, each) for i, each in enumerate(planted_worlds()[: len(SIZES)], 1))
 
 
-@cache
+@once
 def middle_policy() -> Sequence[Question]:
     """Ask for a policy; ``expected`` is the least mean distance, and slips are mean distances."""
     return tuple(_ask_middle(family) for family in families())
 
 
-@cache
+@once
 def gain_by_state() -> Sequence[Question]:
     """Ask for the shares of J(theta) - J(phi); in the two rooms they add up to 5/3 - 8/7."""
     return _ask(
@@ -93,7 +94,7 @@ def gain_by_state() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def rigorous_lambda() -> Sequence[Question]:
     """Ask for lam_0; in the two rooms A_max = 1 and nu_min = 3/7."""
     return _ask(
@@ -106,7 +107,7 @@ def rigorous_lambda() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def gap_bound() -> Sequence[Question]:
     """Ask for the bound; in the two rooms with lam = 3 lam_0."""
     return _ask(
@@ -118,7 +119,7 @@ def gap_bound() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def fit_rate() -> Sequence[Question]:
     """Ask for K, M and the floor; by hand, one large gap and then ones average to 1 + 8 / T."""
     by_hand = np.array([9.0, *[1.0] * 7])
@@ -198,13 +199,15 @@ def _gap_curves() -> list[np.ndarray]:
     """Draw gaps over training, those that tell mistakes apart first, then exact sums of terms."""
     curves, lengths = [], (12, 25, 40)
     for seed in range(16):
-        draw, length = np.random.default_rng(800 + seed), lengths[seed % 3]
+        draw, length = np.random.default_rng(instance(800 + seed)), lengths[seed % 3]
         fall = np.exp(-np.arange(length) / draw.uniform(*(3, 15) if seed % 2 else (0.5, 1)))
         noise = 0.05 * draw.normal(size=length)
         curves.append(draw.uniform(1, 3) * fall + draw.uniform(0, 0.5) + noise)
     curves = sorted(curves, key=_tells_little)[:6]
     for seed, length in enumerate(lengths):
-        means = oracles.terms(length) @ np.random.default_rng(900 + seed).uniform(0.5, 3, size=3)
+        means = oracles.terms(length) @ np.random.default_rng(instance(900 + seed)).uniform(
+            0.5, 3, size=3
+        )
         sums = means * np.arange(1, length + 1)
         curves.append(np.diff(sums, prepend=0.0))
     return curves

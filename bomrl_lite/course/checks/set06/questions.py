@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bomrl_lite.course.checks.draws import instance, once
 from bomrl_lite.course.checks.engine import Question, Slips
 from bomrl_lite.course.checks.set06 import oracles, slips
 from bomrl_lite.course.checks.set06.oracles import Fleet, Portion, Protocols, Samples
@@ -25,7 +26,7 @@ HEADS = ((2, 6, 2, 3), (3, 8, 3, 2), (2, 5, 1, 4), (2, 7, 2, 2), (1, 7, 2, 2), (
 """(N, M, K, d); the last has fewer samples than features."""
 
 
-@cache
+@once
 def speed_reward() -> Sequence[Question]:
     """Ask for rewards; by hand, 2 and -1 m/s in tasks of 1.5 and 0 m/s."""
     by_hand = Fleet(
@@ -44,7 +45,7 @@ def speed_reward() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def observe() -> Sequence[Question]:
     """Ask for observations; by hand, two tasks with two robots of two joints."""
     qpos = np.array([[9.0, 1.0], [8.0, 2.0], [7.0, 3.0], [6.0, 4.0]])
@@ -59,7 +60,7 @@ def observe() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def deal() -> Sequence[Question]:
     """Ask for dealt values, with none to two further dimensions."""
     return _ask(
@@ -71,7 +72,7 @@ def deal() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def mean_returns() -> Sequence[Question]:
     """Ask for returns; by hand, an episode of 1 + 2 and one of 3 + 1 + 1."""
     paid = np.array([[[1.0, 2.0, 9.0], [3.0, 1.0, 1.0]]])
@@ -85,7 +86,7 @@ def mean_returns() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def update_moments() -> Sequence[Question]:
     """Ask for moments; by hand, 1 and 3 are joined by 5 and 7, while 100 does not count."""
     by_hand = Portion(
@@ -102,14 +103,14 @@ def update_moments() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def far_portions() -> Sequence[tuple[Portion, np.ndarray]]:
     """Return observations of spread 1 around a million, with the moments of all."""
     found = [_portion(20 + i, earlier=6, place=1e6) for i in range(3)]
     return [(each, oracles.joined(each)) for each in found]
 
 
-@cache
+@once
 def adapt_head() -> Sequence[Question]:
     """Ask for adapted weights; by hand, one feature, C = 1, and an average of 1 pushes."""
     by_hand = Samples(
@@ -129,7 +130,7 @@ def adapt_head() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def speed_up() -> Sequence[Question]:
     """Ask for speed-ups; by hand 6, 3 and 1 seconds: 10/9, 10/7 and, for pure physics, 10/6."""
     by_hand = (
@@ -145,7 +146,7 @@ def speed_up() -> Sequence[Question]:
     )
 
 
-@cache
+@once
 def returns_at_budget() -> Sequence[Question]:
     """Ask for returns; by hand, 20 episodes are affordable: two small collections, no large one."""
     by_hand = Protocols(
@@ -192,7 +193,7 @@ def _ask(
 
 
 def _draw(index: int) -> np.random.Generator:
-    return np.random.default_rng(6000 + index)
+    return np.random.default_rng(instance(6000 + index))
 
 
 def _fleet(index: int, num_tasks: int, num_episodes: int) -> Fleet:

@@ -1,0 +1,278 @@
+"""A learner's function as the grader sees it: called and differentiated here, run afar."""
+
+import builtins
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any
+
+import cloudpickle
+import numpy as np
+import torch
+from torch import Tensor
+
+from bomrl_lite.course.checks.engine import Function
+from bomrl_lite.course.classroom import wire
+from bomrl_lite.course.classroom.sandbox import Ended, Worker, WorkerLost
+from bomrl_lite.types import TabularTask
+
+WALL_FACTOR, WALL_SECONDS = 4.0, 10.0
+"""Wall clock allowed: so much of the processor time, and so much more."""
+
+
+class Stopped(Exception):  # noqa: N818 - shown to the learner under this name
+    """The answer's process is no more, or may not go on."""
+
+
+class Afar:
+    """The process of one answer, asked over a socket.
+
+    Args:
+        worker: that forks it.
+        job: what the process defines, and its limits.
+    """
+
+    def __init__(self, worker: Worker, job: dict[str, Any]) -> None:
+        self.worker, self.limit = worker, float(job["seconds"])
+        self.deadline = time.monotonic() + WALL_FACTOR * self.limit + WALL_SECONDS
+        self.sock: socket.socket | None = worker.fork()
+        self.stopped: str | None = None
+        self.refused: str | None = None
+        self.lost = False
+        """Whether the worker has gone with it."""
+        self.functions: list[Function] = []
+        try:
+            wire.send(self.sock, job, self._write)
+        except OSError:
+            self.close()
+
+    def ask(self, request: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the answer to a request, after serving the calls back that it needs."""
+        if self.stopped is not None or self.sock is None:
+            raise Stopped(self.stopped or "the answer has ended")
+        try:
+            if request is not None:
+                wire.send(self.sock, request, self._write)
+            while True:
+                reply = wire.receive(self.sock, _read, self.deadline)
+                if not isinstance(reply, dict):
+                    raise wire.Garbled("no reply")
+                if "call" not in reply:
+                    break
+                wire.send(self.sock, self._call_back(reply), self._write)
+        except (EOFError, OSError) as error:  # TimeoutError is one
+            self._stop("time" if isinstance(error, TimeoutError) else None)
+        except wire.Garbled as error:
+            self.refused = f"the answer meddles with the judge: {error}"
+            self._stop(self.refused)
+        if "error" in reply:
+            raise self.exception(reply)
+        return reply
+
+    def close(self) -> Ended | None:
+        """End the process; a second time does nothing."""
+        if self.sock is None:
+            return None
+        self.sock.close()
+        self.sock = None
+        try:
+            return self.worker.end()
+        except WorkerLost:
+            self.lost, self.refused = True, "the answer has ended the judge's worker"
+            return None
+
+    def _stop(self, reason: str | None) -> None:
+        ended = self.close() or Ended(0, 0.0)
+        if reason == "time":
+            reason = f"no answer after {WALL_FACTOR * self.limit + WALL_SECONDS:.0f} s of waiting"
+        elif reason is None and ended.seconds >= 0.9 * self.limit:
+            reason = f"more than {self.limit:.0f} s of processor time: a loop that does not end?"
+        elif reason is None and ended.signal not in (0, signal.SIGKILL):
+            reason = f"the process was ended by {signal.Signals(ended.signal).name}"
+        self.stopped = reason or "the process of the answer has ended before it had answered"
+        raise Stopped(self.stopped)
+
+    def _call_back(self, reply: dict[str, Any]) -> dict[str, Any]:
+        place, args = reply["call"], reply.get("args")
+        if type(place) is not int or not 0 <= place < len(self.functions):
+            raise wire.Garbled("no such function")
+        if not isinstance(args, list):
+            raise wire.Garbled("no arguments")
+        try:
+            return {"value": self.functions[place](*args)}
+        except Exception as error:
+            return {"error": str(error)[:2000]}
+
+    def exception(self, reply: dict[str, Any]) -> Exception:
+        """Make an exception of the same name as the learner's, and as good as the same kind."""
+        names = reply["error"]
+        if not (isinstance(names, list) and names and all(isinstance(n, str) for n in names)):
+            names = ["Exception"]
+        if names[0] == "SystemExit":
+            raise SystemExit
+        if names[0] == "Lent":
+            self.refused = str(reply.get("message"))
+        known = (getattr(builtins, name, None) for name in names)
+        kinds = (k for k in known if isinstance(k, type) and issubclass(k, Exception))
+        kind = next(kinds, Exception)
+        name = names[0] if names[0].isidentifier() else "Exception"
+        message = str(reply.get("message"))
+        # some exceptions take no text alone, such as UnicodeDecodeError
+        text = {"__init__": lambda self: None, "__str__": lambda self: message}
+        error = type(name, (kind,), text)()
+        error.learners_line = str(reply.get("line") or "")
+        return error
+
+    def _write(self, value: Any) -> dict[str, Any]:
+        if isinstance(value, TabularTask):
+            return {"special": "task", "fields": list(value)}
+        if isinstance(value, np.generic):
+            return {"special": "number", "type": value.dtype.name, "value": value.item()}
+        if isinstance(value, FunctionType):
+            return {"special": "function", "code": _shipped(value)}
+        if isinstance(value, _Slot):
+            return {"special": "slot", "place": value.place}
+        self.functions.append(value)
+        return {"special": "call back", "place": len(self.functions) - 1}
+
+    def __call__(self, *args: Any) -> Any:
+        """Call the learner's function; a differentiable answer comes back differentiable."""
+        inputs: list[Tensor] = []
+        call = _Call(self, [_without(arg, inputs) for arg in args], inputs)
+        if inputs:
+            found = _Differentiable.apply(call, *inputs)
+            return found[0] if call.tensors else call.values[0]
+        call()
+        changed = call.changed
+        if isinstance(changed, list):
+            for old, new in zip(args, changed, strict=False):
+                _restore(old, new)
+        return call.values[0]
+
+
+class _Slot:
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+
+class _Call:
+    """One request: its answer is known after it was called with the inputs as plain tensors."""
+
+    def __init__(self, afar: Afar, args: list[Any], inputs: Sequence[Tensor]) -> None:
+        active = torch._C._functorch.is_gradtrackingtensor
+        self.afar = afar
+        self.request: dict[str, Any] = {
+            "args": args,
+            "leaves": [x.is_leaf for x in inputs],
+            "transformed": any(active(x) for x in inputs),
+        }
+        self.sent = "inputs"
+        self.first = 0
+        self.values: list[Any] = []
+        self.flows: list[bool] = []
+        self.handle, self.changed = -1, None
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Ask; return those of the values that are tensors."""
+        plain = [x.detach() for x in inputs[self.first :]]
+        reply = self.afar.ask(self.request | {self.sent: plain})
+        values, handle = reply.get("values"), reply.get("handle")
+        if not isinstance(values, list) or not values or type(handle) is not int:
+            self.afar.refused = "the answer meddles with the judge: no values"
+            self.afar._stop(self.afar.refused)
+        self.values, self.handle, self.changed = values or [], handle or 0, reply.get("args")
+        flows = self.request.get("transformed", False)
+        self.flows = [flows or x.requires_grad for x in self.tensors]
+        return tuple(x.detach() for x in self.tensors) if inputs else ()
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Return those of the values that are tensors."""
+        return [x for x in self.values if isinstance(x, Tensor)]
+
+    def pull(self, width: int) -> "_Call":
+        """Return the request for the vector-Jacobian product of this one."""
+        back = _Call(self.afar, [], ())
+        back.request, back.sent, back.first = {"handle": self.handle}, "cotangents", width
+        return back
+
+
+class _Differentiable(torch.autograd.Function):
+    """A call whose derivative is another call, as often as is asked for."""
+
+    @staticmethod
+    def forward(call: _Call, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return call(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        call, *tensors = inputs
+        ctx.call = call
+        ctx.save_for_backward(*tensors)
+        pairs = zip(output, call.flows, strict=True)
+        ctx.mark_non_differentiable(*(x for x, flows in pairs if not flows))
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
+        call, inputs = ctx.call, ctx.saved_tensors
+        useful = [c for c, flows in zip(cotangents, call.flows, strict=True) if flows]
+        back = call.pull(len(inputs))
+        found = iter(_Differentiable.apply(back, *inputs, *useful))
+        width = len(inputs)
+        values = [next(found) if isinstance(x, Tensor) else None for x in back.values]
+        fits = [
+            value if value is not None and value.shape == x.shape else None
+            for value, x in zip(values, inputs, strict=False)
+        ]
+        return None, *fits[:width], *[None] * (width - len(fits))
+
+
+def _without(arg: Any, inputs: list[Tensor]) -> Any:
+    """Take the tensors that record a gradient out of an argument."""
+    if isinstance(arg, Tensor) and arg.requires_grad:
+        inputs.append(arg)
+        return _Slot(len(inputs) - 1)
+    if isinstance(arg, TabularTask):
+        return arg
+    if isinstance(arg, list | tuple):
+        return type(arg)(_without(part, inputs) for part in arg)
+    return arg
+
+
+def _restore(old: Any, new: Any) -> None:
+    """Do to the caller's arguments what the answer has done to its copies."""
+    if isinstance(old, Tensor) and isinstance(new, Tensor):
+        old.data = new.detach().clone()
+        if new.requires_grad:
+            old.requires_grad_()
+            old.grad = None if new.grad is None else torch.zeros_like(old)
+    elif isinstance(old, list | tuple) and isinstance(new, list | tuple):
+        for one, other in zip(old, new, strict=False):
+            _restore(one, other)
+        if isinstance(old, list):
+            old[:] = [*old, *list(new)[len(old) :]][: len(new)]
+
+
+def _read(tree: dict[str, Any]) -> Any:
+    """Stand in for what the answer returned and the wire does not carry."""
+    if tree["special"] == "task":
+        fields = tree.get("fields")
+        return tuple(fields) if isinstance(fields, list) else None
+    name = str(tree.get("type"))
+    body: dict[str, Callable[..., Any]] = (
+        {"__call__": lambda self, *_: None} if tree.get("callable") is True else {}
+    )
+    return type(name if name.isidentifier() else "object", (), body)()
+
+
+def _shipped(function: FunctionType) -> bytes:
+    """Pickle a function with its code: the worker has no module to import it from."""
+    module = sys.modules[function.__module__]
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        return cloudpickle.dumps(function)
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
