@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bomrl_lite.course.classroom.judge import Judge, Limits
 from bomrl_lite.course.classroom.submissions import (
     Bounds,
     Unreadable,
@@ -411,3 +412,85 @@ def test_a_fingerprint_tells_what_counts_and_what_is_in_it(tmp_path):
     second = now()
     (tmp_path / "anna" / f"{RELEASED} (1).ipynb").write_bytes(NOTEBOOK)
     assert len({first, second, now()}) == 3
+
+
+# ------------------------------------------------------------------ and judged
+
+IMPORT = "import torch\nimport bomrl_lite as bl"
+KL = """def kl_distance(phi, theta, nu):
+    gap = phi.log_softmax(-1) - theta.log_softmax(-1)
+    return (nu * (phi.softmax(-1) * gap).sum(-1)).sum()"""
+CHECK = "kl_distance = checks.kl_distance(kl_distance)"
+WRONG = KL.replace("phi.log_softmax(-1) - theta", "theta.log_softmax(-1) - phi")
+LINES = KL.splitlines(keepends=True)
+
+
+def with_line(line: str) -> str:
+    """Put a line first into the answer."""
+    return KL.replace("    gap", f"    {line}\n    gap")
+
+
+def older(*sources: str) -> bytes:
+    cells = [{"cell_type": "code", "input": source, "language": "python"} for source in sources]
+    return json.dumps({**V3, "worksheets": [{"cells": cells}]}).encode()
+
+
+HELPER = "def log_ratio(phi, theta):\n    return phi.log_softmax(-1) - theta.log_softmax(-1)"
+WITH_HELPER = KL.replace("phi.log_softmax(-1) - theta.log_softmax(-1)", "log_ratio(phi, theta)")
+SAME_ID = {"cell_type": "code", "metadata": {}, "outputs": [], "id": "11-267e3b29"}
+JULIA = {"kernelspec": {"name": "julia-1.9", "language": "julia", "display_name": "Julia"}}
+PLOT = "import matplotlib.pyplot as plt\nplt.plot([1])\nplt.show()"
+
+SENT = {
+    "as it was handed out": (notebook(IMPORT, KL, CHECK), "solved"),
+    "nothing in it": (notebook(), "missing"),
+    "the answer's cell deleted": (notebook(IMPORT, CHECK), "missing"),
+    "the check's cell deleted": (notebook(IMPORT, KL), "solved"),
+    "copied, under one id": (
+        raw([{**SAME_ID, "source": text} for text in (IMPORT, WRONG, CHECK, KL, CHECK, CHECK)]),
+        "solved",
+    ),
+    "a wrong one after the right one": (notebook(IMPORT, KL, WRONG), "wrong"),
+    "out of order": (notebook(CHECK, KL, IMPORT), "solved"),
+    "split in two": (notebook(IMPORT, HELPER, WITH_HELPER), "solved"),
+    "a helper that comes later": (notebook(IMPORT, WITH_HELPER, HELPER), "solved"),
+    "a function torn apart": (notebook(IMPORT, "".join(LINES[:1]), "".join(LINES[1:])), "missing"),
+    "cells between": (notebook("1 / 0", IMPORT, "x = 3", KL, "raise SystemExit"), "solved"),
+    "magics": (notebook("%matplotlib inline", f"{IMPORT}\n!ls\n%time x = 1", KL), "solved"),
+    "a magic in the answer's cell": (notebook(IMPORT, f"%time x = 1\n{KL}"), "solved"),
+    "a syntax error elsewhere": (notebook(IMPORT, "def broken(:", KL), "solved"),
+    "another kernel": (notebook(IMPORT, KL, metadata=JULIA), "solved"),
+    "format 3": (older(IMPORT, KL), "solved"),
+    "format 4.2": (notebook(IMPORT, KL, nbformat_minor=2), "solved"),
+    "an answer that prints": (notebook(IMPORT, with_line("print('x' * 10**6)")), "solved"),
+    "an answer that warns": (
+        notebook(f"import warnings\n{IMPORT}", with_line("warnings.warn('careful')")),
+        "solved",
+    ),
+    "an answer without an end": (
+        notebook(IMPORT, with_line("while True:\n        pass")),
+        "wrong",
+    ),
+    "a cell that plots": (notebook(IMPORT, PLOT, KL), "solved"),
+}
+
+
+@pytest.fixture(scope="module")
+def judge():
+    with Judge(limits=Limits(seconds=4)) as made:
+        yield made
+
+
+@pytest.mark.parametrize(("data", "status"), SENT.values(), ids=SENT)
+def test_what_is_sent_earns_what_its_answer_earns(judge, data, status):
+    found = judge.judge(read_notebook(data), "03")
+    kl = found[1]
+    assert (kl.name, kl.status) == ("kl_distance", status), kl
+    assert kl.points == (kl.max_points if status == "solved" else 0)
+    assert kl.message or status == "solved"
+    assert {verdict.status for verdict in found if verdict.name != kl.name} == {"missing"}
+
+
+def test_an_answer_that_takes_its_time_has_time(judge):
+    slow = notebook(IMPORT, "import time", with_line("time.sleep(0.2)"))
+    assert judge.judge(read_notebook(slow), "03")[1].status == "solved"
