@@ -7,7 +7,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -49,7 +49,7 @@ def zip_of(files: dict[str, bytes]) -> bytes:
     return data.getvalue()
 
 
-def put(folder: Path, files: dict[str, bytes | None]) -> Path:
+def put(folder: Path, files: Mapping[str, bytes | None]) -> Path:
     """Write files; None makes a folder."""
     for name, content in files.items():
         path = folder / name
