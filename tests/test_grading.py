@@ -354,9 +354,10 @@ def test_a_kill_loses_the_submission_in_work_alone_and_leaves_no_process(tmp_pat
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path, name):
     child = start(tmp_path)
-    os.killpg(child.pid, signal.SIGINT)
+    os.killpg(child.pid, getattr(signal, name))
     out, error = child.communicate(timeout=60)
     assert error == ""
     assert child.returncode == 130

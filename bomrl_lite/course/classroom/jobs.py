@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from types import FrameType
 from typing import NamedTuple
 
 import torch
@@ -188,7 +189,7 @@ def _failed(submission: Submission, reason: str) -> Marks:
 
 def _work(connection: Connection, task: Task) -> None:
     """Judge what comes through the pipe until it is closed."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the judge is put away
+    signal.signal(signal.SIGTERM, _end)
     torch.set_num_threads(1)  # equal bits, whatever the number of jobs
     try:
         with task.make_judge() as judge:
@@ -197,6 +198,12 @@ def _work(connection: Connection, task: Task) -> None:
     except Exception as error:
         with contextlib.suppress(OSError):
             connection.send(error)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End in the usual way, so that the judge is put away, and only once."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(0)
 
 
 def _serve(connection: Connection, judge: Judge, task: Task) -> None:
