@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import os
+import socket
 from pathlib import Path
 
 import nbformat
@@ -16,6 +17,7 @@ from bomrl_lite.course.checks.session import SESSION
 from bomrl_lite.course.checks.steps import OPENING
 from bomrl_lite.course.classroom.extract import extract
 from bomrl_lite.course.classroom.judge import Judge, Limits
+from bomrl_lite.course.classroom.proxy import Afar
 from bomrl_lite.course.classroom.sandbox import Worker
 
 ROOT = Path(__file__).parents[1]
@@ -61,18 +63,11 @@ def solution(number):
     return nbformat.read(path, as_version=4)
 
 
-def one(judge, number, name, *cells):
-    (verdict,) = (v for v in judge.judge(notebook(*cells), number) if v.name == name)
-    return verdict
-
-
 def solved_in(judge, number, name, *cells):
     """Judge one exercise of a set alone."""
-    from bomrl_lite.course.classroom import judge as module
-
     (check,) = (check for check in CHECKS_BY_SET[number] if check.name == name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(module.CHECKS_BY_SET, number, (check,))
+        patch.setitem(CHECKS_BY_SET, number, (check,))
         (verdict,) = judge.judge(notebook(*cells), number)
     return verdict
 
@@ -179,7 +174,9 @@ def test_a_notebook_keeps_its_instances_and_a_grading_draws_its_own(judge, drawn
     SESSION.unsolved, SESSION.states = "raise", states
 
 
-WRONG_DEAL = "import torch\ndef deal(values, num_episodes):\n    return torch.cat([values] * 2)"
+WRONG_DEAL = (
+    "import torch\ndef deal(values, num_episodes):\n    return torch.cat([values] * num_episodes)"
+)
 DEAL = "def deal(values, num_episodes):\n    return values.repeat_interleave(num_episodes, 0)"
 
 
@@ -214,9 +211,9 @@ def test_an_exception_is_told_with_the_learners_line_and_its_cause(judge):
         ("def deal(values, n):\n    return None", DEAL),
         (DEAL, "deal = checks.deal(deal)"),
         ("def again(x, n):\n    return x.repeat_interleave(n, 0)", "deal = again"),
-        ("deal = lambda values, num_episodes: again(values, num_episodes)", DEAL.replace("deal", "again")),
-        ("import functools", "ZERO = 0", "@functools.wraps(print)\n" + DEAL.replace(", 0)", ", ZERO)")),
-        ("class Deal:\n    def __call__(self, v, n):\n        return v.repeat_interleave(n, 0)", "deal = Deal()"),
+        ("deal = lambda values, n: again(values, n)", DEAL.replace("deal", "again")),
+        ("import functools", "ZERO = 0", "@functools.wraps(print)\n" + DEAL.replace("0", "ZERO")),
+        (DEAL.replace("deal(", "go(self, "), "class Deal:\n    __call__ = go", "deal = Deal()"),
         ("import bomrl_lite as bl\nfrom bomrl_lite.course import checks, plots", DEAL),
         ("table = {}\ntable['dim'] = 0", DEAL.replace(", 0)", ", table['dim'])")),
         ("if True:\n    dim = 0\nelse:\n    dim = 1", DEAL.replace(", 0)", ", dim)")),
@@ -266,22 +263,23 @@ def test_partial_points_are_those_of_the_steps_before(judge):
     assert solved_in(judge, "01", "q_values", *cut).points == 3
     verdict = solved_in(judge, "01", "q_values", *detached)
     assert (verdict.points, verdict.status, verdict.step) == (2, "partly", "differentiable")
-    assert "transition" in verdict.cause or "moves" in verdict.cause or "flow" in verdict.cause
+    assert verdict.cause
 
 
 def test_derivatives_by_torch_func_are_taken_by_torch_func(judge):
     """An answer that prepares its input with requires_grad_ works in one world only."""
     book = code(solution("01"))
     text = (
-        "    probs = policy_probs if policy_probs.requires_grad else policy_probs.detach().clone()\n"
+        "    probs = policy_probs\n"
+        "    probs = probs if probs.requires_grad else probs.detach().clone()\n"
         "    probs.requires_grad_()\n    moves = torch.einsum('sa,sat->st', probs"
     )
-    mixed = [
-        b.replace('    moves = torch.einsum("sa,sat->st", policy_probs', text, 1) for b in book
-    ]
+    old = '    moves = torch.einsum("sa,sat->st", policy_probs'
+    mixed = [cell.replace(old, text, 1) for cell in book]
     verdict = solved_in(judge, "01", "q_values", *mixed)
-    assert verdict.points in (0, 2)
-    assert verdict.step != "by hand"
+    assert (verdict.points, verdict.step) == (2, "differentiable")
+    assert "under torch.func.grad" in verdict.message
+    assert "use torch.func.grad here as well" in verdict.cause
 
 
 FACTS = {
@@ -290,12 +288,14 @@ FACTS = {
     "only its own loopback": "import socket\nreturn len(socket.if_nameindex()) - 1",
     "no course": "import os\nreturn sum(os.path.exists(p) for p in PATHS)",
     "no home": "import os\nreturn sum(len(os.listdir(p)) for p in ('/home',) if os.path.exists(p))",
-    "nothing in /tmp but the judge's own folder": "import glob\n"
+    "nothing in /tmp but the worker": "import glob\n"
     "return len([p for p in glob.glob('/tmp/*') if not p.startswith('/tmp/judge')])",
-    "a read-only system": "import os\nfound = 0\nfor p in ('/usr', '/etc', '/', sys.prefix, '/bin'):\n"
+    "a read-only system": "import os\nfound = 0\n"
+    "for p in ('/usr', '/etc', '/', '/dev', sys.prefix, '/bin'):\n"
     "    try:\n        open(os.path.join(p, 'marker'), 'w').close()\n        found += 1\n"
     "    except OSError:\n        pass\nreturn found",
-    "a parent that cannot be read": "import os\ntry:\n    open(f'/proc/{os.getppid()}/mem', 'rb').close()\n"
+    "a parent that cannot be read": "import os\ntry:\n"
+    "    open(f'/proc/{os.getppid()}/mem', 'rb').close()\n"
     "    return 1\nexcept OSError:\n    return 0",
     "few processes": "import os\nreturn len([p for p in os.listdir('/proc') if p.isdigit()]) - 3",
     "no open file but its socket": "import os\n"
@@ -304,21 +304,19 @@ FACTS = {
 
 
 @pytest.mark.parametrize("fact", FACTS)
-def test_an_answer_under_bubblewrap_finds(fact, isolated, monkeypatch):
-    from bomrl_lite.course.classroom.proxy import Afar
-
-    body = FACTS[fact].replace("PORT", "22")
-    body = body.replace(
-        "PATHS", str([str(ROOT / "solutions"), str(ROOT / "bomrl_lite" / "course")])
-    )
-    text = "import sys\ndef probe():\n" + "\n".join(f"    {x}" for x in body.splitlines())
-    job = {"name": "probe", "statements": [[0, 1, text]], "seed": 0, "seconds": 5}
-    afar = Afar(isolated._worker, job | {"memory_mib": 512, "file_mib": 1, "processes": 0})
-    afar.ask(None)
-    try:
-        assert afar() <= 0
-    finally:
-        afar.close()
+def test_an_answer_under_bubblewrap_finds(fact, isolated):
+    hidden = [str(ROOT / "solutions"), str(ROOT / "bomrl_lite" / "course")]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        body = FACTS[fact].replace("PORT", str(server.getsockname()[1]))
+        body = body.replace("PATHS", str(hidden))
+        text = "import sys\ndef probe():\n" + "\n".join(f"    {x}" for x in body.splitlines())
+        job = {"name": "probe", "statements": [[0, 1, text]], "seed": 0, "seconds": 5}
+        afar = Afar(isolated._worker, job | {"memory_mib": 512, "file_mib": 1, "processes": 0})
+        afar.ask(None)
+        try:
+            assert afar() <= 0
+        finally:
+            afar.close()
 
 
 def test_without_bubblewrap_the_judge_says_so_and_still_judges():

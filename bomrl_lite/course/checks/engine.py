@@ -385,8 +385,9 @@ def _learners_line(error: Exception, function: Function) -> str:
 
     A function that runs in another process brings that line with its exceptions.
     """
-    if hasattr(error, "learners_line"):
-        return str(error.learners_line)
+    brought = getattr(error, "learners_line", None)
+    if brought is not None:
+        return str(brought)
     code = getattr(inspect.unwrap(function), "__code__", None)
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if code and frame.filename == code.co_filename]

@@ -1,8 +1,12 @@
 """Judges what a learner has handed in: each exercise's points, decided anew.
 
 The checks of the notebooks run here, with instances drawn for the judge's seed; the learner's
-function runs in a process of its own, and only tensors and numbers come back from it. A message of
-the check names the step; the points are those of the steps before it.
+function runs in a process of its own, and only tensors and numbers come back from it. Messages are
+those of the check; the points are those of the steps before the first that fails.
+
+What answers may use of the package is what their notebook lends them (``LENT``): nothing else lies
+in the worker's folder, and asking for it is refused by name. A solution whose source was copied
+into the notebook is code like any other, and nobody can tell it from an answer by its values.
 """
 
 import contextlib
@@ -25,7 +29,7 @@ from bomrl_lite.course.classroom.sandbox import Sandbox, Worker, WorkerLost
 Status = Literal["solved", "partly", "wrong", "unsolved", "missing", "refused"]
 
 LENT: dict[str, tuple[str, ...]] = {"03": ("mdp",), "04": ("mdp",), "05": ("mdp",)}
-"""Set -> modules of the package that its notebook hands to answers; every set has the records."""
+"""Set -> modules of the package that its notebook lends to answers; every set has the records."""
 
 SET_UP = {"02": "torch.set_default_dtype(torch.float64)"}
 SET_UP["04"] = SET_UP["02"]
@@ -77,7 +81,8 @@ class Judge:
         limits: Limits = Limits(),
         sandbox: Sandbox = "auto",
     ) -> None:
-        self.seed, self.limits, self.sandbox = seed, limits, sandbox
+        self.seed, self.limits = seed, limits
+        self.sandbox: Sandbox = sandbox
         self._worker = Worker((), sandbox)
         self.isolation = self._worker.isolation
         """One sentence: what answers are kept from here, and what not."""

@@ -1,13 +1,15 @@
 """A learner's function as the grader sees it: called and differentiated here, run afar."""
 
 import builtins
+import inspect
+import io
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import Any, NoReturn
 
 import cloudpickle
 import numpy as np
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from bomrl_lite.course.checks.engine import Function
 from bomrl_lite.course.classroom import wire
+from bomrl_lite.course.classroom.derivatives import Call, Differentiable, Slot, without
 from bomrl_lite.course.classroom.sandbox import Ended, Worker, WorkerLost
 from bomrl_lite.types import TabularTask
 
@@ -64,10 +67,10 @@ class Afar:
                     break
                 wire.send(self.sock, self._call_back(reply), self._write)
         except (EOFError, OSError) as error:  # TimeoutError is one
-            self._stop("time" if isinstance(error, TimeoutError) else None)
+            self.stop("time" if isinstance(error, TimeoutError) else None)
         except wire.Garbled as error:
             self.refused = f"the answer meddles with the judge: {error}"
-            self._stop(self.refused)
+            self.stop(self.refused)
         if "error" in reply:
             raise self.exception(reply)
         return reply
@@ -84,7 +87,8 @@ class Afar:
             self.lost, self.refused = True, "the answer has ended the judge's worker"
             return None
 
-    def _stop(self, reason: str | None) -> None:
+    def stop(self, reason: str | None) -> NoReturn:
+        """End the process, and say so at this and every later call."""
         ended = self.close() or Ended(0, 0.0)
         if reason == "time":
             reason = f"no answer after {WALL_FACTOR * self.limit + WALL_SECONDS:.0f} s of waiting"
@@ -133,7 +137,7 @@ class Afar:
             return {"special": "number", "type": value.dtype.name, "value": value.item()}
         if isinstance(value, FunctionType):
             return {"special": "function", "code": _shipped(value)}
-        if isinstance(value, _Slot):
+        if isinstance(value, Slot):
             return {"special": "slot", "place": value.place}
         self.functions.append(value)
         return {"special": "call back", "place": len(self.functions) - 1}
@@ -141,9 +145,9 @@ class Afar:
     def __call__(self, *args: Any) -> Any:
         """Call the learner's function; a differentiable answer comes back differentiable."""
         inputs: list[Tensor] = []
-        call = _Call(self, [_without(arg, inputs) for arg in args], inputs)
+        call = Call(self, [without(arg, inputs) for arg in args], inputs)
         if inputs:
-            found = _Differentiable.apply(call, *inputs)
+            found = Differentiable.apply(call, *inputs)
             return found[0] if call.tensors else call.values[0]
         call()
         changed = call.changed
@@ -151,95 +155,6 @@ class Afar:
             for old, new in zip(args, changed, strict=False):
                 _restore(old, new)
         return call.values[0]
-
-
-class _Slot:
-    def __init__(self, place: int) -> None:
-        self.place = place
-
-
-class _Call:
-    """One request: its answer is known after it was called with the inputs as plain tensors."""
-
-    def __init__(self, afar: Afar, args: list[Any], inputs: Sequence[Tensor]) -> None:
-        active = torch._C._functorch.is_gradtrackingtensor
-        self.afar = afar
-        self.request: dict[str, Any] = {
-            "args": args,
-            "leaves": [x.is_leaf for x in inputs],
-            "transformed": any(active(x) for x in inputs),
-        }
-        self.sent = "inputs"
-        self.first = 0
-        self.values: list[Any] = []
-        self.flows: list[bool] = []
-        self.handle, self.changed = -1, None
-
-    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Ask; return those of the values that are tensors."""
-        plain = [x.detach() for x in inputs[self.first :]]
-        reply = self.afar.ask(self.request | {self.sent: plain})
-        values, handle = reply.get("values"), reply.get("handle")
-        if not isinstance(values, list) or not values or type(handle) is not int:
-            self.afar.refused = "the answer meddles with the judge: no values"
-            self.afar._stop(self.afar.refused)
-        self.values, self.handle, self.changed = values or [], handle or 0, reply.get("args")
-        flows = self.request.get("transformed", False)
-        self.flows = [flows or x.requires_grad for x in self.tensors]
-        return tuple(x.detach() for x in self.tensors) if inputs else ()
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        """Return those of the values that are tensors."""
-        return [x for x in self.values if isinstance(x, Tensor)]
-
-    def pull(self, width: int) -> "_Call":
-        """Return the request for the vector-Jacobian product of this one."""
-        back = _Call(self.afar, [], ())
-        back.request, back.sent, back.first = {"handle": self.handle}, "cotangents", width
-        return back
-
-
-class _Differentiable(torch.autograd.Function):
-    """A call whose derivative is another call, as often as is asked for."""
-
-    @staticmethod
-    def forward(call: _Call, *inputs: Tensor) -> tuple[Tensor, ...]:
-        return call(*inputs)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        call, *tensors = inputs
-        ctx.call = call
-        ctx.save_for_backward(*tensors)
-        pairs = zip(output, call.flows, strict=True)
-        ctx.mark_non_differentiable(*(x for x, flows in pairs if not flows))
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
-        call, inputs = ctx.call, ctx.saved_tensors
-        useful = [c for c, flows in zip(cotangents, call.flows, strict=True) if flows]
-        back = call.pull(len(inputs))
-        found = iter(_Differentiable.apply(back, *inputs, *useful))
-        width = len(inputs)
-        values = [next(found) if isinstance(x, Tensor) else None for x in back.values]
-        fits = [
-            value if value is not None and value.shape == x.shape else None
-            for value, x in zip(values, inputs, strict=False)
-        ]
-        return None, *fits[:width], *[None] * (width - len(fits))
-
-
-def _without(arg: Any, inputs: list[Tensor]) -> Any:
-    """Take the tensors that record a gradient out of an argument."""
-    if isinstance(arg, Tensor) and arg.requires_grad:
-        inputs.append(arg)
-        return _Slot(len(inputs) - 1)
-    if isinstance(arg, TabularTask):
-        return arg
-    if isinstance(arg, list | tuple):
-        return type(arg)(_without(part, inputs) for part in arg)
-    return arg
 
 
 def _restore(old: Any, new: Any) -> None:
@@ -268,11 +183,22 @@ def _read(tree: dict[str, Any]) -> Any:
     return type(name if name.isidentifier() else "object", (), body)()
 
 
+class _Bare(cloudpickle.Pickler):
+    """Pickles functions without their decorators, which may stand on what the worker lacks."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Take a function for what it wraps."""
+        return super().reducer_override(
+            inspect.unwrap(obj) if isinstance(obj, FunctionType) else obj
+        )
+
+
 def _shipped(function: FunctionType) -> bytes:
     """Pickle a function with its code: the worker has no module to import it from."""
-    module = sys.modules[function.__module__]
+    module, written = sys.modules[inspect.unwrap(function).__module__], io.BytesIO()
     cloudpickle.register_pickle_by_value(module)
     try:
-        return cloudpickle.dumps(function)
+        _Bare(written).dump(inspect.unwrap(function))
     finally:
         cloudpickle.unregister_pickle_by_value(module)
+    return written.getvalue()

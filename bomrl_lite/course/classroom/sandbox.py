@@ -147,7 +147,7 @@ class Worker:
 
     def _furnish(self) -> None:
         """Lay out what the worker sees of the course: itself, and what is lent."""
-        for name in ("worker.py", "wire.py"):
+        for name in ("worker.py", "wire.py", "limits.py"):
             shutil.copy(Path(__file__).with_name(name), self.desk)
         lent = self.desk / "bomrl_lite"
         lent.mkdir()
@@ -181,6 +181,7 @@ def _bubblewrap(desk: Path) -> list[str]:
     seen = [*map(Path, SYSTEM), *sorted(python)]
     command = ["bwrap", "--die-with-parent", "--new-session", "--unshare-ipc", "--unshare-pid"]
     command += ["--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    command += ["--cap-drop", "ALL"]
     if os.getuid() != 0:
         command += ["--unshare-user"]
     command += ["--proc", "/proc", "--dev", "/dev"]
@@ -189,4 +190,5 @@ def _bubblewrap(desk: Path) -> list[str]:
         command += ["--ro-bind-try", str(path), str(path)]
     if any(PACKAGE.is_relative_to(path) for path in seen):
         command += ["--tmpfs", str(PACKAGE)]
-    return [*command, "--ro-bind", str(desk), str(desk), "--chdir", "/tmp"]
+    command += ["--ro-bind", str(desk), str(desk), "--remount-ro", "/", "--remount-ro", "/dev"]
+    return [*command, "--chdir", "/tmp"]
