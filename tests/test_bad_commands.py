@@ -79,8 +79,24 @@ EXPERIMENT = "experiment condition --iterations 1 --seeds 1"
 CUT = "is not a whole table"
 NO_CONFIG = "exact/config.json is not the configuration of a run"
 AGAIN = "--resume --out exact"
+SENT = {"sent/anna.ipynb": b"{}"}
 
 ROWS = [
+    # ---------------------------------------------------------------- grade
+    Bad("grade nowhere --set 03 --out new", "nowhere does not exist: name what students sent"),
+    Bad("grade folder --set 03 --out new", "the folder is empty: nothing was handed in"),
+    Bad("grade file.txt --set 03 --out new", "its name ends in .txt): ask for the .ipynb file"),
+    Bad("grade folder --set 3 --out new", "unknown exercise set '3': choose one of 01, 02"),
+    Bad("grade folder --set 07 --out new", "unknown exercise set '07': choose one of 01, 02"),
+    Bad("grade folder --set 03 --out new --jobs 0", "jobs must be at least 1, got 0"),
+    Bad("grade folder --set 03 --out new --seed -1", "seed must be at least 0, got -1"),
+    Bad("grade folder --set 03 --out new --resume --regrade", "judges it anew: give one"),
+    Bad("grade sent --set 03 --out new --resume", "new holds no grading (no gradebook.csv)", SENT),
+    Bad("grade sent --set 03 --out new --regrade", "or leave out --regrade", SENT),
+    Bad("grade sent --set 03 --out sent/marks", "lies in sent, whose files are graded", SENT),
+    Bad("grade sent --set 03 --out file.txt", "where a folder is meant", SENT),
+    Bad("grade sent --set 03 --out ''", "what follows --out is empty", SENT),
+    Bad("grade bad.zip --set 03 --out new", "the archive cannot be read", {"bad.zip": b"PK"}),
     # ---------------------------------------------------------------- evaluate
     Bad("evaluate sampled --num-steps -1", "num_steps must be at least 0, got -1"),
     Bad("evaluate exact --num-steps -1", "num_steps must be at least 0, got -1"),
@@ -329,6 +345,7 @@ def test_bad_input_is_one_clear_line_and_changes_nothing(place, monkeypatch, cap
         ("evaluate", "Required options"),
         ("export exact", "Required options"),
         ("experiment", "Required options"),
+        ("grade folder --out new", "--set"),
         ("compare exact --colum x", "--column"),
         ("methods maml", "maml"),
         ("run --seed 1.5", "--seed"),

@@ -162,6 +162,41 @@ def experiment(
     return 0
 
 
+def grade(
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    exercise_set: Annotated[str, tyro.conf.arg(name="set")],
+    out: Path,
+    jobs: int = 1,
+    seed: int = 0,
+    resume: bool = False,
+    regrade: bool = False,
+) -> int:
+    """Grade what students sent: gradebook.csv, a summary, a page of feedback for each student.
+
+    Example: python -m bomrl_lite grade submissions.zip --set 03 --jobs 2 --out marks
+
+    Args:
+        files: notebooks, folders and zips, also as Canvas, Moodle and Blackboard export them.
+        exercise_set: 01 to 06.
+        out: folder of the results, outside those that are graded.
+        jobs: how many submissions are judged at a time; a process each.
+        seed: of the instances that answers are judged on.
+        resume: go on with the grading in ``out``: new and changed submissions are judged.
+        regrade: judge all anew, and say whose points changed.
+    """
+    from bomrl_lite.course.classroom.grading import grade_all
+
+    return grade_all(
+        files,
+        exercise_set=exercise_set,
+        out=out,
+        jobs=jobs,
+        seed=seed,
+        resume=resume,
+        regrade=regrade,
+    )
+
+
 def bench(root: Path | None = None) -> int:
     """Measure the project's bars, print them and write runs/bench.json.
 
@@ -255,5 +290,5 @@ def needs_lab(command: Callable[..., int]) -> Callable[..., int]:
     return call
 
 
-COMMANDS = tuple(map(needs_lab, (run, build, calibrate, experiment, tune, bench, compare)))
+COMMANDS = tuple(map(needs_lab, (run, build, calibrate, experiment, grade, tune, bench, compare)))
 """The commands as the command line takes them."""

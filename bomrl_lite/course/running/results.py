@@ -179,8 +179,13 @@ def versions() -> dict[str, str]:
 
 def code_digest(root: Path) -> str:
     """Return the SHA-256 of all that lessons read beside their sources: package, stored tables."""
+    return digest_of(Path(bomrl_lite.__file__).parent, root / "notebooks" / "results")
+
+
+def digest_of(*folders: Path) -> str:
+    """Return the SHA-256 of the files of folders, of their names and contents."""
     whole = hashlib.sha256()
-    for folder in (Path(bomrl_lite.__file__).parent, root / "notebooks" / "results"):
+    for folder in folders:
         for path in sorted(folder.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 content = hashlib.sha256(path.read_bytes()).hexdigest()

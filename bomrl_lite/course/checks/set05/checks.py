@@ -382,6 +382,7 @@ shift_bound = Check(
     _shift_bound,
     questions.shift_bound,
     (*OPENING, property_step("a bound", _moves_further), *VALUES),
+    points={"random values": 2},
 )
 
 CHECKS = (
