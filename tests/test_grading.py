@@ -349,7 +349,7 @@ def test_a_kill_loses_the_submission_in_work_alone_and_leaves_no_process(tmp_pat
     assert "1 of 4 students are taken over" in capsys.readouterr().out
     assert grade(tmp_path / "sent", tmp_path / "whole") == 0
     assert results(tmp_path / "out") == results(tmp_path / "whole")
-    with locked(tmp_path / "out", "grades"):
+    with locked(tmp_path / "out"):
         pass
 
 
