@@ -113,7 +113,8 @@ def _does_not_add_up(question: Question, answer: np.ndarray) -> str | None:
 
 def _moves_further(question: Question, answer: np.ndarray) -> str | None:
     phi, theta, task, gamma = question.args
-    world = World(phi.numpy(), *(field.numpy() for field in task), gamma)
+    transition, reward, start = (field.numpy() for field in task)
+    world = World(phi.numpy(), transition, reward, start, gamma)
     moved = oracles.shift(oracles.Planted(world, np.ones_like(world.reward), theta.numpy()))
     if answer >= moved - 1e-12:
         return None
