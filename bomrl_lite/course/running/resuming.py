@@ -20,10 +20,9 @@ def resume_run(folder: Path, run: Run, made: Sequence[Job | Outcome]) -> list[Jo
         made: its lessons, as for ``execute_all``.
 
     Raises:
-        ValueError: it has another profile, seed, parameters or lessons, or cannot be read.
+        FileNotFoundError, ValueError: as ``require_run``.
     """
-    stored = read_run(folder)
-    check_same(folder, stored, run, [_name(each) for each in made])
+    stored = require_run(folder, run, made)
     if reason := what_changed(stored, run):
         print(f"{folder}: nothing is taken over, since {reason}")
         return list(made)
@@ -32,17 +31,21 @@ def resume_run(folder: Path, run: Run, made: Sequence[Job | Outcome]) -> list[Jo
     return [outcome or each for outcome, each in zip(found, made, strict=True)]
 
 
-def require_run(folder: Path) -> None:
-    """Refuse to go on where nothing was begun.
+def require_run(folder: Path, run: Run, made: Sequence[Job | Outcome]) -> StoredRun:
+    """Return the run of a folder, with which another one goes on; it changes nothing there.
 
     Raises:
         FileNotFoundError: no run is there.
+        ValueError: it has another profile, seed, parameters or lessons, or cannot be read.
     """
     if not (folder / METRICS).exists():
         raise FileNotFoundError(
             f"{folder} holds no run to go on with (no {METRICS}): check the folder, or begin one "
             "without --resume"
         )
+    stored = read_run(folder)
+    check_same(folder, stored, run, [_name(each) for each in made])
+    return stored
 
 
 def check_same(folder: Path, stored: StoredRun, run: Run, lessons: list[str]) -> None:

@@ -85,7 +85,7 @@ def run_course(
     stamp = f"{started:%Y-%m-%d %H:%M:%S}"
     run = Run(stamp, profile, seed, shown, versions(), code_digest(root), [])
     if resume:
-        require_run(folder)
+        require_run(folder, run, made)  # before the lock, which leaves a file in the folder
     with _held(folder):
         if resume:
             made = resume_run(folder, run, made)
