@@ -118,7 +118,7 @@ def lab(tmp_path_factory):
             *(f"--ServerApp.port={port}", "--ServerApp.ip=127.0.0.1"),
             *(f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={home}"),
         ],
-        env={**os.environ, **folders, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **folders},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

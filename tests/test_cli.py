@@ -20,7 +20,7 @@ def process(*arguments: object) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "bomrl_lite", *map(str, arguments)],
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"},
+        env={**os.environ, "COLUMNS": "100"},
     )
 
 
@@ -123,7 +123,6 @@ def test_ctrl_c_keeps_the_last_iteration_of_a_run_without_checkpoints(tmp_path):
         [sys.executable, "-m", "bomrl_lite", "train", *dials, "--out", str(run)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         # An ignored signal is inherited: a background job of a shell ignores Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
