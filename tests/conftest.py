@@ -1,6 +1,7 @@
 """Shared oracles and instances; none of them calls the code under test."""
 
 import itertools
+import os
 import sys
 
 import numpy as np
@@ -10,6 +11,9 @@ import torch
 from bomrl_lite.types import TabularTask
 
 torch.set_num_threads(1)
+# Of what tests start too: threads of two processes that wait for each other's processor spin, and
+# an example that takes 4 seconds takes 40.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)

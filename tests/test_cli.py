@@ -15,22 +15,37 @@ from bomrl_lite.training.methods import METHODS
 from bomrl_lite.training.policy_file import load_policy
 
 
-def command(*arguments: object, **kind) -> subprocess.CompletedProcess[str]:
+def process(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "bomrl_lite", *map(str, arguments)],
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"},
-        **kind,
+        env={**os.environ, "COLUMNS": "100"},
     )
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """The same in this process, which has imported torch: that takes a Python most of its time."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["bomrl_lite", *map(str, arguments)])
+        try:
+            code = cli.main()
+        except SystemExit as ended:  # tyro's, after help or a flag that is none
+            code = ended.code
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    return call
 
 
 def test_train_then_evaluate(tmp_path):
     run = tmp_path / "run"
-    trained = command("train", "--num-tasks", 3, "--iterations", 40, "--out", run)
+    trained = process("train", "--num-tasks", 3, "--iterations", 40, "--out", run)
     assert trained.returncode == 0, trained.stderr
     assert "40/40" in trained.stdout
-    evaluated = command("evaluate", run, "--num-test-tasks", 4, "--num-steps", 2)
+    evaluated = process("evaluate", run, "--num-test-tasks", 4, "--num-steps", 2)
     assert evaluated.returncode == 0, evaluated.stderr
     rows = list(csv.DictReader((run / "evaluation.csv").read_text().splitlines()))
     assert len(rows) == (3 + 4) * 2 * 3
@@ -47,7 +62,7 @@ def test_train_then_evaluate(tmp_path):
     assert f"{gap['maml']:.4f}" in evaluated.stdout
 
 
-def test_train_then_evaluate_bilevel(tmp_path):
+def test_train_then_evaluate_bilevel(tmp_path, command):
     run = tmp_path / "run"
     dials = ["--method", "bomrl", "--distance", "d1", "--lam", "2", "--data", "q_gradient"]
     trained = command("train", *dials, "--num-tasks", 2, "--iterations", 5, "--out", run)
@@ -72,15 +87,16 @@ def test_train_then_evaluate_bilevel(tmp_path):
         (["compare", "no_such_run"], "compare takes folders that train has written"),
     ],
 )
-def test_mistakes_end_in_one_line_and_code_2(tmp_path, arguments, words):
-    result = command(*arguments, cwd=tmp_path)
+def test_mistakes_end_in_one_line_and_code_2(tmp_path, monkeypatch, command, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    result = command(*arguments)
     assert result.returncode == 2
     assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.rglob("checkpoint.pt"))
 
 
-def test_help_teaches_every_command():
+def test_help_teaches_every_command(command):
     overview = command("--help")
     for name in ("train", "evaluate", "compare", "run", "build", "calibrate", "bench"):
         assert name in overview.stdout
@@ -92,7 +108,7 @@ def test_help_teaches_every_command():
 def test_an_unsolved_inner_problem_is_one_line_too_and_the_run_can_be_looked_at(tmp_path):
     """delta = 50 lets every policy become deterministic: there is no best theta."""
     dials = ["--method", "bomrl_trust_region", "--delta", "50", "--num-tasks", "2"]
-    result = command("train", *dials, "--out", tmp_path / "run")
+    result = process("train", *dials, "--out", tmp_path / "run")
     assert result.returncode == 2
     assert "2 of 2 inner problems are not solved" in result.stderr
     assert "Traceback" not in result.stderr
@@ -107,7 +123,6 @@ def test_ctrl_c_keeps_the_last_iteration_of_a_run_without_checkpoints(tmp_path):
         [sys.executable, "-m", "bomrl_lite", "train", *dials, "--out", str(run)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         # An ignored signal is inherited: a background job of a shell ignores Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
@@ -238,7 +253,7 @@ def test_train_knows_the_natural_tasks_and_values_of_a_method(given, expected):
     assert (config.method, config.tasks, config.values) == expected
 
 
-def test_a_stored_configuration_is_where_train_starts_and_flags_override_it(tmp_path):
+def test_a_stored_configuration_is_where_train_starts_and_flags_override_it(tmp_path, command):
     config = configure("promp", step_size=0.1, seed=4)
     (tmp_path / "config.json").write_text(json.dumps(config.stored()))
     given = ["--config", str(tmp_path / "config.json")]
@@ -260,14 +275,14 @@ def test_a_stored_configuration_is_where_train_starts_and_flags_override_it(tmp_
             cli.chosen_config(["--config", str(tmp_path / "bad.json")])
 
 
-def test_a_setting_that_the_method_does_not_have_is_refused_with_those_it_has():
+def test_a_setting_that_the_method_does_not_have_is_refused_with_those_it_has(command):
     done = command("train", "--method", "promp", "--lam", "5")
     assert done.returncode == 2
     assert "promp on navigation/circle with episodes has no setting lam; it has" in done.stderr
     assert "step_size" in done.stderr
 
 
-def test_help_shows_the_defaults_of_the_method_on_the_chosen_tasks():
+def test_help_shows_the_defaults_of_the_method_on_the_chosen_tasks(command):
     shown = command("train", "--method", "promp", "--tasks", "cheetah/direction", "--help").stdout
     text = " ".join(shown.replace("│", " ").split())
     assert "--step-size FLOAT" in text
@@ -275,7 +290,7 @@ def test_help_shows_the_defaults_of_the_method_on_the_chosen_tasks():
     assert "--lam " not in text
 
 
-def test_the_table_of_methods_names_alg_rung_outer_update_and_source():
+def test_the_table_of_methods_names_alg_rung_outer_update_and_source(command):
     shown = command("methods").stdout
     line = next(line for line in shown.splitlines() if line.startswith("promp "))
     for word in ("GradientStep", "frozen", "Epochs", "episodes", "1810.06784"):

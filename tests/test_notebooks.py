@@ -6,7 +6,7 @@ import pytest
 
 from bomrl_lite.course.building.build import find_problems
 from bomrl_lite.course.building.plan import exercise_set, exercise_sources, lesson_sources
-from bomrl_lite.course.record import read_records
+from bomrl_lite.course.notebook import read_records
 from bomrl_lite.course.running.in_process import run_in_process
 from bomrl_lite.course.running.results import describe, judge_one, ranges_at
 from bomrl_lite.course.running.runner import run_course

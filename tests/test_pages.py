@@ -20,7 +20,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 import bomrl_lite
 from bomrl_lite.course import plots
 from bomrl_lite.course.building.sources import Cell, make_notebook
-from bomrl_lite.course.notebook import FRAMES
+from bomrl_lite.course.static import FRAMES
 from bomrl_lite.course.widgets import explorer, player, rollout_player
 from bomrl_lite.course.widgets.frames import MOST_FRAMES, frames_page
 from bomrl_lite.render.goal_marks import Direction

@@ -8,7 +8,8 @@ import torch
 
 from bomrl_lite.course import record as record_module
 from bomrl_lite.course.building.sources import Cell, make_notebook
-from bomrl_lite.course.record import MIME, read_records, record
+from bomrl_lite.course.notebook import read_records
+from bomrl_lite.course.record import MIME, record
 from bomrl_lite.course.running.in_process import run_in_process
 
 

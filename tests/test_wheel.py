@@ -82,7 +82,7 @@ class Installed:
         done = subprocess.run(
             [self.python, "-c", SEVERAL, json.dumps(lines)],
             cwd=self.here,
-            env={**os.environ, "PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PYTHONPATH": str(path)},
             capture_output=True,
             text=True,
             timeout=120,

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbformat import NotebookNode
+from nbformat import NO_CONVERT, NotebookNode
+
+from bomrl_lite.course.record import MIME, checked
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 LANGUAGE = {
@@ -17,8 +19,6 @@ LANGUAGE = {
     "pygments_lexer": "ipython3",
 }
 """Without it ``nbconvert --to script`` writes a text; a kernel's own also names its version."""
-FRAMES = "BOMRL_FRAMES"
-"""Environment variable that asks widgets for their static twin, which takes seconds to draw."""
 _ADDED_TAGS = {"injected-parameters", "papermill-error-cell-tag"}
 _WIDGETS = "application/vnd.jupyter.widget-state+json"
 
@@ -56,6 +56,21 @@ def faults(notebook: NotebookNode) -> Iterator[tuple[int, str]]:
     for model in states.values():
         outputs = model.get("state", {}).get("outputs", ())
         yield from ((0, f"in a widget: {what}") for what in map(_complaint, outputs) if what)
+
+
+def read_records(notebook: Path | NotebookNode) -> list[dict[str, Any]]:
+    """Return the figures of an executed notebook, in order.
+
+    Raises:
+        ValueError: two cells recorded the same name, or one displayed a figure that is none.
+    """
+    node = notebook if isinstance(notebook, NotebookNode) else nbformat.read(notebook, NO_CONVERT)
+    outputs = [output for cell in node.cells for output in cell.get("outputs", ())]
+    found = [checked(output.data[MIME]) for output in outputs if MIME in output.get("data", {})]
+    names = [figure["name"] for figure in found]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"recorded more than once: {sorted(twice)}; give each figure its own name")
+    return found
 
 
 def _complaint(output: Any) -> str:

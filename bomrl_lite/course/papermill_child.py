@@ -6,12 +6,15 @@ import threading
 from contextlib import suppress
 
 import psutil
-from papermill.cli import papermill
 
 
 def main() -> None:
     """Run papermill's command line; die with the kernel once the parent's end of stdin closes."""
     threading.Thread(target=_die_with_the_parent, daemon=True).start()
+    # jsonschema's check of IRIs, which no notebook has, builds a parser: most of a start's seconds.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+    from papermill.cli import papermill
+
     papermill()
 
 

@@ -1,10 +1,7 @@
-"""The figures of a notebook: ``record`` stores one in an output, ``read_records`` collects them."""
+"""The figures of a notebook: ``record`` stores one in an output, ``checked`` reads it there."""
 
 import math
-from pathlib import Path
 from typing import Any, NamedTuple
-
-from nbformat import NO_CONVERT, NotebookNode, read
 
 from bomrl_lite.require import require_number
 
@@ -51,21 +48,6 @@ def record(name: str, value: float, unit: str = "", *, source: str = "code") -> 
         return
     content = {"name": name, "value": number, "unit": unit, "source": source}
     shell.display_pub.publish({MIME: content, "text/plain": text})
-
-
-def read_records(notebook: Path | NotebookNode) -> list[dict[str, Any]]:
-    """Return the figures of an executed notebook, in order.
-
-    Raises:
-        ValueError: two cells recorded the same name, or one what :func:`record` would refuse.
-    """
-    node = notebook if isinstance(notebook, NotebookNode) else read(notebook, NO_CONVERT)
-    outputs = [output for cell in node.cells for output in cell.get("outputs", ())]
-    found = [checked(output.data[MIME]) for output in outputs if MIME in output.get("data", {})]
-    names = [figure["name"] for figure in found]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"recorded more than once: {sorted(twice)}; give each figure its own name")
-    return found
 
 
 def checked(found: Any) -> dict[str, Any]:

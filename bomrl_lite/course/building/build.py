@@ -20,7 +20,8 @@ from bomrl_lite.course.execute import (
     execute,
     kernel_environment,
 )
-from bomrl_lite.course.notebook import FRAMES, faults, read_notebook, to_bytes
+from bomrl_lite.course.notebook import faults, read_notebook, to_bytes
+from bomrl_lite.course.static import FRAMES
 from bomrl_lite.training.files import write_atomically
 
 COMMAND = "python -m bomrl_lite build"

@@ -1,15 +1,13 @@
 """What an executed notebook holds beside its sources, and what of it is kept."""
 
-import base64
 import copy
-import io
 import re
 from collections.abc import Iterator
 
 from nbformat import NotebookNode
-from PIL import Image
 
 from bomrl_lite.course.notebook import own_cells
+from bomrl_lite.course.static import with_palette
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _IMAGE = re.compile(r"<img\b[^>]*>")
@@ -37,24 +35,6 @@ def clean(notebook: NotebookNode, fresh: NotebookNode) -> NotebookNode:
                 if figure := output.get("data", {}).get("image/png"):
                     output.data["image/png"] = with_palette(figure)
     return result
-
-
-def with_palette(figure: str) -> str:
-    """Rewrite a base64 PNG with a palette of 256 colours: a third of the size, the same to the eye.
-
-    What is transparent stays so. A figure that has a palette already is returned as it is: a second
-    build changes nothing.
-    """
-    picture = Image.open(io.BytesIO(base64.b64decode(figure)))
-    if picture.mode == "P":
-        return figure
-    small = io.BytesIO()
-    # The one method of Pillow that keeps how transparent a colour is.
-    flat = picture.convert("RGBA").quantize(
-        256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
-    )
-    flat.save(small, "PNG", optimize=True)
-    return base64.b64encode(small.getvalue()).decode()
 
 
 def unnamed_pictures(notebook: NotebookNode) -> Iterator[int]:

@@ -14,9 +14,8 @@ from xml.etree import ElementTree
 
 import bomrl_lite
 from bomrl_lite.course.execute import Failure, Outcome
-from bomrl_lite.course.notebook import digest
+from bomrl_lite.course.notebook import digest, read_records
 from bomrl_lite.course.parameters import PROFILES
-from bomrl_lite.course.record import read_records
 
 PACKAGES = ("bomrl-lite", "torch", "numpy", "gymnasium", "mujoco", "papermill", "ipykernel")
 RANGES = Path("notebooks/ranges.json")

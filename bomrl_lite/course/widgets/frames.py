@@ -11,9 +11,8 @@ import ipywidgets
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from bomrl_lite.course.building.outputs import with_palette
-from bomrl_lite.course.notebook import FRAMES
 from bomrl_lite.course.plots import shown
+from bomrl_lite.course.static import FRAMES, with_palette
 
 MOST_FRAMES = 9
 """Of one twin; with pictures of some 30 kB a lesson stays far below what may be committed."""
