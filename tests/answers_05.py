@@ -442,7 +442,7 @@ MUTANTS = (
     Mutant(SHIFT, SHIFT_APART, SHIFT_KL, "by hand", "KL stands"),
     Mutant(SHIFT, f"({SHIFT_MEAN})", SHIFT_PINSKER, "by hand", "Pinsker"),
     Mutant(SHIFT, "theta.softmax(-1)", "theta.softmax(0)", "by hand", None),
-    Mutant(SHIFT, "return 2", "return -2", "a bound", None),
+    Mutant(SHIFT, "return 2", "return -2", "a bound", "-1 times the right one"),
     Mutant(
         FAR,
         "mass = (probs * optimal).sum(-1)",

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from bomrl_lite.course.checks.likeness import Pair, likeness
 from bomrl_lite.course.checks.session import SESSION
 
 Function = Callable[..., Any]
@@ -164,6 +165,8 @@ class Attempt:
     returned: list[Any] = field(default_factory=list)
     largest_error: float = 0.0
     gauge: Gauge = as_it_is
+    arguments: Sequence[str] = ()
+    """Names of what the function takes."""
 
     def ask(self) -> None:
         """Call the function on a fresh copy of every question."""
@@ -221,7 +224,13 @@ class Attempt:
             return None  # the values are right: whatever is wrong, they do not tell
         if all(question.separates for question in wrong):
             return wrong[0].separates
-        return likely_cause(questions, answers)
+        return likely_cause(questions, answers) or likeness(
+            [
+                Pair(question.expected, answer, _dials(question, self.arguments))
+                for question, answer in zip(questions, answers, strict=True)
+                if not question.separates
+            ]
+        )
 
 
 class Step(NamedTuple):
@@ -272,7 +281,13 @@ class Check:
         SESSION.states[self.exercise] = "open"
         questions = self.make_questions()
         attempt = Attempt(
-            function, self.exercise, self.name, questions, self.tolerance, gauge=self.gauge
+            function,
+            self.exercise,
+            self.name,
+            questions,
+            self.tolerance,
+            gauge=self.gauge,
+            arguments=tuple(inspect.signature(self.reference).parameters),
         )
         try:
             with np.errstate(all="ignore"):  # a wrong answer may hold nan or infinity
@@ -345,6 +360,18 @@ def likely_cause(questions: Sequence[Question], answers: Sequence[np.ndarray]) -
     if _forgets(pairs):
         return EARLY
     return CLOSE if all(_agrees(a, q.expected, 1e-4) for q, a in pairs) else None
+
+
+def _dials(question: Question, names: Sequence[str]) -> dict[str, float]:
+    """Return the numbers among the arguments, and the sizes of the answer, by name."""
+    numbers = {
+        name: float(arg)
+        for name, arg in zip(names, question.args, strict=False)
+        if isinstance(arg, int | float)
+    }
+    shape = question.expected.shape
+    sizes = {f"the size of dimension {i}": float(n) for i, n in enumerate(shape)}
+    return numbers | sizes | {"the number of entries": float(question.expected.size)}
 
 
 def _forgets(pairs: Sequence[tuple[Question, np.ndarray]]) -> bool:
