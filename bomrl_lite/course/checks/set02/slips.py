@@ -158,7 +158,7 @@ def lvc_values(batch: Batch) -> Slips:
         "that is J, the first return alone: every step counts": np.sum(
             batch.weights * credit[:, 0]
         ),
-        "the surrogate is 0 in value: exp is missing": np.array(0.0),
+        "the surrogate is 0 in value: exp is missing, or 1 is subtracted": np.array(0.0),
         "gamma^t is there twice": np.sum(
             weights * batch.gamma ** np.arange(credit.shape[1]) * credit
         ),
