@@ -125,7 +125,13 @@ MUTANTS = (
         "runs",
         "A is positive definite here: the iterations",
     ),
-    Mutant(CG, "while squared > goal:", "for _ in range(len(b)):", "stops in time", "the loop"),
+    Mutant(
+        CG,
+        "while squared > goal:",
+        "for _ in range(len(b)):",
+        "stops in time",
+        "the iterations go on",
+    ),
     Mutant(
         CG,
         "goal = tolerance**2 * (b @ b)",

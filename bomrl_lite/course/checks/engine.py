@@ -348,18 +348,31 @@ def error_of(got: np.ndarray, expected: np.ndarray) -> float:
 
 
 def likely_cause(questions: Sequence[Question], answers: Sequence[np.ndarray]) -> str | None:
-    """Name the first known slip that gives these answers, or else how they are wrong."""
+    """Name the known slip that gives these answers, or else how they are wrong."""
     pairs = [(q, a) for q, a in zip(questions, answers, strict=True) if not q.separates]
     with np.errstate(all="ignore"):  # a slip may be to divide by 0
         every = [(answer, question.slips()) for question, answer in pairs[:EXPLAINED]]
-    for cause in every[-1][1]:
-        if all(_agrees(got, slips[cause]) for got, slips in every):
-            return cause
+    causes = every[-1][1]
+    named = [c for c in causes if all(_agrees(got, slips[c]) for got, slips in every)]
+    if named:
+        return _decided(named, pairs[EXPLAINED:])
     if not all(np.isfinite(answer).all() for answer in answers):
         return NOT_FINITE
     if _forgets(pairs):
         return EARLY
     return CLOSE if all(_agrees(a, q.expected, 1e-4) for q, a in pairs) else None
+
+
+def _decided(causes: Sequence[str], pairs: Sequence[tuple[Question, np.ndarray]]) -> str:
+    """Choose among slips that explain the answers alike: by further ones, then the first."""
+    left = list(causes)
+    for question, answer in pairs:
+        if len(left) == 1:
+            break
+        with np.errstate(all="ignore"):
+            slips = question.slips()
+        left = [c for c in left if c in slips and _agrees(answer, slips[c])] or left
+    return left[0]
 
 
 def _dials(question: Question, names: Sequence[str]) -> dict[str, float]:

@@ -39,6 +39,8 @@ NOT_CONJUGATE = (
 )
 """Why conjugate gradients refuse what they should not."""
 
+NEVER_ENDS = "the loop goes on although the residual is small enough, or never gets it there"
+
 # Properties: each returns what is wrong with an answer, or None.
 
 
@@ -108,8 +110,7 @@ def _stops_in_time(attempt: Attempt) -> None:
         except Wrong as wrong:
             raise Wrong(
                 f"{label}: {wrong.message}",
-                wrong.cause
-                or "the loop goes on although the residual is small enough, or never gets it there",
+                wrong.cause or (NOT_CONJUGATE if "ValueError: " in wrong.message else NEVER_ENDS),
             ) from None
         complaint = _residual_complaint(matrix, b, answer.detach().numpy(), tolerance)
         if complaint is not None:
