@@ -754,4 +754,26 @@ MUTANTS = (
         "not negative",
         "that is the share of the gap that adaptation closes",
     ),
+    Mutant(
+        Q,
+        "(policy_probs * task.reward).sum(-1)",
+        "task.reward.sum(-1)",
+        "by hand",
+        "the rewards are summed over actions instead of averaged by policy_probs",
+    ),
+    Mutant(
+        STEP,
+        "return phi + step_size * policy_gradient(phi, task, gamma)",
+        "half = phi + step_size / 2 * policy_gradient(phi, task, gamma)\n"
+        "    return half + step_size / 2 * policy_gradient(half, task, gamma)",
+        "by hand",
+        "the step is taken in two halves: the gradient is that at phi alone",
+    ),
+    Mutant(
+        FIRST,
+        "return policy_gradient(theta, task, gamma)",
+        "return policy_gradient(theta, task, gamma) - policy_gradient(phi, task, gamma)",
+        "by hand",
+        "the gradient at phi is subtracted: the gradient at theta alone is asked for",
+    ),
 )

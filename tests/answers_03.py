@@ -656,4 +656,11 @@ MUTANTS = (
         "begins with phi",
         "all tables are the last one: keep a table of its own for every step",
     ),
+    Mutant(
+        KL,
+        "log_phi.exp() * (log_phi - log_theta)",
+        "(log_phi.exp() * log_phi - log_theta.exp() * log_theta)",
+        "not negative",
+        "that is the difference of the entropies: both logarithms are weighed by pi_phi",
+    ),
 )

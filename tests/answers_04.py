@@ -715,4 +715,11 @@ MUTANTS = (
         "by hand",
         "the cotangent is divided by its norm",
     ),
+    Mutant(
+        FROZEN,
+        "q_values(phi.softmax(-1), task, gamma) / lam",
+        "q_values(phi.softmax(-1), task, gamma) * (1 - gamma) / lam",
+        "by hand",
+        "Q is multiplied by 1 - gamma in theta: theta = phi + Q / lam",
+    ),
 )

@@ -551,4 +551,11 @@ MUTANTS = (
         "by hand",
         "the order is K, M, floor; the floor comes first",
     ),
+    Mutant(
+        FAR,
+        AVERAGED,
+        "(-mass.log()).max()",
+        "by hand",
+        "that is the largest distance over states: average them by the occupancy",
+    ),
 )

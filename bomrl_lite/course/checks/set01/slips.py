@@ -53,6 +53,9 @@ def q_values(world: World) -> Slips:
         "the rewards are averaged over actions uniformly instead of by policy_probs": ahead(
             np.linalg.solve(bellman, world.reward.mean(-1))
         ),
+        "the rewards are summed over actions instead of averaged by policy_probs": ahead(
+            np.linalg.solve(bellman, world.reward.sum(-1))
+        ),
         "the transitions are averaged over actions uniformly instead of by policy_probs": ahead(
             moves_alike
         ),
@@ -265,6 +268,9 @@ def adapt(world: World) -> Slips:
         ),
         "only the sign of the gradient is used": phi + alpha * np.sign(gradient),
         "the step is half as long": phi + alpha * gradient / 2,
+        "the step is taken in two halves: the gradient is that at phi alone": _stepped(
+            world._replace(step_size=alpha / 2), 2
+        ),
     }
 
 
@@ -377,6 +383,9 @@ def first_order_gradient(world: World) -> Slips:
         ),
         "the inner step goes down": _after(world._replace(step_size=-world.step_size), steps=1),
         "two adaptation steps are taken instead of one": _after(world, steps=2),
+        "the gradient at phi is subtracted: the gradient at theta alone is asked for": (
+            outer - oracles.return_gradient(world.logits, world)
+        ),
         "both gradients are added, at phi and at theta": (
             outer + oracles.return_gradient(world.logits, world)
         ),

@@ -163,6 +163,9 @@ def kl_distance(case: Any) -> Slips:
         "that is the Jensen-Shannon divergence, each policy against their mixture": (
             _jensen_shannon(p, softmax(theta)) @ nu
         ),
+        "that is the difference of the entropies: both logarithms are weighed by pi_phi": (
+            ((p * np.log(p)).sum(-1) - (softmax(theta) * np.log(softmax(theta))).sum(-1)) @ nu
+        ),
         "both directions are added": (kl + adapted.kl(theta, phi)) @ nu,
         "that is the largest KL over states: average them by nu": kl.max(),
     }

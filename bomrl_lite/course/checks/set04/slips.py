@@ -310,6 +310,9 @@ def frozen_hypergradient(world: World) -> Slips:
         "Q is multiplied by lam: theta = phi + Q / lam": oracles.return_gradient(
             phi + lam_of(world) * q, world
         ),
+        "Q is multiplied by 1 - gamma in theta: theta = phi + Q / lam": oracles.return_gradient(
+            phi + (1 - world.gamma) * q / lam_of(world), world
+        ),
         "Q has the wrong sign: theta = phi + Q / lam": oracles.return_gradient(
             phi - q / lam_of(world), world
         ),

@@ -87,6 +87,9 @@ def distance_to_optimum(planted: Planted) -> Slips:
             -np.log(mass).sum()
         ),
         "task.start stands where the occupancy belongs": -start @ np.log(mass),
+        "that is the largest distance over states: average them by the occupancy": (
+            -np.log(mass.min())
+        ),
         "the occupancy is that of an optimal policy: D^2 weighs states by where pi_phi goes": (
             -away @ np.log(mass)
         ),
