@@ -546,4 +546,234 @@ MUTANTS = (
     Mutant(
         GAP, "torch.stack(gaps)", "torch.stack(gaps).clamp(min=0.05)", "random values", "may be 0"
     ),
+    Mutant(
+        Q,
+        "moves = torch",
+        "policy_probs = policy_probs.softmax(-1)\n    moves = torch",
+        "by hand",
+        "policy_probs holds probabilities already: no softmax of them",
+    ),
+    Mutant(
+        NU,
+        "moves = torch",
+        "policy_probs = policy_probs.softmax(-1)\n    moves = torch",
+        "by hand",
+        "policy_probs holds probabilities already: no softmax of them",
+    ),
+    Mutant(
+        Q,
+        "gamma * task.transition @ values",
+        "gamma * values[:, None]",
+        "by hand",
+        "V of the state itself stands where that of the next state belongs: gamma P V",
+    ),
+    Mutant(
+        NU,
+        "return torch.linalg.solve(eye - gamma * moves.T, (1 - gamma) * task.start)",
+        "state = task.start\n"
+        "    for _ in range(2000):\n"
+        "        state = state @ moves\n"
+        "    return state",
+        "by hand",
+        "that is the stationary distribution: nu is discounted, and remembers task.start",
+    ),
+    Mutant(
+        NU,
+        "return torch.linalg.solve(eye - gamma * moves.T, (1 - gamma) * task.start)",
+        "system = torch.cat([moves.T - eye, torch.ones_like(eye[:1])])\n"
+        "    one = torch.zeros_like(system[:, 0])\n"
+        "    one[-1] = 1\n"
+        "    return torch.linalg.lstsq(system, one[:, None]).solution[:, 0]",
+        "by hand",
+        "that is the stationary distribution: nu is discounted, and remembers task.start",
+    ),
+    Mutant(
+        MAML,
+        "return torch.func.grad(return_after)(phi)",
+        "return (1 - gamma) * torch.func.grad(return_after)(phi)",
+        "random values",
+        "there is a factor 1 - gamma too many",
+    ),
+    Mutant(
+        MAML,
+        "return torch.func.grad(return_after)(phi)",
+        "return torch.func.grad(return_after)(phi) / (1 - gamma)",
+        "random values",
+        "there is a factor 1 / (1 - gamma) too many",
+    ),
+    Mutant(
+        MAML,
+        "adapt(start, task, gamma, step_size)",
+        "adapt(start, task, gamma, (1 - gamma) * step_size)",
+        "random values",
+        "there is a factor 1 - gamma too many in the inner step",
+    ),
+    Mutant(
+        MAML,
+        "adapt(start, task, gamma, step_size)",
+        "adapt(start, task, gamma, step_size / (1 - gamma))",
+        "goes up",
+        "there is a factor 1 / (1 - gamma) too many in the inner step",
+    ),
+    Mutant(
+        MAML,
+        "step_size)\n        return policy_return(theta, task, gamma)",
+        "(1 - gamma) * step_size)\n        return (1 - gamma) * policy_return(theta, task, gamma)",
+        "random values",
+        "there is a factor 1 - gamma too many in both gradients",
+    ),
+    Mutant(
+        MAML,
+        "step_size)\n        return policy_return(theta, task, gamma)",
+        "step_size / (1 - gamma))\n        return policy_return(theta, task, gamma) / (1 - gamma)",
+        "goes up",
+        "there is a factor 1 / (1 - gamma) too many in both gradients",
+    ),
+    Mutant(
+        MAML,
+        "def return_after(start):\n"
+        "        theta = adapt(start, task, gamma, step_size)\n"
+        "        return policy_return(theta, task, gamma)\n"
+        "\n"
+        "    return torch.func.grad(return_after)(phi)",
+        "outer = policy_gradient(adapt(phi, task, gamma, step_size), task, gamma)\n"
+        "    bend = torch.func.grad(lambda x: (policy_gradient(x, task, gamma) * "
+        "outer).sum())(phi)\n"
+        "    return outer + (1 - gamma) * step_size * bend",
+        "random values",
+        "there is a factor 1 - gamma too many in the second-order term",
+    ),
+    Mutant(
+        MAML,
+        "def return_after(start):\n"
+        "        theta = adapt(start, task, gamma, step_size)\n"
+        "        return policy_return(theta, task, gamma)\n"
+        "\n"
+        "    return torch.func.grad(return_after)(phi)",
+        "outer = policy_gradient(adapt(phi, task, gamma, step_size), task, gamma)\n"
+        "    bend = torch.func.grad(lambda x: (policy_gradient(x, task, gamma) * "
+        "outer).sum())(phi)\n"
+        "    return outer + step_size / (1 - gamma) * bend",
+        "goes up",
+        "there is a factor 1 / (1 - gamma) too many in the second-order term",
+    ),
+    Mutant(
+        FIRST,
+        "return policy_gradient(theta, task, gamma)",
+        "return (1 - gamma) * policy_gradient(theta, task, gamma)",
+        "random values",
+        "there is a factor 1 - gamma too many",
+    ),
+    Mutant(
+        FIRST,
+        "return policy_gradient(theta, task, gamma)",
+        "return policy_gradient(theta, task, gamma) / (1 - gamma)",
+        "random values",
+        "there is a factor 1 / (1 - gamma) too many",
+    ),
+    Mutant(
+        FIRST,
+        "adapt(phi, task, gamma, step_size)",
+        "adapt(phi, task, gamma, (1 - gamma) * step_size)",
+        "random values",
+        "there is a factor 1 - gamma too many in the inner step",
+    ),
+    Mutant(
+        FIRST,
+        "adapt(phi, task, gamma, step_size)",
+        "adapt(phi, task, gamma, step_size / (1 - gamma))",
+        "random values",
+        "there is a factor 1 / (1 - gamma) too many in the inner step",
+    ),
+    Mutant(
+        FIRST,
+        "step_size)\n    return policy_gradient(theta, task, gamma)",
+        "(1 - gamma) * step_size)\n    return (1 - gamma) * policy_gradient(theta, task, gamma)",
+        "random values",
+        "there is a factor 1 - gamma too many in both gradients",
+    ),
+    Mutant(
+        FIRST,
+        "step_size)\n    return policy_gradient(theta, task, gamma)",
+        "step_size / (1 - gamma))\n    return policy_gradient(theta, task, gamma) / (1 - gamma)",
+        "random values",
+        "there is a factor 1 / (1 - gamma) too many in both gradients",
+    ),
+    Mutant(
+        BEST,
+        "values = torch.zeros_like(task.start)\n"
+        "    for _ in range(300):\n"
+        "        values = (task.reward + gamma * task.transition @ "
+        "values).max(-1).values\n"
+        "    return task.start @ values",
+        "greedy = torch.nn.functional.one_hot(task.reward.argmax(-1), "
+        "task.reward.shape[1]).to(task.reward)\n"
+        "    return task.start @ (greedy * q_values(greedy, task, gamma)).sum(-1)",
+        "random values",
+        "the policy is greedy for the first reward: a best action earns most in the long run",
+    ),
+    Mutant(
+        GAP,
+        "gaps.append(optimal_return(task, gamma) - policy_return(theta, task, gamma))",
+        "best, after = optimal_return(task, gamma), policy_return(theta, task, gamma)\n"
+        "        gaps.append((best - after) / best.abs())",
+        "by hand",
+        "the gap is divided by the size of the optimum",
+    ),
+    Mutant(
+        GAP,
+        "gaps.append(optimal_return(task, gamma) - policy_return(theta, task, gamma))",
+        "best, after = optimal_return(task, gamma), policy_return(theta, task, gamma)\n"
+        "        gaps.append((best - after) / after)",
+        "not negative",
+        "the gap is divided by the adapted return",
+    ),
+    Mutant(
+        GAP,
+        "gaps.append(optimal_return(task, gamma) - policy_return(theta, task, gamma))",
+        "best, after = optimal_return(task, gamma), policy_return(theta, task, gamma)\n"
+        "        before = policy_return(phi, task, gamma)\n"
+        "        gaps.append((best - after) / (best - before))",
+        "by hand",
+        "the gap is divided by the gap before adaptation",
+    ),
+    Mutant(
+        GAP,
+        "gaps.append(optimal_return(task, gamma) - policy_return(theta, task, gamma))",
+        "best, after = optimal_return(task, gamma), policy_return(theta, task, gamma)\n"
+        "        gaps.append(after / best)",
+        "not negative",
+        "that is the adapted return as a share of the optimum",
+    ),
+    Mutant(
+        GAP,
+        "gaps.append(optimal_return(task, gamma) - policy_return(theta, task, gamma))",
+        "best, after = optimal_return(task, gamma), policy_return(theta, task, gamma)\n"
+        "        before = policy_return(phi, task, gamma)\n"
+        "        gaps.append((after - before) / (best - before))",
+        "not negative",
+        "that is the share of the gap that adaptation closes",
+    ),
+    Mutant(
+        Q,
+        "(policy_probs * task.reward).sum(-1)",
+        "task.reward.sum(-1)",
+        "by hand",
+        "the rewards are summed over actions instead of averaged by policy_probs",
+    ),
+    Mutant(
+        STEP,
+        "return phi + step_size * policy_gradient(phi, task, gamma)",
+        "half = phi + step_size / 2 * policy_gradient(phi, task, gamma)\n"
+        "    return half + step_size / 2 * policy_gradient(half, task, gamma)",
+        "by hand",
+        "the step is taken in two halves: the gradient is that at phi alone",
+    ),
+    Mutant(
+        FIRST,
+        "return policy_gradient(theta, task, gamma)",
+        "return policy_gradient(theta, task, gamma) - policy_gradient(phi, task, gamma)",
+        "by hand",
+        "the gradient at phi is subtracted: the gradient at theta alone is asked for",
+    ),
 )

@@ -558,4 +558,430 @@ MUTANTS = (
         "random values",
         "as they come",
     ),
+    Mutant(
+        RETURNS,
+        "reversed(range(rewards.shape[1]))",
+        "range(rewards.shape[1])",
+        "0 at padding",
+        "the loop runs forwards, and its columns are reversed",
+    ),
+    Mutant(
+        RETURNS,
+        "following = (1 - terminated) * final_values\n"
+        "    columns = []\n"
+        "    for t in reversed(range(rewards.shape[1])):\n"
+        "        here = mask[:, t] > 0\n"
+        "        following = torch.where(here, rewards[:, t] + gamma * following, "
+        "following)\n"
+        "        columns.append(torch.where(here, following, 0.0))\n"
+        "    return torch.stack(columns[::-1], dim=1)",
+        "following = (1 - terminated) * final_values\n"
+        "    columns = []\n"
+        "    for t in range(rewards.shape[1]):\n"
+        "        following = rewards[:, t] + gamma * following\n"
+        "        columns.append(mask[:, t] * following)\n"
+        "    return torch.stack(columns, dim=1)",
+        "by hand",
+        "the past is summed, with final_values before the first step: the loop runs forwards",
+    ),
+    Mutant(
+        RETURNS,
+        "following = (1 - terminated) * final_values\n"
+        "    columns = []\n"
+        "    for t in reversed(range(rewards.shape[1])):\n"
+        "        here = mask[:, t] > 0\n"
+        "        following = torch.where(here, rewards[:, t] + gamma * following, "
+        "following)\n"
+        "        columns.append(torch.where(here, following, 0.0))\n"
+        "    return torch.stack(columns[::-1], dim=1)",
+        "total, columns = 0, []\n"
+        "    for t in range(rewards.shape[1]):\n"
+        "        total = rewards[:, t] + gamma * total\n"
+        "        columns.append(mask[:, t] * total)\n"
+        "    return torch.stack(columns, dim=1)",
+        "by hand",
+        "the past is summed: a return counts what follows",
+    ),
+    Mutant(
+        RETURNS,
+        "following = (1 - terminated) * final_values\n"
+        "    columns = []\n"
+        "    for t in reversed(range(rewards.shape[1])):\n"
+        "        here = mask[:, t] > 0\n"
+        "        following = torch.where(here, rewards[:, t] + gamma * following, "
+        "following)\n"
+        "        columns.append(torch.where(here, following, 0.0))\n"
+        "    return torch.stack(columns[::-1], dim=1)",
+        "total, columns = torch.zeros_like(final_values), []\n"
+        "    for t in range(rewards.shape[1]):\n"
+        "        total = gamma * total\n"
+        "        columns.append(mask[:, t] * total)\n"
+        "        total = rewards[:, t] + total\n"
+        "    return torch.stack(columns, dim=1)",
+        "by hand",
+        "the past is summed, without the step itself: a return counts what follows",
+    ),
+    Mutant(
+        RETURNS,
+        "following = (1 - terminated) * final_values\n"
+        "    columns = []\n"
+        "    for t in reversed(range(rewards.shape[1])):\n"
+        "        here = mask[:, t] > 0\n"
+        "        following = torch.where(here, rewards[:, t] + gamma * following, "
+        "following)\n"
+        "        columns.append(torch.where(here, following, 0.0))\n"
+        "    return torch.stack(columns[::-1], dim=1)",
+        "powers = gamma ** torch.arange(rewards.shape[1]).to(rewards)\n"
+        "    return mask * (powers * mask * rewards).cumsum(-1)",
+        "by hand",
+        "the past is summed, with discounts from the start: a return counts what follows",
+    ),
+    Mutant(
+        RETURNS,
+        "following = (1 - terminated) * final_values\n"
+        "    columns = []\n"
+        "    for t in reversed(range(rewards.shape[1])):\n"
+        "        here = mask[:, t] > 0\n"
+        "        following = torch.where(here, rewards[:, t] + gamma * following, "
+        "following)\n"
+        "        columns.append(torch.where(here, following, 0.0))\n"
+        "    return torch.stack(columns[::-1], dim=1)",
+        "return mask * (mask * rewards).cumsum(-1)",
+        "by hand",
+        "the past is summed without discounts: a return counts what follows",
+    ),
+    Mutant(
+        RETURNS,
+        "rewards[:, t] + gamma * following",
+        "gamma * (rewards[:, t] + following)",
+        "by hand",
+        "gamma discounts the reward of the step itself, too",
+    ),
+    Mutant(
+        RETURNS,
+        STACK,
+        "each = torch.stack(columns[::-1], dim=1)\n"
+        "    taken = each[mask > 0]\n"
+        "    return mask * (each - taken.mean()) / (taken.std(correction=0) + 1e-8)",
+        "by hand",
+        "the returns are normalised, by the root of a mean: they are asked for as they are",
+    ),
+    Mutant(
+        RETURNS,
+        STACK,
+        "each = torch.stack(columns[::-1], dim=1)\n"
+        "    return mask * (each - each.mean()) / (each.std() + 1e-8)",
+        "by hand",
+        "the returns are normalised, padding among them: they are asked for as they are",
+    ),
+    Mutant(
+        RETURNS,
+        STACK,
+        "each = torch.stack(columns[::-1], dim=1)\n    return (each - each.mean()) / each.std()",
+        "0 at padding",
+        "the returns are normalised, padding made a number: they are asked for as they are",
+    ),
+    Mutant(
+        RETURNS,
+        STACK,
+        "each = torch.stack(columns[::-1], dim=1)\n"
+        "    return (each - each.mean(-1, keepdim=True)) / each.std(-1, keepdim=True)",
+        "0 at padding",
+        "the returns of every episode are normalised: they are asked for as they are",
+    ),
+    Mutant(
+        RETURNS,
+        STACK,
+        "each = torch.stack(columns[::-1], dim=1)\n"
+        "    taken = each[mask > 0]\n"
+        "    return mask * (each - taken.mean())",
+        "by hand",
+        "the returns are centred: they are asked for as they are",
+    ),
+    Mutant(
+        RETURNS,
+        STACK,
+        "each = torch.stack(columns[::-1], dim=1)\n"
+        "    taken = each[mask > 0]\n"
+        "    return each / taken.std()",
+        "by hand",
+        "the returns are divided by their spread: they are asked for as they are",
+    ),
+    Mutant(
+        GAE,
+        STACK,
+        "each = torch.stack(columns[::-1], dim=1)\n"
+        "    taken = each[mask > 0]\n"
+        "    return mask * (each - taken.mean()) / (taken.std(correction=0) + 1e-8)",
+        "by hand",
+        "the advantages are normalised, by the root of a mean: they are asked for as they are",
+    ),
+    Mutant(
+        GAE,
+        STACK,
+        "each = torch.stack(columns[::-1], dim=1)\n"
+        "    return mask * (each - each.mean()) / (each.std() + 1e-8)",
+        "by hand",
+        "the advantages are normalised, padding among them: they are asked for as they are",
+    ),
+    Mutant(
+        GAE,
+        STACK,
+        "each = torch.stack(columns[::-1], dim=1)\n    return (each - each.mean()) / each.std()",
+        "0 at padding",
+        "the advantages are normalised, padding made a number: they are asked for as they are",
+    ),
+    Mutant(
+        GAE,
+        STACK,
+        "each = torch.stack(columns[::-1], dim=1)\n"
+        "    return (each - each.mean(-1, keepdim=True)) / each.std(-1, keepdim=True)",
+        "0 at padding",
+        "the advantages of every episode are normalised: they are asked for as they are",
+    ),
+    Mutant(
+        GAE,
+        STACK,
+        "each = torch.stack(columns[::-1], dim=1)\n"
+        "    taken = each[mask > 0]\n"
+        "    return mask * (each - taken.mean())",
+        "by hand",
+        "the advantages are centred: they are asked for as they are",
+    ),
+    Mutant(
+        GAE,
+        STACK,
+        "each = torch.stack(columns[::-1], dim=1)\n"
+        "    taken = each[mask > 0]\n"
+        "    return each / taken.std()",
+        "by hand",
+        "the advantages are divided by their spread: they are asked for as they are",
+    ),
+    Mutant(
+        GAE,
+        "rewards[:, t] + gamma * next_values - values[:, t]",
+        "rewards[:, t]",
+        "by hand",
+        "V is left out: the errors are rewards alone",
+    ),
+    Mutant(
+        GAE,
+        "next_values = torch.where(here, values[:, t], next_values)",
+        "next_values = torch.where(here, 0.0, next_values)",
+        "by hand",
+        "V of the next step is missing, but for final_values",
+    ),
+    Mutant(
+        GAE,
+        ERROR,
+        "error = rewards[:, t] + gamma * next_values * (here & (mask[:, t + 1 :].sum(-1) == 0))",
+        "by hand",
+        "V is left out but for final_values",
+    ),
+    Mutant(
+        DICE,
+        DICE_LAST,
+        "later = rewards.flip(-1).cumsum(-1).flip(-1)\n"
+        "    return weights @ (powers * boxes * later).sum(-1)",
+        "by hand",
+        "later rewards are added up: their sums, or returns without gamma^t, count each again",
+    ),
+    Mutant(
+        DICE,
+        DICE_LAST,
+        "later = rewards.flip(-1).cumsum(-1).flip(-1)\n"
+        "    return weights @ (boxes * later).sum(-1)",
+        "by hand",
+        "later rewards are added up, and gamma^t is missing: each counts once, with it",
+    ),
+    Mutant(
+        DICE,
+        DICE_LAST,
+        "later = sum(gamma**k * torch.cat([rewards[:, k:], 0 * rewards[:, :k]], 1) for "
+        "k in range(rewards.shape[1]))\n"
+        "    return weights @ (boxes * later).sum(-1)",
+        "by hand",
+        "later rewards are added up: their sums, or returns without gamma^t, count each again",
+    ),
+    Mutant(
+        DICE,
+        DICE_LAST,
+        "whole = (powers * rewards).sum(-1, keepdim=True) * (log_probs != 0)\n"
+        "    return weights @ (powers * boxes * whole).sum(-1)",
+        "by hand",
+        "the return of the whole episode stands where rewards belong",
+    ),
+    Mutant(
+        Q,
+        STACK,
+        "return gamma * trace * torch.stack(columns[::-1], dim=1)",
+        "by hand",
+        "one discount too many: u - t counts from 1 for the next step",
+    ),
+    Mutant(
+        Q,
+        "columns.append(later)\n        later = gamma * trace * (later + gained[:, t])",
+        "later = gamma * trace * (later + gained[:, t])\n        columns.append(later)",
+        "by hand",
+        "the action of the step itself is there too, with one discount",
+    ),
+    Mutant(
+        Q,
+        STACK,
+        "right = torch.stack(columns[::-1], dim=1)\n"
+        "    return right - gamma * trace * torch.cat([gained[:, 1:], 0 * gained[:, "
+        ":1]], 1)",
+        "by hand",
+        "the next step is missing: u begins at t + 1",
+    ),
+    Mutant(
+        Q,
+        STACK,
+        "right = torch.stack(columns[::-1], dim=1)\n"
+        "    return torch.cat([right[:, 1:], 0 * right[:, :1]], 1)",
+        "by hand",
+        "that is the sum of the NEXT step: it is one step off",
+    ),
+    Mutant(
+        Q,
+        STACK,
+        "right = torch.stack(columns[::-1], dim=1)\n"
+        "    return torch.cat([0 * right[:, :1], right[:, :-1]], 1)",
+        "by hand",
+        "that is the sum of the step BEFORE: it is one step off",
+    ),
+    Mutant(
+        Q,
+        GAINED,
+        "gained = scores * torch.cat([credit[:, 1:], 0 * credit[:, :1]], 1).unsqueeze(-1)",
+        "by hand",
+        "the credit is that of the step after: each action is weighed with its own",
+    ),
+    Mutant(
+        Q,
+        GAINED,
+        "gained = scores * torch.cat([0 * credit[:, :1], credit[:, :-1]], 1).unsqueeze(-1)",
+        "by hand",
+        "the credit is that of the step before: each action is weighed with its own",
+    ),
+    Mutant(
+        SPLIT,
+        "later = q_gradient(scores, returns, gamma, 1.0)",
+        "later = q_gradient(scores.flip(1), returns.flip(1), gamma, 1.0).flip(1)",
+        "by hand",
+        "grad Q in H12 is that of the past: it sums the scores that FOLLOW",
+    ),
+    Mutant(
+        SPLIT,
+        "later = q_gradient(scores, returns, gamma, 1.0)",
+        "later = q_gradient(scores.flip(1), returns.flip(1), gamma, 1.0).flip(1)\n"
+        "    later = later + scores * returns.unsqueeze(-1)",
+        "by hand",
+        "grad Q in H12 is that of the past, the step itself among it: it sums what FOLLOWS",
+    ),
+    Mutant(
+        SPLIT,
+        "torch.stack([h1, h2, h12])",
+        "torch.stack([h1, h2, h12 / 2])",
+        "by hand",
+        "H12 is halved: it comes once by itself, and once transposed",
+    ),
+    Mutant(
+        SPLIT,
+        "torch.stack([h1, h2, h12])",
+        "torch.stack([h1, h2, 2 * h12])",
+        "by hand",
+        "H12 is doubled: it comes once by itself, and once transposed",
+    ),
+    Mutant(
+        SPLIT,
+        "torch.stack([h1, h2, h12])",
+        "torch.stack([h1, h2, (h12 + h12.T) / 2])",
+        "by hand",
+        "H12 is symmetrised: it is not its transpose",
+    ),
+    Mutant(
+        SPLIT,
+        "later = q_gradient(scores, returns, gamma, 1.0)",
+        "later = q_gradient(scores, torch.ones_like(returns), gamma, 1.0)",
+        "by hand",
+        "later scores come without their return in H12",
+    ),
+    Mutant(
+        SPLIT,
+        "later = q_gradient(scores, returns, gamma, 1.0)",
+        "later = q_gradient(scores, torch.ones_like(returns), gamma, 1.0) * returns.unsqueeze(-1)",
+        "by hand",
+        "later scores are weighed with the return of step t in H12: each has its own",
+    ),
+    Mutant(
+        SPLIT,
+        "h2 = torch",
+        "h2 = h1 + torch",
+        "by hand",
+        "H2 holds the products of scores, too: they are H1",
+    ),
+    Mutant(
+        SPLIT,
+        "torch.stack([h1, h2, h12])",
+        "torch.stack([h1 + h2, h2, h12])",
+        "by hand",
+        "H1 holds the curvatures, too: they are H2",
+    ),
+    Mutant(
+        E_MAML,
+        "box * after",
+        "box + after",
+        "by hand",
+        "the magic box is added to the return: it multiplies it",
+    ),
+    Mutant(
+        PROMP,
+        "clipped = ratio.clamp(1 - clip, 1 + clip)",
+        "clipped = (log_probs - old_log_probs).clamp(-clip, clip).exp()",
+        "by hand",
+        "the logarithm of the ratio is clipped, to -clip and clip: clip the ratio",
+    ),
+    Mutant(
+        PROMP,
+        "clipped = ratio.clamp(1 - clip, 1 + clip)",
+        "clipped = (log_probs - old_log_probs).clamp(1 - clip, 1 + clip).exp()",
+        "by hand",
+        "the logarithm of the ratio is clipped, to 1 - clip and 1 + clip: clip the ratio",
+    ),
+    Mutant(
+        PROMP,
+        "clipped = ratio.clamp(1 - clip, 1 + clip)",
+        "clipped = (log_probs - old_log_probs).clamp(-clip, clip)",
+        "by hand",
+        "the logarithm of the ratio is clipped, and its exp() missing",
+    ),
+    Mutant(
+        PROMP,
+        "(old_prior.exp() * (old_prior - prior))",
+        "-(old_prior.exp() * prior)",
+        "by hand",
+        "the cross-entropy stands where the KL divergence belongs: subtract the old entropy",
+    ),
+    Mutant(
+        PROMP,
+        "(old_prior.exp() * (old_prior - prior))",
+        "-(prior.exp() * old_prior)",
+        "by hand",
+        "the reversed cross-entropy stands where the KL divergence belongs",
+    ),
+    Mutant(
+        PROMP,
+        GAIN,
+        "torch.minimum(ratio, clipped) * advantages",
+        "by hand",
+        "the smaller RATIO is taken, then times the advantage: the smaller gain counts",
+    ),
+    Mutant(
+        PROMP,
+        GAIN,
+        "torch.minimum((ratio * advantages).mean(), (clipped * advantages).mean())",
+        "random values",
+        "the smaller of both MEANS is taken: the smaller gain counts sample by sample",
+    ),
 )

@@ -428,4 +428,239 @@ MUTANTS = (
         "where nothing changes",
     ),
     Mutant(D1, ROOT, f"({ROOT}).clamp(min=-7)", "no worse than phi", "are clamped"),
+    Mutant(
+        L,
+        L_SUM,
+        "(nu[:, None] * (theta.log_softmax(-1) - phi.log_softmax(-1)) * q).sum()",
+        "by hand",
+        "the logarithm of the ratio stands where the ratio belongs, and pi_phi is missing",
+    ),
+    Mutant(
+        L,
+        L_SUM,
+        "(nu[:, None] * theta.softmax(-1) * (theta.log_softmax(-1) - "
+        "phi.log_softmax(-1)) * q).sum()",
+        "by hand",
+        "the logarithm of the ratio is averaged over a ~ pi_theta: that is no ratio",
+    ),
+    Mutant(
+        L,
+        L_SUM,
+        "(nu[:, None] * phi.softmax(-1) * theta.log_softmax(-1) * q).sum()",
+        "by hand",
+        "log pi_theta stands where the ratio belongs: it has that gradient, but not the value",
+    ),
+    Mutant(
+        L,
+        "theta.softmax(-1)",
+        "theta.log_softmax(-1)",
+        "by hand",
+        "log pi_theta stands where pi_theta belongs",
+    ),
+    Mutant(
+        L,
+        ".sum()",
+        ".mean()",
+        "by hand",
+        "the sum over states and actions is a mean: nu and pi weigh them already",
+    ),
+    Mutant(
+        L,
+        ".sum()",
+        ".sum(-1).mean()",
+        "by hand",
+        "the sum over states is a mean: nu weighs them already",
+    ),
+    Mutant(
+        L,
+        L_SUM,
+        "((theta.log_softmax(-1) - phi.log_softmax(-1)).exp() * q).mean()",
+        "by hand",
+        "states and actions are averaged uniformly, instead of by nu and pi",
+    ),
+    Mutant(
+        KL,
+        ".sum()",
+        ".mean()",
+        "by hand",
+        "the sum over states and actions is a mean: nu and pi_phi weigh them already",
+    ),
+    Mutant(
+        KL,
+        ".sum()",
+        ".sum(-1).mean()",
+        "by hand",
+        "the sum over states is a mean: nu weighs them already",
+    ),
+    Mutant(
+        KL,
+        "log_phi.exp() * (log_phi - log_theta)",
+        "(log_phi.exp() - log_theta.exp()) * (log_phi - log_theta) / 2",
+        "by hand",
+        "that is the mean of both directions",
+    ),
+    Mutant(
+        KL,
+        "return (nu[:, None] * log_phi.exp() * (log_phi - log_theta)).sum()",
+        "middle = ((log_phi.exp() + log_theta.exp()) / 2).log()\n"
+        "    each = [x.exp() * (x - middle) for x in (log_phi, log_theta)]\n"
+        "    return (nu[:, None] * sum(each)).sum() / 2",
+        "by hand",
+        "that is the Jensen-Shannon divergence, each policy against their mixture",
+    ),
+    Mutant(
+        NPG,
+        "return phi + (q - values) / lam",
+        "nu, _ = collect(phi, task, gamma)\n"
+        "    pi = phi.softmax(-1)\n"
+        "    outer = torch.diag_embed(pi) - pi[:, :, None] * pi[:, None, :]\n"
+        "    fisher = nu[:, None, None] * outer + 1.0 * torch.eye(pi.shape[1]).to(pi)\n"
+        "    slope = nu[:, None] * pi * (q - values)\n"
+        "    return phi + torch.linalg.solve(fisher, slope) / lam",
+        "by hand",
+        "F is damped by 1: solve with its pseudo-inverse",
+    ),
+    Mutant(
+        NPG,
+        "return phi + (q - values) / lam",
+        "nu, _ = collect(phi, task, gamma)\n"
+        "    pi = phi.softmax(-1)\n"
+        "    outer = torch.diag_embed(pi) - pi[:, :, None] * pi[:, None, :]\n"
+        "    fisher = nu[:, None, None] * outer + 0.1 * torch.eye(pi.shape[1]).to(pi)\n"
+        "    slope = nu[:, None] * pi * (q - values)\n"
+        "    return phi + torch.linalg.solve(fisher, slope) / lam",
+        "by hand",
+        "F is damped by 0.1: solve with its pseudo-inverse",
+    ),
+    Mutant(
+        NPG,
+        "return phi + (q - values) / lam",
+        "nu, _ = collect(phi, task, gamma)\n"
+        "    pi = phi.softmax(-1)\n"
+        "    outer = torch.diag_embed(pi) - pi[:, :, None] * pi[:, None, :]\n"
+        "    fisher = nu[:, None, None] * outer + 0.01 * torch.eye(pi.shape[1]).to(pi)\n"
+        "    slope = nu[:, None] * pi * (q - values)\n"
+        "    return phi + torch.linalg.solve(fisher, slope) / lam",
+        "by hand",
+        "F is damped by 0.01: solve with its pseudo-inverse",
+    ),
+    Mutant(
+        NPG,
+        "return phi + (q - values) / lam",
+        "nu, _ = collect(phi, task, gamma)\n"
+        "    pi = phi.softmax(-1)\n"
+        "    outer = torch.diag_embed(pi) - pi[:, :, None] * pi[:, None, :]\n"
+        "    fisher = nu[:, None, None] * outer + 0.001 * torch.eye(pi.shape[1]).to(pi)\n"
+        "    slope = nu[:, None] * pi * (q - values)\n"
+        "    return phi + torch.linalg.solve(fisher, slope) / lam",
+        "by hand",
+        "F is damped by 0.001: solve with its pseudo-inverse",
+    ),
+    Mutant(
+        NPG,
+        "return phi + (q - values) / lam",
+        "nu, _ = collect(phi, task, gamma)\n"
+        "    return phi + nu[:, None] * phi.softmax(-1) * (q - values) / (1 - gamma) / "
+        "lam",
+        "by hand",
+        "that is the plain gradient of J: F is missing",
+    ),
+    Mutant(
+        BOUND,
+        "surrogate(theta, phi, task, gamma) - surrogate(phi, phi, task, gamma)",
+        "surrogate(phi, theta, task, gamma) - surrogate(theta, theta, task, gamma)",
+        "by hand",
+        "theta and phi have changed places in L, both times: phi collected the data",
+    ),
+    Mutant(
+        BOUND,
+        "surrogate(theta, phi, task, gamma) - surrogate(phi, phi, task, gamma)",
+        "surrogate(theta, phi, task, gamma) - surrogate(theta, theta, task, gamma)",
+        "by hand",
+        "surrogate(theta, theta) is subtracted: what phi earns is surrogate(phi, phi)",
+    ),
+    Mutant(
+        BOUND,
+        "surrogate(theta, phi, task, gamma) - surrogate(phi, phi, task, gamma)",
+        "surrogate(theta, phi, task, gamma) - surrogate(phi, theta, task, gamma)",
+        "by hand",
+        "surrogate(phi, theta) is subtracted: what phi earns is surrogate(phi, phi)",
+    ),
+    Mutant(
+        BOUND,
+        "visits, _ = collect",
+        "theta, phi = phi, theta\n    visits, _ = collect",
+        "by hand",
+        "theta and phi have changed places throughout: phi collected the data",
+    ),
+    Mutant(
+        BOUND,
+        "visits, _ = collect(phi, task, gamma)\n"
+        "    gained = surrogate(theta, phi, task, gamma) - surrogate(phi, phi, task, "
+        "gamma)\n"
+        "    beyond = gained - lam * kl_distance(phi, theta, visits)",
+        "visits, _ = collect(theta, task, gamma)\n"
+        "    gained = surrogate(phi, theta, task, gamma) - surrogate(theta, theta, "
+        "task, gamma)\n"
+        "    beyond = gained - lam * kl_distance(theta, phi, visits)",
+        "by hand",
+        "theta and phi have changed places in all but J(phi)",
+    ),
+    Mutant(
+        BOUND,
+        "beyond = gained - lam * kl_distance(phi, theta, visits)",
+        "theirs, _ = collect(theta, task, gamma)\n"
+        "    beyond = gained - lam * kl_distance(theta, phi, theirs)",
+        "by hand",
+        "the distance is D2, over theta's states: in D1 pi_phi comes first, and nu is phi's",
+    ),
+    Mutant(
+        MANY,
+        "alg(tables[-1], q, lam)",
+        "alg(tables[-1], q, lam * len(tables))",
+        "by hand",
+        "lam grows from step to step: every step has the same",
+    ),
+    Mutant(
+        MANY,
+        "tables.append(alg(tables[-1], q, lam))",
+        "lam = 2 * lam\n        tables.append(alg(tables[-1], q, lam))",
+        "by hand",
+        "lam is doubled before every step: every step has the same",
+    ),
+    Mutant(
+        MANY,
+        "alg(tables[-1], q, lam)",
+        "alg(tables[-1], q, lam * (len(tables) + 1))",
+        "by hand",
+        "lam grows before every step, the first among them: every step has the same",
+    ),
+    Mutant(
+        MANY,
+        "tables.append(alg(tables[-1], q, lam))",
+        "lam = lam / 2\n        tables.append(alg(tables[-1], q, lam))",
+        "by hand",
+        "lam is halved before every step: every step has the same",
+    ),
+    Mutant(
+        MANY,
+        "_, q = collect(tables[-1], task, gamma)\n        tables.append(alg(tables[-1], q, lam))",
+        "_, q = collect(phi, task, gamma)\n        tables.append(alg(phi, q, lam))",
+        "by hand",
+        "every step is the first one again: start from the policy of the step before",
+    ),
+    Mutant(
+        MANY,
+        "torch.stack(tables)",
+        "torch.stack([tables[-1]] * (num_steps + 1))",
+        "begins with phi",
+        "all tables are the last one: keep a table of its own for every step",
+    ),
+    Mutant(
+        KL,
+        "log_phi.exp() * (log_phi - log_theta)",
+        "(log_phi.exp() * log_phi - log_theta.exp() * log_theta)",
+        "not negative",
+        "that is the difference of the entropies: both logarithms are weighed by pi_phi",
+    ),
 )

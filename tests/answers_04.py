@@ -125,7 +125,13 @@ MUTANTS = (
         "runs",
         "A is positive definite here: the iterations",
     ),
-    Mutant(CG, "while squared > goal:", "for _ in range(len(b)):", "stops in time", "the loop"),
+    Mutant(
+        CG,
+        "while squared > goal:",
+        "for _ in range(len(b)):",
+        "stops in time",
+        "the iterations go on",
+    ),
     Mutant(
         CG,
         "goal = tolerance**2 * (b @ b)",
@@ -139,10 +145,9 @@ MUTANTS = (
         "direction = residual + squared / previous * direction",
         "direction = residual",
         "stops in time",
-        "the loop does not end once the residual is",
+        "beta is 0: that is steepest descent",
     ),
-    Mutant(CG, "squared / previous", "previous / squared", "runs"),
-    Mutant(CG, "residual - step * image", "residual + step * image", "runs"),
+    Mutant(CG, "residual - step * image", "residual + step * image", "runs", "residual grows"),
     Mutant(CG, "squared / bend", "squared", "by hand", "diverges"),
     Mutant(
         CG,
@@ -483,4 +488,238 @@ MUTANTS = (
     Mutant(CG, "bend <= 0", "bend <= 1e-6", "runs", "more is asked of"),
     Mutant(CG, "goal = ", "goal = 100 * ", "stops in time", "another residual"),
     Mutant(VJP, "> 1e-6", "> 1e-15", "runs", "far below 1e-6"),
+    Mutant(
+        IFT,
+        ANSWER,
+        "return -torch.func.grad(objective, argnums=1)(theta, phi) / bend",
+        "by hand",
+        "F_phi stands where F_theta_phi belongs",
+    ),
+    Mutant(
+        IFT,
+        ANSWER,
+        "return torch.func.grad(objective, argnums=1)(theta, phi) / bend",
+        "by hand",
+        "F_phi stands where F_theta_phi belongs, and the minus sign is missing",
+    ),
+    Mutant(
+        IFT,
+        ANSWER,
+        "return (cross / bend).abs()",
+        "by hand",
+        "the absolute value is taken: theta may well fall as phi rises",
+    ),
+    Mutant(
+        CG,
+        "squared / previous * direction",
+        "(previous / squared) * direction",
+        "runs",
+        "beta is upside down: it is <r_new, r_new> / <r, r>",
+    ),
+    Mutant(
+        CG,
+        "squared / previous * direction",
+        "(1.0) * direction",
+        "runs",
+        "beta is 1: keep the old <r, r> until beta is computed",
+    ),
+    Mutant(
+        CG,
+        "squared / previous * direction",
+        "((squared / previous).sqrt()) * direction",
+        "runs",
+        "beta is the ratio of the norms: it is that of their squares",
+    ),
+    Mutant(
+        CG,
+        "squared / previous * direction",
+        "(-squared / previous) * direction",
+        "runs",
+        "beta has the wrong sign: p_new = r_new + beta p",
+    ),
+    Mutant(
+        VJP,
+        SOLVE,
+        "torch.linalg.solve(-torch.func.hessian(objective)(theta, phi) + 10 * "
+        "torch.eye(len(theta)).to(phi), cotangent)",
+        "by hand",
+        "the Hessian is damped by 10 in the solve: that is another problem's answer",
+    ),
+    Mutant(
+        VJP,
+        SOLVE,
+        "torch.linalg.solve(-torch.func.hessian(objective)(theta, phi) + 0.001 * "
+        "torch.eye(len(theta)).to(phi), cotangent)",
+        "by hand",
+        "the Hessian is damped by 0.001 in the solve: that is another problem's answer",
+    ),
+    Mutant(
+        VJP,
+        SOLVE,
+        "torch.linalg.solve(-(torch.func.hessian(objective)(theta, phi) + 0.01 * "
+        "torch.eye(len(theta)).to(phi)), cotangent)",
+        "by hand",
+        "the Hessian is damped by 0.01 with the wrong sign, and should not be at all",
+    ),
+    Mutant(
+        VJP,
+        "x = conjugate_gradient(lambda v: -pull_back(v)[0], cotangent, 1e-12)",
+        "x, v = torch.zeros_like(cotangent), cotangent\n"
+        "    for _ in range(5):\n"
+        "        x, v = x + 1.0 * v, v + 1.0 * torch.func.hessian(objective)(theta, "
+        "phi) @ v",
+        "by hand",
+        "the Neumann series ends after 5 terms with step 1: it has not settled",
+    ),
+    Mutant(
+        VJP,
+        "x = conjugate_gradient(lambda v: -pull_back(v)[0], cotangent, 1e-12)",
+        "x, v = torch.zeros_like(cotangent), cotangent\n"
+        "    for _ in range(20):\n"
+        "        x, v = x + 0.1 * v, v + 0.1 * torch.func.hessian(objective)(theta, "
+        "phi) @ v",
+        "by hand",
+        "the Neumann series ends after 20 terms with step 0.1: it has not settled",
+    ),
+    Mutant(
+        VJP,
+        "x = conjugate_gradient(lambda v: -pull_back(v)[0], cotangent, 1e-12)",
+        "x, v = torch.zeros_like(cotangent), cotangent\n"
+        "    for _ in range(50):\n"
+        "        x, v = x + 0.1 * v, v + 0.1 * torch.func.hessian(objective)(theta, "
+        "phi) @ v",
+        "by hand",
+        "the Neumann series ends after 50 terms with step 0.1: it has not settled",
+    ),
+    Mutant(
+        FULL,
+        "return expected_return(theta.softmax(-1), task, gamma)",
+        "old = logits.softmax(-1)\n"
+        "        return (occupancy(old, task, gamma)[:, None] * theta.softmax(-1) * "
+        "q_values(old, task, gamma)).sum()",
+        "by hand",
+        "J stands for the surrogate L: Q of pi_phi instead of the return of pi_theta",
+    ),
+    Mutant(
+        FULL,
+        "return expected_return(theta.softmax(-1), task, gamma)",
+        "old = phi.softmax(-1)\n"
+        "        return (occupancy(old, task, gamma)[:, None] * theta.softmax(-1) * "
+        "q_values(old, task, gamma)).sum() / (1 - gamma)",
+        "by hand",
+        "J stands for what the old data promise, with occupancy and Q of pi_phi held constant",
+    ),
+    Mutant(
+        FULL,
+        "return expected_return(theta.softmax(-1), task, gamma)",
+        "old = phi.softmax(-1)\n"
+        "        return (occupancy(old, task, gamma)[:, None] * theta.softmax(-1) * "
+        "q_values(old, task, gamma)).sum()",
+        "by hand",
+        "J stands for the surrogate L, with occupancy and Q of pi_phi held constant",
+    ),
+    Mutant(
+        FULL,
+        "return expected_return(theta.softmax(-1), task, gamma)",
+        "old = logits.softmax(-1)\n"
+        "        return (task.start[:, None] * theta.softmax(-1) * q_values(old, task, "
+        "gamma)).sum()",
+        "by hand",
+        "J stands for <pi_theta, Q> at the start: Q is pi_phi's, not pi_theta's",
+    ),
+    Mutant(
+        FULL,
+        "return expected_return(theta.softmax(-1), task, gamma)",
+        "old = phi.softmax(-1)\n"
+        "        return (task.start[:, None] * theta.softmax(-1) * q_values(old, task, "
+        "gamma)).sum()",
+        "by hand",
+        "J stands for <pi_theta, Q> at the start, with Q of pi_phi held constant",
+    ),
+    Mutant(
+        D1,
+        "lam * probs / adapted_probs",
+        "lam * probs.log()",
+        "by hand",
+        "log pi_phi stands where pi_phi / pi' belongs in the slope: that is D2's",
+    ),
+    Mutant(
+        D1,
+        "lam * probs / adapted_probs",
+        "lam * probs.log() / adapted_probs",
+        "by hand",
+        "log pi_phi stands where pi_phi belongs in the slope",
+    ),
+    Mutant(
+        D1,
+        "/ adapted_probs**2",
+        "/ phi.softmax(-1) ** 2",
+        "by hand",
+        "M is taken at pi_phi: it is diag(lam pi_phi / pi'^2)",
+    ),
+    Mutant(
+        UNROLLED,
+        "range(num_steps)",
+        "range(1)",
+        "by hand",
+        "there is one step alone, whatever K is",
+    ),
+    Mutant(
+        UNROLLED,
+        VALUE,
+        "return torch.func.grad(value)(phi) if num_steps else torch.zeros_like(phi)",
+        "random values",
+        "K may be 0: theta_K is phi then, and the answer the gradient of J at phi",
+    ),
+    Mutant(
+        IFT,
+        ANSWER,
+        "own = torch.func.grad(torch.func.grad(objective, argnums=1), "
+        "argnums=1)(theta, phi)\n"
+        "    return -own / cross",
+        "by hand",
+        "theta and phi have changed places: that is -F_phi_phi / F_theta_phi",
+    ),
+    Mutant(
+        CG,
+        "torch.zeros_like(b), b, b",
+        "b, b, b",
+        "by hand",
+        "x starts at b, and ends there too far off: it starts at 0",
+    ),
+    Mutant(
+        W,
+        "return raw - uniform * raw.sum(-1, keepdim=True) / uniform.sum(-1, keepdim=True)",
+        "return raw / raw.sum(-1, keepdim=True)",
+        "sums to 0",
+        "M^-1 c is divided by its sum: the entries have to sum to 0, not to 1",
+    ),
+    Mutant(
+        FULL,
+        "logits + q_values",
+        "logits.softmax(-1) + q_values",
+        "by hand",
+        "probabilities stand where logits belong: theta = phi + Q / lam",
+    ),
+    Mutant(
+        D1,
+        "lam * phi.softmax(-1) / adapted_probs**2",
+        "lam * adapted_probs / phi.softmax(-1) ** 2",
+        "by hand",
+        "pi_phi and pi' have changed places in M",
+    ),
+    Mutant(
+        VJP,
+        ", cotangent, 1e-12",
+        ", cotangent / cotangent.norm(), 1e-12",
+        "by hand",
+        "the cotangent is divided by its norm",
+    ),
+    Mutant(
+        FROZEN,
+        "q_values(phi.softmax(-1), task, gamma) / lam",
+        "q_values(phi.softmax(-1), task, gamma) * (1 - gamma) / lam",
+        "by hand",
+        "Q is multiplied by 1 - gamma in theta: theta = phi + Q / lam",
+    ),
 )

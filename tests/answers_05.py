@@ -177,8 +177,11 @@ MUTANTS = (
         "finite",
         "the minimiser diverged, perhaps uphill: the",
     ),
-    Mutant(MIDDLE, "return phi.detach()", "return 100 * marks[0]", "in the middle"),
-    Mutant(MIDDLE, "stack(each).mean()", "stack(each)[0]", "in the middle"),
+    Mutant(
+        MIDDLE, "return phi.detach()", "return 100 * marks[0]", "in the middle", "first task alone"
+    ),
+    Mutant(MIDDLE, "stack(each).mean()", "stack(each)[0]", "in the middle", "first task alone"),
+    Mutant(MIDDLE, "stack(each).mean()", "stack(each)[-1]", "in the middle", "last task alone"),
     Mutant(MIDDLE, "stack(each).mean()", "stack(each).max()", "in the middle"),
     Mutant(
         MIDDLE, FAR_STEP, DETACHED_NU.strip(), "where actions steer", "occupancy depends on phi"
@@ -439,5 +442,120 @@ MUTANTS = (
     Mutant(SHIFT, SHIFT_APART, SHIFT_KL, "by hand", "KL stands"),
     Mutant(SHIFT, f"({SHIFT_MEAN})", SHIFT_PINSKER, "by hand", "Pinsker"),
     Mutant(SHIFT, "theta.softmax(-1)", "theta.softmax(0)", "by hand", None),
-    Mutant(SHIFT, "return 2", "return -2", "a bound", None),
+    Mutant(SHIFT, "return 2", "return -2", "a bound", "-1 times the right one"),
+    Mutant(
+        FAR,
+        "mass = (probs * optimal).sum(-1)",
+        "mass = (probs * optimal).max(-1).values",
+        "by hand",
+        "only the likeliest optimal action counts: add up the probabilities of all of them",
+    ),
+    Mutant(
+        FAR,
+        "mass = (probs * optimal).sum(-1)",
+        "mass = (probs * optimal).sum(-1) / optimal.sum(-1)",
+        "by hand",
+        "the probabilities of the optimal actions are averaged: add them up",
+    ),
+    Mutant(
+        FAR,
+        "-mass.log()",
+        "-mass.log2()",
+        "by hand",
+        "the logarithm has base 2: that is bits, not nats",
+    ),
+    Mutant(FAR, "-mass.log()", "-mass.log10()", "by hand", "the logarithm has base 10"),
+    Mutant(
+        FAR,
+        "bl.occupancy(probs, task",
+        "bl.occupancy(probs * optimal / mass[:, None], task",
+        "random values",
+        "the occupancy is that of the nearest optimal policy: D^2 weighs by where pi_phi goes",
+    ),
+    Mutant(
+        GAIN,
+        "return visits * (after * advantage).sum(-1) / (1 - gamma)",
+        "return (after * advantage).sum(-1) / (1 - gamma)",
+        "adds up",
+        "the occupancy is missing",
+    ),
+    Mutant(
+        GAIN,
+        "return visits * (after * advantage).sum(-1) / (1 - gamma)",
+        "return (after * advantage).sum(-1)",
+        "adds up",
+        "the occupancy is missing, and 1 / (1 - gamma) with it",
+    ),
+    Mutant(
+        GAIN,
+        "return visits * (after * advantage).sum(-1) / (1 - gamma)",
+        "return visits * advantage.sum(-1) / (1 - gamma)",
+        "adds up",
+        "pi_theta is missing: the advantages are weighed by it",
+    ),
+    Mutant(
+        GAIN,
+        "return visits * (after * advantage).sum(-1) / (1 - gamma)",
+        "visits = bl.occupancy(phi.softmax(-1), task, gamma)\n"
+        "    return visits * advantage.sum(-1) / (1 - gamma)",
+        "adds up",
+        "pi_theta is missing, and the occupancy is pi_phi's",
+    ),
+    Mutant(
+        GAIN,
+        "return visits * (after * advantage).sum(-1) / (1 - gamma)",
+        "return advantage.sum(-1) / (1 - gamma)",
+        "adds up",
+        "occupancy and pi_theta are missing",
+    ),
+    Mutant(
+        BOUND,
+        "    return (lam + least) / (1 - gamma) * distance_to_optimum(phi, optimal, task, gamma)",
+        "    first = torch.nn.functional.one_hot(optimal.argmax(-1), "
+        "optimal.shape[1]).double()\n"
+        "    return (lam + least) / (1 - gamma) * distance_to_optimum(phi, first, "
+        "task, gamma)",
+        "by hand",
+        "only one optimal action counts in D^2: with ties, every mixture of them is optimal",
+    ),
+    Mutant(
+        BOUND,
+        "    return (lam + least) / (1 - gamma) * distance_to_optimum(phi, optimal, task, gamma)",
+        "    chance = (phi.softmax(-1) * optimal).max(-1).values\n"
+        "    apart = bl.occupancy(phi.softmax(-1), task, gamma) @ -chance.log()\n"
+        "    return (lam + least) / (1 - gamma) * apart",
+        "by hand",
+        "only the likeliest optimal action counts in D^2: with ties, every mixture is optimal",
+    ),
+    Mutant(
+        BOUND,
+        "    return (lam + least) / (1 - gamma) * distance_to_optimum(phi, optimal, task, gamma)",
+        "    mixed, probs = optimal / optimal.sum(-1, keepdim=True), phi.softmax(-1)\n"
+        "    kl = torch.xlogy(mixed, mixed / probs).sum(-1)\n"
+        "    return (lam + least) / (1 - gamma) * (bl.occupancy(probs, task, gamma) @ "
+        "kl)",
+        "by hand",
+        "the distance to the UNIFORM mixture of optimal actions, not to the nearest one",
+    ),
+    Mutant(
+        FIT,
+        "return answer",
+        "return answer[[1, 0, 2]]",
+        "by hand",
+        "the order is K, M, floor; K and M have changed places",
+    ),
+    Mutant(
+        FIT,
+        "return answer",
+        "return answer[[2, 0, 1]]",
+        "by hand",
+        "the order is K, M, floor; the floor comes first",
+    ),
+    Mutant(
+        FAR,
+        AVERAGED,
+        "(-mass.log()).max()",
+        "by hand",
+        "that is the largest distance over states: average them by the occupancy",
+    ),
 )

@@ -172,7 +172,7 @@ MUTANTS = (
         "by hand",
         "standard deviations",
     ),
-    Mutant(MOMENTS, OWN, "seen.square().sum(0)", "by hand"),
+    Mutant(MOMENTS, OWN, "seen.square().sum(0)", "by hand", "own S holds o^2"),
     Mutant(
         MOMENTS,
         JOINED,
@@ -290,7 +290,7 @@ MUTANTS = (
         "in place",
     ),
     Mutant(BUDGET, PICKED, "returns[:, -1]", "by hand", "whatever it cost"),
-    Mutant(BUDGET, PICKED, "returns[:, affordable.min()]", "by hand"),
+    Mutant(BUDGET, PICKED, "returns[:, affordable.min()]", "by hand", "as the dearest affords"),
     Mutant(
         BUDGET,
         PICKED,
@@ -406,4 +406,251 @@ MUTANTS = (
         "up to there are averaged",
     ),
     Mutant(BUDGET, f"return {PICKED}", INTERPOLATED, "by hand", "interpolated"),
+    Mutant(
+        PAY,
+        ".square().sum(-1)",
+        ".square().sum()",
+        "by hand",
+        "the effort is summed over tasks and episodes too: every simulation pays its own",
+    ),
+    Mutant(
+        PAY,
+        ".square().sum(-1)",
+        ".square().sum((-1, -2))[:, None]",
+        "by hand",
+        "the effort is summed over the episodes of a task too: every simulation pays its own",
+    ),
+    Mutant(
+        DEAL,
+        "num_episodes, dim",
+        "len(values), dim",
+        "shape",
+        "every row is repeated N times: B, the number of episodes, is asked for",
+    ),
+    Mutant(
+        DEAL,
+        DEALT,
+        "torch.cat([values] * len(values))",
+        "shape",
+        "rows are tiled N times: repeat each one B times, the number of episodes",
+    ),
+    Mutant(
+        DEAL,
+        DEALT,
+        "values[torch.arange(len(values) * num_episodes) // len(values)]",
+        "runs",
+        "past the tasks: row m belongs to task m // B, and B is the number of episodes",
+    ),
+    Mutant(
+        MEAN,
+        "going = over.cumsum(-1) - over == 0",
+        "ended = over.cumsum(-1) - over > 0\n"
+        "    going = ~torch.cat([ended[..., :1], ended[..., :-1]], -1)",
+        "by hand",
+        "one step after the end is counted, too: over is 1 at the last step that counts",
+    ),
+    Mutant(
+        MEAN,
+        "going = over.cumsum(-1) - over == 0",
+        "after = over.flip(-1).cumsum(-1).flip(-1)\n"
+        "    going = torch.logical_or(after > 0, over.sum(-1, keepdim=True) == 0)",
+        "random values",
+        "steps count up to the LAST over: an episode ends at its first",
+    ),
+    Mutant(
+        MOMENTS,
+        "seen = observations[mask > 0]",
+        "seen = (observations * mask[..., None]).reshape(-1, observations.shape[-1])",
+        "by hand",
+        "observations times the mask are zeros, and those zeros count: select with mask > 0",
+    ),
+    Mutant(
+        MOMENTS,
+        "seen = observations[mask > 0]\n"
+        "    n, mean, squares = moments\n"
+        "    total = n + len(seen)\n"
+        "    apart = seen.mean(0) - mean\n"
+        "    joined = mean + apart * len(seen) / total\n"
+        "    own = (seen - seen.mean(0)).square().sum(0)\n"
+        "    return torch.stack([total, joined, squares + own + apart.square() * n * "
+        "len(seen) / total])",
+        "counts, count = mask.unsqueeze(-1), mask.sum()\n"
+        "    n, mean, squares = moments\n"
+        "    fresh = (observations * counts).mean((0, 1, 2))\n"
+        "    total, apart = n + count, fresh - mean\n"
+        "    joined = mean + apart * count / total\n"
+        "    own = ((observations - fresh).square() * counts).sum((0, 1, 2))\n"
+        "    return torch.stack([total, joined, squares + own + apart.square() * n * "
+        "count / total])",
+        "by hand",
+        "the new mean is a mean over N B T, padding included: divide by the sum of the mask",
+    ),
+    Mutant(
+        MOMENTS,
+        "seen = observations[mask > 0]\n"
+        "    n, mean, squares = moments\n"
+        "    total = n + len(seen)\n"
+        "    apart = seen.mean(0) - mean\n"
+        "    joined = mean + apart * len(seen) / total\n"
+        "    own = (seen - seen.mean(0)).square().sum(0)\n"
+        "    return torch.stack([total, joined, squares + own + apart.square() * n * "
+        "len(seen) / total])",
+        "counts, count = mask.unsqueeze(-1), mask.numel()\n"
+        "    n, mean, squares = moments\n"
+        "    fresh = (observations * counts).mean((0, 1, 2))\n"
+        "    total, apart = n + count, fresh - mean\n"
+        "    joined = mean + apart * count / total\n"
+        "    own = ((observations - fresh).square() * counts).sum((0, 1, 2))\n"
+        "    return torch.stack([total, joined, squares + own + apart.square() * n * "
+        "count / total])",
+        "by hand",
+        "n' is N B T: the sum of the mask is how many count",
+    ),
+    Mutant(
+        MOMENTS,
+        "seen = observations[mask > 0]\n"
+        "    n, mean, squares = moments\n"
+        "    total = n + len(seen)\n"
+        "    apart = seen.mean(0) - mean\n"
+        "    joined = mean + apart * len(seen) / total\n"
+        "    own = (seen - seen.mean(0)).square().sum(0)\n"
+        "    return torch.stack([total, joined, squares + own + apart.square() * n * "
+        "len(seen) / total])",
+        "counts, count = mask.unsqueeze(-1), mask.numel()\n"
+        "    n, mean, squares = moments\n"
+        "    fresh = (observations * counts).sum((0, 1, 2)) / mask.sum()\n"
+        "    total, apart = n + count, fresh - mean\n"
+        "    joined = mean + apart * count / total\n"
+        "    own = ((observations - fresh).square() * counts).sum((0, 1, 2))\n"
+        "    return torch.stack([total, joined, squares + own + apart.square() * n * "
+        "count / total])",
+        "by hand",
+        "n' is N B T in the count and in all weights: the sum of the mask is how many count",
+    ),
+    Mutant(
+        MOMENTS,
+        "seen = observations[mask > 0]\n"
+        "    n, mean, squares = moments\n"
+        "    total = n + len(seen)\n"
+        "    apart = seen.mean(0) - mean\n"
+        "    joined = mean + apart * len(seen) / total\n"
+        "    own = (seen - seen.mean(0)).square().sum(0)\n"
+        "    return torch.stack([total, joined, squares + own + apart.square() * n * "
+        "len(seen) / total])",
+        "counts, count = mask.unsqueeze(-1), mask.sum()\n"
+        "    n, mean, squares = moments\n"
+        "    fresh = (observations * counts).sum((0, 1, 2)) / mask.sum()\n"
+        "    total, apart = n + count, fresh - mean\n"
+        "    joined = mean + apart * count / total\n"
+        "    own = (observations * counts - fresh).square().sum((0, 1, 2))\n"
+        "    return torch.stack([total, joined, squares + own + apart.square() * n * "
+        "count / total])",
+        "by hand",
+        "padding adds deviations of 0 from the mean to S: multiply the DEVIATIONS by the mask",
+    ),
+    Mutant(
+        MOMENTS,
+        "(seen - seen.mean(0)).square()",
+        "(seen - mean).square()",
+        "by hand",
+        "the portion's own deviations are taken from the old mean: take them from its own",
+    ),
+    Mutant(
+        HEAD,
+        ".mT / lam",
+        ".mT / (2 * lam)",
+        "by hand",
+        "the step is half as long: the divergence holds a 1/2 that its slope cancels",
+    ),
+    Mutant(
+        HEAD,
+        ".mT / lam",
+        ".mT * 2 / lam",
+        "by hand",
+        "the step is twice as long: 1 / lam, the 1/2 of the divergence is gone by then",
+    ),
+    Mutant(
+        HEAD,
+        "spread + ridge * eye",
+        "spread * eye + ridge * eye",
+        "random values",
+        "only the diagonal of C is used",
+    ),
+    Mutant(
+        AMDAHL,
+        RATIO,
+        "100 * seconds.sum() / (seconds / factors).sum(-1)",
+        "by hand",
+        "that is in percent: a factor is asked for",
+    ),
+    Mutant(
+        AMDAHL,
+        RATIO,
+        "100 * (seconds.sum() / (seconds / factors).sum(-1) - 1)",
+        "by hand",
+        "that is how many percent faster it is: a factor is asked for",
+    ),
+    Mutant(
+        AMDAHL,
+        RATIO,
+        "100 * (1 - (seconds / factors).sum(-1) / seconds.sum())",
+        "by hand",
+        "that is the percentage of time that is saved: a factor is asked for",
+    ),
+    Mutant(
+        AMDAHL,
+        RATIO,
+        "seconds.sum() / (seconds / factors).sum(-1) - 1",
+        "by hand",
+        "1 is subtracted: twice as fast is a factor of 2",
+    ),
+    Mutant(
+        AMDAHL,
+        "seconds / factors",
+        "seconds / factors.where(factors.isfinite(), 1.0)",
+        "by hand",
+        "inf is taken as 1: a part that is free takes no time",
+    ),
+    Mutant(
+        AMDAHL,
+        "return seconds.sum() / (seconds / factors).sum(-1)",
+        "kept = seconds * factors.isfinite()\n    return kept.sum(-1) / (kept / factors).sum(-1)",
+        "by hand",
+        "a part that is free is left out before, too: its seconds are what is saved",
+    ),
+    Mutant(
+        BUDGET,
+        "return returns.gather(-1, affordable[:, None])[:, 0]",
+        "return returns[:, affordable.max()]",
+        "by hand",
+        "all protocols are judged after as many adaptations as the cheapest affords",
+    ),
+    Mutant(
+        BUDGET,
+        "return returns.gather(-1, affordable[:, None])[:, 0]",
+        "return returns[:, affordable[0]]",
+        "by hand",
+        "all protocols are judged after as many adaptations as the first one affords",
+    ),
+    Mutant(
+        BUDGET,
+        "cumsum(-1)",
+        "cumsum(0)",
+        "by hand",
+        "costs are added up over protocols: every protocol pays for its own collections",
+    ),
+    Mutant(
+        BUDGET,
+        "episodes.cumsum(-1)",
+        "episodes[:, :1] * torch.arange(1, episodes.shape[1] + 1)",
+        "random values",
+        "every collection is taken to cost as much as the first",
+    ),
+    Mutant(
+        BUDGET,
+        "episodes.cumsum(-1)",
+        "episodes.double().mean(-1, keepdim=True) * torch.arange(1, episodes.shape[1] + 1)",
+        "random values",
+        "every collection is taken to cost as much as they do on average",
+    ),
 )

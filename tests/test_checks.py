@@ -126,6 +126,8 @@ RIGHT_SOMEWHERE = {
     "generalised_advantages": ("trace and 1 - trace are exchanged",),  # trace = 1/2
     "promp_objective": ("only the upper limit clips",),  # the lower limit decides nowhere
     "adapt_d1": ("Newton starts at the right end", "Newton stops after 3 steps"),  # near enough
+    "implicit_derivative": ("the absolute value is taken",),  # theta rises there
+    "optimal_return": ("the policy is greedy for the first reward",),  # which is best there
     "optimal_actions": (
         "value iteration stops after 10 sweeps",  # the order of Q has settled by then
         "value iteration stops after 20 sweeps",

@@ -142,7 +142,8 @@ CASES = [
     (ending, "runs", "return"),
     (lambda x: x**2, "by hand", "that is the square"),
     (lambda x: x.clone(), "by hand", "x is returned"),
-    (lambda x: 3 * x, "by hand", None),
+    (lambda x: 2 * x + 0.1, "by hand", None),
+    (lambda x: 3 * x, "by hand", "1.5 times the right one"),
     (lambda x: 2 * x.float().double() + 1e-8, "by hand", "close but not exact"),
     (lambda x: x * torch.nan, "by hand", "nan"),
     (lambda x: torch.where(x > 4, torch.nan, 2 * x), "random values", "nan"),
@@ -445,3 +446,20 @@ def test_the_gallery_shows_the_nearest_slips_of_what_is_solved_and_of_nothing_el
     assert "that is the square" in shown
     assert "7.2 other" not in shown
     assert "shown when it is solved: 7.2" in shown
+
+
+def test_slips_that_are_alike_at_first_are_told_apart_by_further_answers():
+    """The absolute value is no slip where answers are positive, and a minus where they are not."""
+
+    def ask_signed(label, x):
+        slips = {"the sign is reversed": -x, "that is the absolute value": np.abs(x)}
+        return Question(label, (torch.tensor(x),), x, lambda: slips, label == "by hand")
+
+    signs = (-1.0, -1.0, -1.0, -1.0, -1.0, 1.0)
+    labels = ("by hand", *(f"random {i}" for i in range(1, 6)))
+    questions = tuple(
+        ask_signed(*each) for each in zip(labels, X[:1, 2] * np.array(signs)[:, None], strict=True)
+    )
+    check = Check("7.6", "same", reference, lambda: questions, (*OPENING, *VALUES))
+    assert failure(torch.abs, check).cause == "that is the absolute value"
+    assert failure(torch.neg, check).cause == "the sign is reversed"

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from bomrl_lite.course.checks.likeness import Pair, likeness
 from bomrl_lite.course.checks.session import SESSION
 
 Function = Callable[..., Any]
@@ -164,6 +165,8 @@ class Attempt:
     returned: list[Any] = field(default_factory=list)
     largest_error: float = 0.0
     gauge: Gauge = as_it_is
+    arguments: Sequence[str] = ()
+    """Names of what the function takes."""
 
     def ask(self) -> None:
         """Call the function on a fresh copy of every question."""
@@ -221,7 +224,13 @@ class Attempt:
             return None  # the values are right: whatever is wrong, they do not tell
         if all(question.separates for question in wrong):
             return wrong[0].separates
-        return likely_cause(questions, answers)
+        return likely_cause(questions, answers) or likeness(
+            [
+                Pair(question.expected, answer, _dials(question, self.arguments))
+                for question, answer in zip(questions, answers, strict=True)
+                if not question.separates
+            ]
+        )
 
 
 class Step(NamedTuple):
@@ -272,7 +281,13 @@ class Check:
         SESSION.states[self.exercise] = "open"
         questions = self.make_questions()
         attempt = Attempt(
-            function, self.exercise, self.name, questions, self.tolerance, gauge=self.gauge
+            function,
+            self.exercise,
+            self.name,
+            questions,
+            self.tolerance,
+            gauge=self.gauge,
+            arguments=tuple(inspect.signature(self.reference).parameters),
         )
         try:
             with np.errstate(all="ignore"):  # a wrong answer may hold nan or infinity
@@ -333,18 +348,43 @@ def error_of(got: np.ndarray, expected: np.ndarray) -> float:
 
 
 def likely_cause(questions: Sequence[Question], answers: Sequence[np.ndarray]) -> str | None:
-    """Name the first known slip that gives these answers, or else how they are wrong."""
+    """Name the known slip that gives these answers, or else how they are wrong."""
     pairs = [(q, a) for q, a in zip(questions, answers, strict=True) if not q.separates]
     with np.errstate(all="ignore"):  # a slip may be to divide by 0
         every = [(answer, question.slips()) for question, answer in pairs[:EXPLAINED]]
-    for cause in every[-1][1]:
-        if all(_agrees(got, slips[cause]) for got, slips in every):
-            return cause
+    causes = every[-1][1]
+    named = [c for c in causes if all(_agrees(got, slips[c]) for got, slips in every)]
+    if named:
+        return _decided(named, pairs[EXPLAINED:])
     if not all(np.isfinite(answer).all() for answer in answers):
         return NOT_FINITE
     if _forgets(pairs):
         return EARLY
     return CLOSE if all(_agrees(a, q.expected, 1e-4) for q, a in pairs) else None
+
+
+def _decided(causes: Sequence[str], pairs: Sequence[tuple[Question, np.ndarray]]) -> str:
+    """Choose among slips that explain the answers alike: by further ones, then the first."""
+    left = list(causes)
+    for question, answer in pairs:
+        if len(left) == 1:
+            break
+        with np.errstate(all="ignore"):
+            slips = question.slips()
+        left = [c for c in left if c in slips and _agrees(answer, slips[c])] or left
+    return left[0]
+
+
+def _dials(question: Question, names: Sequence[str]) -> dict[str, float]:
+    """Return the numbers among the arguments, and the sizes of the answer, by name."""
+    numbers = {
+        name: float(arg)
+        for name, arg in zip(names, question.args, strict=False)
+        if isinstance(arg, int | float)
+    }
+    shape = question.expected.shape
+    sizes = {f"the size of dimension {i}": float(n) for i, n in enumerate(shape)}
+    return numbers | sizes | {"the number of entries": float(question.expected.size)}
 
 
 def _forgets(pairs: Sequence[tuple[Question, np.ndarray]]) -> bool:

@@ -35,17 +35,21 @@ def print_gallery(checks: Sequence[Check]) -> None:
 
 
 def _sizes(check: Check) -> dict[str, float]:
-    """Return how far the answer with each slip is from the right one, as seen by the check."""
+    """Return how far the answer with each slip is from the right one, as seen by the check.
+
+    A slip that does no harm on most instances is left out: it would seem to be none.
+    """
     usual = [question for question in check.make_questions() if not question.separates]
     with np.errstate(all="ignore"):
         found: list[tuple[np.ndarray, Slips]] = [
             (question.expected, question.slips()) for question in usual[1:EXPLAINED]
         ]
-    return {
+    sizes = {
         cause: float(np.median([error_of(slips[cause], right) for right, slips in found]))
         for cause in found[0][1]
         if all(_comparable(slips[cause], right) for right, slips in found)
     }
+    return {cause: size for cause, size in sizes.items() if size > check.tolerance}
 
 
 def _comparable(wrong: np.ndarray, right: np.ndarray) -> bool:

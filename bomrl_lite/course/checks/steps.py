@@ -18,6 +18,7 @@ from bomrl_lite.course.checks.engine import (
     error_of,
     likely_cause,
 )
+from bomrl_lite.course.checks.likeness import Pair, likeness
 
 Complaint = Callable[[Question, np.ndarray], str | None]
 """(question, answer) -> what is wrong with the answer, if anything."""
@@ -246,7 +247,9 @@ def cause_of_derivatives(
     wrong = [p for p, x in pairs if not error_of(x, p.question.expected) <= tolerance]
     if all(pullback.question.separates for pullback in wrong):
         return str(wrong[0].question.separates)
-    cause = likely_cause([pullback.question for pullback in pullbacks], found)
+    cause = likely_cause([pullback.question for pullback in pullbacks], found) or likeness(
+        [Pair(p.question.expected, x, {}) for p, x in pairs if not p.question.separates]
+    )
     if cause:
         return cause
     usual = [(p, x) for p, x in pairs if not p.question.separates]

@@ -220,7 +220,8 @@ optimal_return = Check(
         property_step(
             "possible",
             _is_impossible,
-            "values grow without a limit where gamma is missing, or are summed over states",
+            "values grow without a limit where gamma is missing, where they are summed over "
+            "states, or where what stands for the maximum exceeds it",
         ),
         *VALUES,
     ),

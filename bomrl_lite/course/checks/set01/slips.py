@@ -53,6 +53,9 @@ def q_values(world: World) -> Slips:
         "the rewards are averaged over actions uniformly instead of by policy_probs": ahead(
             np.linalg.solve(bellman, world.reward.mean(-1))
         ),
+        "the rewards are summed over actions instead of averaged by policy_probs": ahead(
+            np.linalg.solve(bellman, world.reward.sum(-1))
+        ),
         "the transitions are averaged over actions uniformly instead of by policy_probs": ahead(
             moves_alike
         ),
@@ -64,6 +67,12 @@ def q_values(world: World) -> Slips:
         ),
         "your value is gamma times the right one": gamma * q,
         "Q is multiplied by policy_probs: that is each action's share of V": world.probs * q,
+        "policy_probs holds probabilities already: no softmax of them": (
+            oracles.q_values(oracles.softmax(world.probs), world)
+        ),
+        "V of the state itself stands where that of the next state belongs: gamma P V": (
+            world.reward + gamma * v[:, None]
+        ),
         "the first reward is r_pi(s) instead of r(s, a)": (
             world.paid[:, None] + gamma * transition @ v
         ),
@@ -95,6 +104,12 @@ def occupancy(world: World) -> Slips:
         "time is off by one: the sum begins with s_1 instead of s_0": nu @ moves,
         "every state is taken as equally likely at the start, instead of task.start": (
             oracles.occupancy(world.probs, world._replace(start=np.full(len(nu), 1 / len(nu))))
+        ),
+        "policy_probs holds probabilities already: no softmax of them": (
+            oracles.occupancy(oracles.softmax(world.probs), world)
+        ),
+        "that is the stationary distribution: nu is discounted, and remembers task.start": (
+            _stationary(moves)
         ),
         "the policy is taken as uniform, instead of policy_probs": (
             oracles.occupancy(np.full_like(world.probs, 1 / world.probs.shape[1]), world)
@@ -253,6 +268,9 @@ def adapt(world: World) -> Slips:
         ),
         "only the sign of the gradient is used": phi + alpha * np.sign(gradient),
         "the step is half as long": phi + alpha * gradient / 2,
+        "the step is taken in two halves: the gradient is that at phi alone": _stepped(
+            world._replace(step_size=alpha / 2), 2
+        ),
     }
 
 
@@ -270,7 +288,7 @@ def adapt_gradient(world: World, weights: np.ndarray) -> Slips:
 
 def maml_gradient(world: World) -> Slips:
     """Return what mistakes about MAML's meta-gradient lead to."""
-    phi, alpha = world.logits, world.step_size
+    phi, alpha, gamma = world.logits, world.step_size, world.gamma
     theta = oracles.after_step(phi, world)
     outer = oracles.return_gradient(theta, world)
     second = oracles.hessian_times(phi, world, outer)
@@ -295,6 +313,26 @@ def maml_gradient(world: World) -> Slips:
             oracles.meta_gradient(phi, world._replace(step_size=1.0))
         ),
         "your value is step_size times the right one": alpha * (outer + alpha * second),
+        "there is a factor 1 - gamma too many": (1 - gamma) * (outer + alpha * second),
+        "there is a factor 1 / (1 - gamma) too many": (outer + alpha * second) / (1 - gamma),
+        "there is a factor 1 - gamma too many in the inner step": (
+            oracles.meta_gradient(phi, world._replace(step_size=(1 - gamma) * alpha))
+        ),
+        "there is a factor 1 / (1 - gamma) too many in the inner step": (
+            oracles.meta_gradient(phi, world._replace(step_size=alpha / (1 - gamma)))
+        ),
+        "there is a factor 1 - gamma too many in both gradients": (
+            (1 - gamma) * oracles.meta_gradient(phi, world._replace(step_size=(1 - gamma) * alpha))
+        ),
+        "there is a factor 1 / (1 - gamma) too many in both gradients": (
+            oracles.meta_gradient(phi, world._replace(step_size=alpha / (1 - gamma))) / (1 - gamma)
+        ),
+        "there is a factor 1 - gamma too many in the second-order term": (
+            outer + (1 - gamma) * alpha * second
+        ),
+        "there is a factor 1 / (1 - gamma) too many in the second-order term": (
+            outer + alpha * second / (1 - gamma)
+        ),
         "the Hessian multiplies grad J(phi): it multiplies grad J(theta)": (
             outer + alpha * oracles.hessian_times(phi, world, before)
         ),
@@ -315,6 +353,9 @@ def maml_gradient(world: World) -> Slips:
 def first_order_gradient(world: World) -> Slips:
     """Return what mistakes about first-order MAML lead to."""
     outer = oracles.return_gradient(oracles.after_step(world.logits, world), world)
+    rest = 1 - world.gamma
+    shorter = world._replace(step_size=rest * world.step_size)
+    longer = world._replace(step_size=world.step_size / rest)
     return {
         FULL_GRADIENT: oracles.meta_gradient(world.logits, world),
         "that is the gradient of J at phi, without any adaptation": (
@@ -322,6 +363,14 @@ def first_order_gradient(world: World) -> Slips:
         ),
         "the sign is reversed: the return is maximised": -outer,
         "step_size multiplies the outer gradient too": world.step_size * outer,
+        "there is a factor 1 - gamma too many": rest * outer,
+        "there is a factor 1 / (1 - gamma) too many": outer / rest,
+        "there is a factor 1 - gamma too many in the inner step": _after(shorter, steps=1),
+        "there is a factor 1 / (1 - gamma) too many in the inner step": _after(longer, steps=1),
+        "there is a factor 1 - gamma too many in both gradients": rest * _after(shorter, steps=1),
+        "there is a factor 1 / (1 - gamma) too many in both gradients": (
+            _after(longer, steps=1) / rest
+        ),
         "that is theta: the gradient of J there is asked for": oracles.after_step(
             world.logits, world
         ),
@@ -334,6 +383,9 @@ def first_order_gradient(world: World) -> Slips:
         ),
         "the inner step goes down": _after(world._replace(step_size=-world.step_size), steps=1),
         "two adaptation steps are taken instead of one": _after(world, steps=2),
+        "the gradient at phi is subtracted: the gradient at theta alone is asked for": (
+            outer - oracles.return_gradient(world.logits, world)
+        ),
         "both gradients are added, at phi and at theta": (
             outer + oracles.return_gradient(world.logits, world)
         ),
@@ -354,6 +406,9 @@ def optimal_return(world: World) -> Slips:
         "that is the value of state 0: average over task.start": best[0],
         "that is one improvement of the uniform policy's Q: its own values still belong to the "
         "uniform policy": world.start @ oracles.q_values(uniform, world).max(-1),
+        "the policy is greedy for the first reward: a best action earns most in the long run": (
+            _earned(world.reward, world)
+        ),
         "values are summed over states: average them by task.start": best.sum(),
         "the worst action is taken: max, not min": -(
             world.start @ _best_values(world._replace(reward=-world.reward))
@@ -387,6 +442,11 @@ def optimality_gap(worlds: Sequence[World]) -> Slips:
         ),
         "the first task's optimum is used for all": best[0] - after,
         "the gap is divided by the optimum": (best - after) / best,
+        "the gap is divided by the size of the optimum": (best - after) / np.abs(best),
+        "the gap is divided by the adapted return": (best - after) / after,
+        "the gap is divided by the gap before adaptation": (best - after) / (best - before),
+        "that is the adapted return as a share of the optimum": after / best,
+        "that is the share of the gap that adaptation closes": (after - before) / (best - before),
         "there is a factor 1 - gamma too many": (1 - worlds[0].gamma) * (best - after),
         "the gap is squared": (best - after) ** 2,
         "the gaps are divided by the number of tasks": (best - after) / len(best),
@@ -400,6 +460,19 @@ def optimality_gap(worlds: Sequence[World]) -> Slips:
             ]
         ),
     }
+
+
+def _earned(worth: np.ndarray, world: World) -> np.ndarray:
+    """Return J of the policy that is greedy for a table."""
+    greedy = np.eye(worth.shape[1])[worth.argmax(-1)]
+    return world.start @ (greedy * oracles.q_values(greedy, world)).sum(-1)
+
+
+def _stationary(moves: np.ndarray) -> np.ndarray:
+    """Return the distribution over states that a step does not change."""
+    size = len(moves)
+    system = np.vstack([moves.T - np.eye(size), np.ones(size)])
+    return np.linalg.lstsq(system, np.append(np.zeros(size), 1.0), rcond=None)[0]
 
 
 def _chained(worlds: Sequence[World]) -> np.ndarray:

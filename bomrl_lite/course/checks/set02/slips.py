@@ -26,6 +26,7 @@ def discounted_returns(batch: Batch) -> Slips:
     cut = np.where(batch.terminated, 0, batch.final_values)
     late = _backwards(batch.paid(), gamma, cut)
     left = mask.sum(-1, keepdims=True) - steps
+    past = _backwards(batch.paid()[:, ::-1], gamma, 0 * cut)[:, ::-1]
     return {
         PADDING: mask * _backwards(batch.rewards, gamma, cut),
         "padding counts, and it gets returns of its own": _backwards(batch.rewards, gamma, cut),
@@ -56,12 +57,26 @@ def discounted_returns(batch: Batch) -> Slips:
             + mask * (left == 1) * gamma * cut[:, None]
         ),
         "the sign is reversed": -right,
-        "the returns are normalised: they are asked for as they are": (
-            mask * (right - right[mask > 0].mean()) / right[mask > 0].std(ddof=1)
-        ),
+        **_normalised("returns", right, mask),
         "gamma is squared": episodes.returns(batch._replace(gamma=gamma**2)),
-        "the past is summed: a return counts what follows": (
-            mask * _backwards(batch.paid()[:, ::-1], gamma, 0 * cut)[:, ::-1]
+        "gamma discounts the reward of the step itself, too": gamma * right
+        + mask * cut[:, None] * (gamma**left - gamma ** (left + 1)) * (left > 0),
+        "all of it is discounted once too often: the step's own reward counts fully": gamma * right,
+        "the past is summed: a return counts what follows": mask * past,
+        "the past is summed, without the step itself: a return counts what follows": (
+            mask * (past - batch.paid())
+        ),
+        "the past is summed, with discounts from the start: a return counts what follows": (
+            mask * np.cumsum(gamma**steps * batch.paid(), -1)
+        ),
+        "the past is summed without discounts: a return counts what follows": (
+            mask * np.cumsum(batch.paid(), -1)
+        ),
+        "the past is summed, with final_values before the first step: the loop runs forwards": (
+            mask * (past + gamma ** (steps + 1) * cut[:, None])
+        ),
+        "the loop runs forwards, and its columns are reversed": (
+            (mask * (past + gamma ** (steps + 1) * cut[:, None]))[:, ::-1]
         ),
     }
 
@@ -77,6 +92,7 @@ def generalised_advantages(batch: Batch) -> Slips:
     def summed(each: np.ndarray, decay: float = gamma * trace) -> np.ndarray:
         return mask * _backwards(each * mask, decay, np.zeros(len(mask)))
 
+    tail = after * (mask - _shifted(mask))  # of the last step taken alone
     shifted = np.concatenate([batch.values[:, 1:], _tail(batch)[:, None]], -1)
     return {
         NO_TAIL: episodes.advantages(batch._replace(final_values=0 * batch.final_values)),
@@ -113,8 +129,11 @@ def generalised_advantages(batch: Batch) -> Slips:
         "trace stands where gamma belongs in the error": (
             summed(batch.rewards + trace * after - batch.values)
         ),
-        "the advantages are normalised: they are asked for as they are": (
-            mask * (right - right[mask > 0].mean()) / right[mask > 0].std(ddof=1)
+        **_normalised("advantages", right, mask),
+        "V is left out: the errors are rewards alone": summed(batch.rewards),
+        "V is left out but for final_values": summed(batch.rewards + gamma * tail),
+        "V of the next step is missing, but for final_values": (
+            summed(batch.rewards + gamma * tail - batch.values)
         ),
         "V of the step itself is added in the error": summed(errors + 2 * values),
         "the sign is reversed": -right,
@@ -139,7 +158,7 @@ def lvc_values(batch: Batch) -> Slips:
         "that is J, the first return alone: every step counts": np.sum(
             batch.weights * credit[:, 0]
         ),
-        "the surrogate is 0 in value: exp is missing": np.array(0.0),
+        "the surrogate is 0 in value: exp is missing, or 1 is subtracted": np.array(0.0),
         "gamma^t is there twice": np.sum(
             weights * batch.gamma ** np.arange(credit.shape[1]) * credit
         ),
@@ -188,8 +207,20 @@ def dice_values(batch: Batch) -> Slips:
     """Return what mistakes about the DiCE objective make of its value."""
     paid, weights = batch.paid(), batch.discounts()
     log_probs = np.cumsum(batch.log_probs(batch.logits), -1)
+    steps = np.arange(paid.shape[1])
+    plain = np.cumsum(paid[:, ::-1], -1)[:, ::-1]
+    whole = (batch.gamma**steps * paid).sum(-1, keepdims=True)
     return {
         **_averages(batch, paid),
+        "later rewards are added up: their sums, or returns without gamma^t, count each again": (
+            np.sum(weights * plain)
+        ),
+        "later rewards are added up, and gamma^t is missing: each counts once, with it": np.sum(
+            batch.weights[:, None] * plain
+        ),
+        "the return of the whole episode stands where rewards belong": np.sum(
+            weights * whole * (steps < batch.mask.sum(-1, keepdims=True))
+        ),
         "the sum of log pi stands where its magic box belongs": np.sum(weights * log_probs * paid),
         "probabilities stand where the magic box belongs: nothing is subtracted": (
             np.sum(weights * np.exp(log_probs) * paid)
@@ -254,7 +285,7 @@ def q_gradient(scored: Scored) -> Slips:
     scores, credit = scored.scores, scored.credit[..., None]
     right, decay = episodes.later_scores(scored), scored.gamma * scored.trace
     power = decay ** np.arange(credit.shape[1])[:, None]
-    weighed = scores * credit
+    weighed, nothing = scores * credit, 0 * scores[:, :1]
     summed = lambda each: np.cumsum(each[:, ::-1], 1)[:, ::-1]  # noqa: E731
     past = _backwards(weighed[:, ::-1], decay, 0 * weighed[:, 0])[:, ::-1]
     return {
@@ -269,6 +300,22 @@ def q_gradient(scored: Scored) -> Slips:
         ),
         "later steps are not discounted": summed(weighed) - weighed,
         "one discount too few: u - t counts from 0 for the step itself": right / decay,
+        "one discount too many: u - t counts from 1 for the next step": right * decay,
+        "the action of the step itself is there too, with one discount": decay * (right + weighed),
+        "the next step is missing: u begins at t + 1": right
+        - decay * np.concatenate([weighed[:, 1:], nothing], 1),
+        "that is the sum of the NEXT step: it is one step off": np.concatenate(
+            [right[:, 1:], nothing], 1
+        ),
+        "that is the sum of the step BEFORE: it is one step off": np.concatenate(
+            [nothing, right[:, :-1]], 1
+        ),
+        "the credit is that of the step after: each action is weighed with its own": (
+            episodes.later_scores(scored._replace(credit=_shifted(scored.credit)))
+        ),
+        "the credit is that of the step before: each action is weighed with its own": (
+            episodes.later_scores(scored._replace(credit=_shifted(scored.credit[:, ::-1])[:, ::-1]))
+        ),
         "discounts count from the start, (gamma trace)^u": summed(power * weighed)
         - power * weighed,
         "the credit is that of step t: each later action is weighed with its own": (
@@ -301,7 +348,10 @@ def hessian_split(scored: Scored) -> Slips:
     powers = scored.gamma ** np.arange(scored.credit.shape[1])
     plain = weights + 0 * powers
     later = episodes.later_scores(scored._replace(trace=1.0))
-    own = later + scored.scores * scored.credit[..., None]
+    gained = scored.scores * scored.credit[..., None]
+    own = later + gained
+    past = _backwards(gained[:, ::-1], scored.gamma, 0 * gained[:, 0])[:, ::-1]
+    bare_later = episodes.later_scores(scored._replace(trace=1.0, credit=0 * scored.credit + 1))
     outer = lambda w, x, y: np.einsum("bt,bti,btj->ij", w, x, y)  # noqa: E731
     bare = outer(weights * powers, scored.scores, scored.scores)
     twice = outer(weights * powers * scored.credit, scored.scores, later)
@@ -310,6 +360,23 @@ def hessian_split(scored: Scored) -> Slips:
             np.stack([h1, h2, h12.T])
         ),
         "H12 comes with its transpose: that is H12 + H12^T": np.stack([h1, h2, h12 + h12.T]),
+        "H12 is symmetrised: it is not its transpose": np.stack([h1, h2, (h12 + h12.T) / 2]),
+        "H12 is halved: it comes once by itself, and once transposed": np.stack([h1, h2, h12 / 2]),
+        "H12 is doubled: it comes once by itself, and once transposed": np.stack([h1, h2, 2 * h12]),
+        "grad Q in H12 is that of the past: it sums the scores that FOLLOW": np.stack(
+            [h1, h2, outer(weights * powers, scored.scores, past - gained)]
+        ),
+        "grad Q in H12 is that of the past, the step itself among it: it sums what FOLLOWS": (
+            np.stack([h1, h2, outer(weights * powers, scored.scores, past)])
+        ),
+        "later scores are weighed with the return of step t in H12: each has its own": np.stack(
+            [h1, h2, outer(weights * powers * scored.credit, scored.scores, bare_later)]
+        ),
+        "later scores come without their return in H12": np.stack(
+            [h1, h2, outer(weights * powers, scored.scores, bare_later)]
+        ),
+        "H2 holds the products of scores, too: they are H1": np.stack([h1, h1 + h2, h12]),
+        "H1 holds the curvatures, too: they are H2": np.stack([h1 + h2, h2, h12]),
         "H1 and H2 are swapped": right[[1, 0, 2]],
         "weights are not used: episodes count equally": episodes.split(equal),
         "the sum over episodes lacks the weights": episodes.split(
@@ -417,6 +484,38 @@ def _mean_credit(x: np.ndarray, batch: Batch, credit: np.ndarray) -> np.ndarray:
     powers = batch.gamma ** np.arange(credit.shape[1])
     gained = (powers * credit).sum(-1)
     return (np.exp(moved).mean(-1) * gained) @ batch.weights
+
+
+def _normalised(what: str, right: np.ndarray, mask: np.ndarray) -> Slips:
+    """Return ways to normalise what is asked for as it is."""
+    taken = right[mask > 0]
+    centred = right - taken.mean()
+    return {
+        f"the {what} are normalised: they are asked for as they are": (
+            mask * centred / taken.std(ddof=1)
+        ),
+        f"the {what} are normalised, by the root of a mean: they are asked for as they are": (
+            mask * centred / taken.std()
+        ),
+        f"the {what} are normalised, padding among them: they are asked for as they are": (
+            mask * (right - right.mean()) / right.std(ddof=1)
+        ),
+        f"the {what} are normalised, padding made a number: they are asked for as they are": (
+            (right - right.mean()) / right.std(ddof=1)
+        ),
+        f"the {what} of every episode are normalised: they are asked for as they are": (
+            (right - right.mean(-1, keepdims=True)) / right.std(-1, ddof=1, keepdims=True)
+        ),
+        f"the {what} are centred: they are asked for as they are": mask * centred,
+        f"the {what} are divided by their spread: they are asked for as they are": (
+            right / taken.std(ddof=1)
+        ),
+    }
+
+
+def _shifted(each: np.ndarray) -> np.ndarray:
+    """Return x_{t+1} along axis 1, and 0 after the last."""
+    return np.concatenate([each[:, 1:], 0 * each[:, :1]], 1)
 
 
 def _tail(batch: Batch) -> np.ndarray:

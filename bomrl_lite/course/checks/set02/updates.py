@@ -171,6 +171,7 @@ def e_maml_values(trials: Trials) -> Slips:
             np.sum(weights * np.exp(logs) * after)
         ),
         "the box is 0 in value: exp is missing": np.array(0.0),
+        "the magic box is added to the return: it multiplies it": weights.sum() + weights @ after,
         "the sign is reversed: the objective is maximised, it is no loss": -weights @ after,
         "there is a mean too many: the weights sum to 1 already": (weights @ after) / len(after),
         "that is the best of the data sets: average them by the weights": after.max(),
@@ -234,6 +235,7 @@ def promp_values(update: Update) -> Slips:
     other = old + log_policy(update.logits) * 0
     new = log_policy(update.logits)
     reverse = (softmax(update.logits) * (new - other)).sum(-1)[update.prior_states].mean()
+    cross = -(softmax(update.old) * new).sum(-1)[update.prior_states].mean()
     inverse = np.minimum(a / ratios, np.clip(1 / ratios, 1 - clip, 1 + clip) * a).mean()
     logs = np.log(ratios)
     normal = (a - a.mean()) / a.std(ddof=1)
@@ -254,6 +256,27 @@ def promp_values(update: Update) -> Slips:
         "the ratio is upside down": inverse - cost,
         "the logarithm of the ratio stands where the ratio belongs": (
             np.minimum(logs * a, np.clip(logs, 1 - clip, 1 + clip) * a).mean() - cost
+        ),
+        "the logarithm of the ratio is clipped, to -clip and clip: clip the ratio": (
+            np.minimum(gained, np.exp(np.clip(logs, -clip, clip)) * a).mean() - cost
+        ),
+        "the logarithm of the ratio is clipped, to 1 - clip and 1 + clip: clip the ratio": (
+            np.minimum(gained, np.exp(np.clip(logs, 1 - clip, 1 + clip)) * a).mean() - cost
+        ),
+        "the logarithm of the ratio is clipped, and its exp() missing": (
+            np.minimum(gained, np.clip(logs, -clip, clip) * a).mean() - cost
+        ),
+        "the smaller RATIO is taken, then times the advantage: the smaller gain counts": (
+            (np.minimum(ratios, np.clip(ratios, 1 - clip, 1 + clip)) * a).mean() - cost
+        ),
+        "the smaller of both MEANS is taken: the smaller gain counts sample by sample": (
+            min(gained.mean(), limited.mean()) - cost
+        ),
+        "the cross-entropy stands where the KL divergence belongs: subtract the old entropy": (
+            gain - penalty * cross
+        ),
+        "the reversed cross-entropy stands where the KL divergence belongs": (
+            gain - penalty * -(softmax(update.logits) * old).sum(-1)[update.prior_states].mean()
         ),
         "the penalty is missing": gain,
         "the penalty is added: distance is to be paid for": gain + cost,

@@ -3,7 +3,7 @@
 These are mistakes on purpose. Logits are centred, as answers are before they are compared.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,16 @@ def surrogate(case: Any) -> Slips:
         "the logarithm of the ratio stands where the ratio belongs": (
             nu @ (probs * np.log(ratio) * q).sum(-1)
         ),
+        "the logarithm of the ratio stands where the ratio belongs, and pi_phi is missing": (
+            nu @ (np.log(ratio) * q).sum(-1)
+        ),
+        "the logarithm of the ratio is averaged over a ~ pi_theta: that is no ratio": (
+            nu @ (theta * np.log(ratio) * q).sum(-1)
+        ),
+        "log pi_theta stands where the ratio belongs: it has that gradient, but not the value": (
+            nu @ (probs * np.log(theta) * q).sum(-1)
+        ),
+        "log pi_theta stands where pi_theta belongs": nu @ (np.log(theta) * q).sum(-1),
         "the advantage stands where Q belongs: that is L(theta) - L(phi)": (
             nu @ (theta * (q - value)).sum(-1)
         ),
@@ -62,6 +72,9 @@ def surrogate(case: Any) -> Slips:
         "theta holds logits: take their softmax": nu @ (case.theta * q).sum(-1),
         "states are averaged uniformly, instead of by their occupancy": (theta * q).sum(-1).mean(),
         "the sum over actions is a mean": right / q.shape[1],
+        "the sum over states is a mean: nu weighs them already": right / len(q),
+        "the sum over states and actions is a mean: nu and pi weigh them already": right / q.size,
+        "states and actions are averaged uniformly, instead of by nu and pi": (ratio * q).mean(),
         "the sign is reversed: L is maximised, it is no loss": -right,
         COLUMNS: nu @ (softmax(case.theta.T).T * q).sum(-1),
         "the largest Q is taken instead of an average over actions": nu @ q.max(-1),
@@ -142,9 +155,26 @@ def kl_distance(case: Any) -> Slips:
         "the logarithm has base 2: that is bits, not nats": kl @ nu / np.log(2),
         "there is a factor 1 / 2 too many": kl @ nu / 2,
         "that is the total variation distance, not KL": np.abs(p - softmax(theta)).sum(-1) @ nu / 2,
+        "the sum over states is a mean: nu weighs them already": kl @ nu / len(phi),
+        "the sum over states and actions is a mean: nu and pi_phi weigh them already": (
+            kl @ nu / phi.size
+        ),
+        "that is the mean of both directions": (kl + adapted.kl(theta, phi)) @ nu / 2,
+        "that is the Jensen-Shannon divergence, each policy against their mixture": (
+            _jensen_shannon(p, softmax(theta)) @ nu
+        ),
+        "that is the difference of the entropies: both logarithms are weighed by pi_phi": (
+            ((p * np.log(p)).sum(-1) - (softmax(theta) * np.log(softmax(theta))).sum(-1)) @ nu
+        ),
         "both directions are added": (kl + adapted.kl(theta, phi)) @ nu,
         "that is the largest KL over states: average them by nu": kl.max(),
     }
+
+
+def _jensen_shannon(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    middle = (one + other) / 2
+    each = [(p * np.log(p / middle)).sum(-1) for p in (one, other)]
+    return (each[0] + each[1]) / 2
 
 
 def adapt_d2(case: Any) -> Slips:
@@ -282,6 +312,18 @@ def natural_gradient_step(case: Any) -> Slips:
         "that is MAML's plain step with 1 / (2 lam): F is missing": (
             centred(phi + nu * probs * a / (2 * lam))
         ),
+        "that is the plain gradient of J: F is missing": (
+            centred(phi + nu * probs * a / ((1 - gamma) * lam))
+        ),
+        **{
+            f"F is damped by {damping:g}: solve with its pseudo-inverse": (
+                centred(phi + _damped_step(probs, nu, a, damping) / lam)
+            )
+            for damping in (1.0, 0.1, 0.01, 1e-3)
+        },
+        "nu is left over, and 1 / (1 - gamma): F holds nu, and L has no such factor": (
+            centred(phi + nu * a / ((1 - gamma) * lam))
+        ),
         "nu is left over: F holds it too, so it cancels": centred(phi + nu * a / lam),
         "pi is left over: that is the change of the probabilities": centred(phi + probs * a / lam),
         "F is counted as half of the Hessian, or the factor 1 / 2 of D^2 twice": (
@@ -311,6 +353,16 @@ def natural_gradient_step(case: Any) -> Slips:
     }
 
 
+def _damped_step(
+    probs: np.ndarray, nu: np.ndarray, advantage: np.ndarray, damping: float
+) -> np.ndarray:
+    """Return (F + damping I)^-1 grad L, state by state."""
+    size = probs.shape[-1]
+    outer = probs[:, :, None] * (np.eye(size) - probs[:, None, :])
+    fisher = nu[:, :, None] * outer + damping * np.eye(size)
+    return np.linalg.solve(fisher, (nu * probs * advantage)[..., None])[..., 0]
+
+
 def lower_bound(case: Any) -> Slips:
     """Return what mistakes about the bound lead to."""
     world, theta, lam = case
@@ -321,7 +373,28 @@ def lower_bound(case: Any) -> Slips:
     apart, turned = adapted.kl_distance(phi, theta, nu), adapted.kl_distance(theta, phi, nu)
     gained = promised - base
     theirs = adapted.kl_distance(phi, theta, oracles.occupancy(softmax(theta), world))
+    turned_world = world._replace(logits=theta)
+    theirs_turned = adapted.kl_distance(theta, phi, oracles.occupancy(softmax(theta), world))
+    back, own = adapted.surrogate(phi, turned_world), adapted.surrogate(theta, turned_world)
     answers = {
+        "theta and phi have changed places throughout: phi collected the data": (
+            adapted.lower_bound(phi, turned_world, lam)
+        ),
+        "theta and phi have changed places in L, both times: phi collected the data": (
+            before + (back - own - lam * apart) / rest
+        ),
+        "theta and phi have changed places in all but J(phi)": (
+            before + (back - own - lam * theirs_turned) / rest
+        ),
+        "surrogate(theta, theta) is subtracted: what phi earns is surrogate(phi, phi)": (
+            before + (promised - own - lam * apart) / rest
+        ),
+        "surrogate(phi, theta) is subtracted: what phi earns is surrogate(phi, phi)": (
+            before + (promised - back - lam * apart) / rest
+        ),
+        "the distance is D2, over theta's states: in D1 pi_phi comes first, and nu is phi's": (
+            before + (gained - lam * theirs_turned) / rest
+        ),
         "the factor 1 / (1 - gamma) is missing: L averages over nu, J sums over time": (
             before + gained - lam * apart
         ),
@@ -390,19 +463,37 @@ def adapt_repeatedly(alg: Callable[..., np.ndarray], num_steps: int, case: Any) 
         "nothing is adapted: all tables are phi": [phi] * (num_steps + 1),
         "lam is not handed on to alg": adapted.adapted_chain(alg, world, 1.0, num_steps),
         "these are probabilities: return logits": softmax(np.stack(list(chain[:-1]))),
-        "lam shrinks from step to step: every step has the same": _shrinking(
-            alg, world, lam, num_steps
+        "lam shrinks from step to step: every step has the same": _with_lams(
+            alg, world, [lam / (k + 1) for k in range(num_steps)]
+        ),
+        "lam is halved before every step: every step has the same": _with_lams(
+            alg, world, [lam / 2 ** (k + 1) for k in range(num_steps)]
+        ),
+        "lam grows from step to step: every step has the same": _with_lams(
+            alg, world, [lam * (k + 1) for k in range(num_steps)]
+        ),
+        "lam grows before every step, the first among them: every step has the same": _with_lams(
+            alg, world, [lam * (k + 2) for k in range(num_steps)]
+        ),
+        "lam is doubled before every step: every step has the same": _with_lams(
+            alg, world, [lam * 2 ** (k + 1) for k in range(num_steps)]
+        ),
+        "every step is the first one again: start from the policy of the step before": (
+            [phi, *[chain[1]] * num_steps]
+        ),
+        "all tables are the last one: keep a table of its own for every step": (
+            [chain[-2]] * (num_steps + 1)
         ),
     }
     return {cause: centred(np.stack(list(tables))) for cause, tables in answers.items()}
 
 
-def _shrinking(
-    alg: Callable[..., np.ndarray], world: Any, lam: float, num_steps: int
+def _with_lams(
+    alg: Callable[..., np.ndarray], world: Any, lams: Sequence[float]
 ) -> list[np.ndarray]:
     tables = [world.logits]
-    for k in range(1, num_steps + 1):
-        tables.append(alg(tables[-1], oracles.q_values(softmax(tables[-1]), world), lam / k))
+    for lam in lams:
+        tables.append(alg(tables[-1], oracles.q_values(softmax(tables[-1]), world), lam))
     return tables
 
 

@@ -5,6 +5,7 @@ of 4.5 to 4.7 are tables [S, A] of logits, ``task`` is a :class:`~bomrl_lite.typ
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,15 @@ NEARLY = 1e-4
 
 HUGE = 1e6
 """No derivative that 4.1 asks for is near it."""
+
+NOT_CONJUGATE = (
+    "A is positive definite here: the iterations go on after the residual is 0, or step, residual "
+    "or direction are not those of conjugate gradients, or more is asked of <p, A p> than to be "
+    "positive"
+)
+"""Why conjugate gradients refuse what they should not."""
+
+NEVER_ENDS = "the loop goes on although the residual is small enough, or never gets it there"
 
 # Properties: each returns what is wrong with an answer, or None.
 
@@ -100,8 +110,7 @@ def _stops_in_time(attempt: Attempt) -> None:
         except Wrong as wrong:
             raise Wrong(
                 f"{label}: {wrong.message}",
-                wrong.cause
-                or "the loop goes on although the residual is small enough, or never gets it there",
+                wrong.cause or (NOT_CONJUGATE if "ValueError: " in wrong.message else NEVER_ENDS),
             ) from None
         complaint = _residual_complaint(matrix, b, answer.detach().numpy(), tolerance)
         if complaint is not None:
@@ -166,6 +175,35 @@ def _raises_value_error(
             raise Wrong(f"{label}: expected a ValueError, got {shown}", cause)
 
     return Step(name, run)
+
+
+def _knows_directions(step: Step) -> Step:
+    """Make a step of conjugate gradients that looks at their second direction when it fails."""
+
+    def run(attempt: Attempt) -> None:
+        try:
+            step.run(attempt)
+        except Wrong as wrong:
+            raise Wrong(wrong.message, _slip_in_direction(attempt) or wrong.cause) from None
+
+    return Step(step.name, run)
+
+
+def _slip_in_direction(attempt: Attempt) -> str | None:
+    """Name the known slip that explains the second direction, if one does."""
+    matrix, b, tolerance = questions.a_system()
+    product = Product(matrix)
+    with suppress(Wrong):
+        attempt.call(product, torch.tensor(b), tolerance)
+    known = slips.second_direction(matrix, b)
+    return next(
+        (
+            cause
+            for cause, second in known.items()
+            if len(product.directions) == 2 and error_of(product.directions[1], second) <= 1e-9
+        ),
+        None,
+    )
 
 
 def _runs(known: str) -> Step:
@@ -288,15 +326,11 @@ conjugate_gradient = Check(
     _conjugate_gradient,
     questions.conjugate_gradient,
     (
-        _runs(
-            "A is positive definite here: the iterations go on after the residual is 0, or step, "
-            "residual or direction are not those of conjugate gradients, or more is asked of "
-            "<p, A p> than to be positive"
-        ),
+        _knows_directions(_runs(NOT_CONJUGATE)),
         *OPENING[1:],
-        *VALUES,
+        *map(_knows_directions, VALUES),
         property_step("residual", _misses_the_tolerance),
-        Step("stops in time", _stops_in_time),
+        _knows_directions(Step("stops in time", _stops_in_time)),
         _raises_value_error(
             "indefinite matrix",
             questions.indefinite,

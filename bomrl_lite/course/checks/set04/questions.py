@@ -42,10 +42,12 @@ THREE_ROOMS = World(
 
 
 class Product:
-    """v -> A v; it counts, and gives up on a solver that never ends."""
+    """v -> A v; it counts, keeps what it is asked first, and gives up on an endless solver."""
 
     def __init__(self, matrix: np.ndarray) -> None:
         self.matrix, self.count = torch.tensor(matrix), 0
+        self.directions: list[np.ndarray] = []
+        """The first two vectors."""
 
     def __call__(self, v: Tensor) -> Tensor:
         """Return A v."""
@@ -55,6 +57,8 @@ class Product:
                 f"matvec was called {PATIENCE} times for {len(v)} unknowns without an answer: look "
                 "at what the loop waits for, and at how the residual and the direction change"
             )
+        if len(self.directions) < 2:
+            self.directions.append(v.detach().numpy().copy())
         return self.matrix @ v
 
 
@@ -92,6 +96,10 @@ def implicit_derivative() -> Sequence[Question]:
         "your value is half the right one": -1 / 6,
         "the fraction is squared": 1 / 9,
         "the two are multiplied: F_theta_phi is divided by F_theta_theta": -3.0,
+        "F_phi stands where F_theta_phi belongs": -1 / 6,
+        "F_phi stands where F_theta_phi belongs, and the minus sign is missing": 1 / 6,
+        "theta and phi have changed places: that is -F_phi_phi / F_theta_phi": 0.0,
+        "the absolute value is taken: theta may well fall as phi rises": 1 / 3,
     }
     as_arrays = {cause: np.array(value) for cause, value in wrong.items()}
     by_hand = _question(BY_HAND, (ridge, *scalars), -1 / 3, lambda: as_arrays, known=True)
@@ -185,6 +193,13 @@ def costs() -> Sequence[Cost]:
         ),
         Cost("b = 0", np.eye(3), np.zeros(3), 1e-8, 3, "b = 0 has the answer 0"),
     )
+
+
+@once
+def a_system() -> tuple[np.ndarray, np.ndarray, float]:
+    """Return (A, b, tolerance), on which a solver's second direction is looked at."""
+    draw = np.random.default_rng(instance(6))
+    return _symmetric(draw, np.linspace(1, 20, 4)), draw.normal(size=4), 1e-12
 
 
 @once
@@ -349,7 +364,9 @@ def unrolled_hypergradient() -> Sequence[Question]:
             draw.normal(size=size),
         )
         label = f"random instance {index} (phi [{size}], {num_steps} steps)"
-        others.append(_ask_unrolled(label, climb))
+        no_steps = "K may be 0: theta_K is phi then, and the answer the gradient of J at phi"
+        asked = _ask_unrolled(label, climb)
+        others.append(asked if num_steps else replace(asked, separates=no_steps))
     return by_hand, *others
 
 

@@ -1,5 +1,7 @@
 """Known slips of exercise set 04: the likely cause, and the answer that it leads to."""
 
+import itertools
+
 import numpy as np
 
 from bomrl_lite.course.checks import oracles
@@ -10,6 +12,14 @@ from bomrl_lite.course.checks.set04.oracles import Climb, Landscape, lam_of
 
 FROZEN = "Q is held constant: it is Q of pi_phi, and moves with phi (a .detach() would freeze it)"
 NOT_FROZEN = "the gradient flows through Q: here Q counts as data (.detach())"
+
+NEUMANN = (
+    *itertools.product((1.0, 0.1, 0.01), (2, 3, 5, 10, 20)),
+    (0.1, 50),
+    (0.01, 50),
+    (0.01, 100),
+)
+"""(step, terms) of the Neumann series that learners cut off."""
 
 
 def implicit_derivative(landscape: Landscape) -> Slips:
@@ -33,6 +43,10 @@ def implicit_derivative(landscape: Landscape) -> Slips:
         "your value is half the right one": -cross / bend / 2,
         "the fraction is squared": (cross / bend) ** 2,
         "the two are multiplied: F_theta_phi is divided by F_theta_theta": -cross * bend,
+        "F_phi stands where F_theta_phi belongs": -slope / bend,
+        "F_phi stands where F_theta_phi belongs, and the minus sign is missing": slope / bend,
+        "theta and phi have changed places: that is -F_phi_phi / F_theta_phi": -own / cross,
+        "the absolute value is taken: theta may well fall as phi rises": np.abs(cross / bend),
     }
 
 
@@ -46,7 +60,27 @@ def conjugate_gradient(matrix: np.ndarray, b: np.ndarray) -> Slips:
         "that is 0: x never moves from its start, or the residual is returned": np.zeros_like(b),
         "it stops after one step": (b @ b) / (b @ matrix @ b) * b,
         "b is divided by the diagonal of A": b / np.diag(matrix),
+        "x starts at b, and ends there too far off: it starts at 0": x + b,
         "x is divided by the norm of b": x / np.linalg.norm(b),
+    }
+
+
+def second_direction(matrix: np.ndarray, b: np.ndarray) -> Slips:
+    """Return what mistakes about the second direction of conjugate gradients lead to."""
+    image = matrix @ b
+    step = (b @ b) / (b @ image)
+    residual = b - step * image
+    beta = (residual @ residual) / (b @ b)
+    return {
+        "beta is upside down: it is <r_new, r_new> / <r, r>": residual + b / beta,
+        "beta is 1: keep the old <r, r> until beta is computed": residual + b,
+        "beta is the ratio of the norms: it is that of their squares": residual + beta**0.5 * b,
+        "beta has the wrong sign: p_new = r_new + beta p": residual - beta * b,
+        "beta is 0: that is steepest descent, whose directions are not conjugate": residual,
+        "beta multiplies the residual: p_new = r_new + beta p": beta * residual + b,
+        "the residual grows: r_new = r - alpha A p": (
+            (grown := b + step * image) + (grown @ grown) / (b @ b) * b
+        ),
     }
 
 
@@ -74,8 +108,21 @@ def implicit_vjp(landscape: Landscape, cotangent: np.ndarray) -> Slips:
             f"the Hessian is damped by {damping:g} in the solve: that is another problem's answer": (  # noqa: E501
                 cross.T @ np.linalg.solve(bend + damping * np.eye(len(bend)), cotangent)
             )
-            for damping in (1.0, 0.1, 0.01)
+            for damping in (10.0, 1.0, 0.5, 0.1, 0.05, 0.01, 1e-3)
         },
+        **{
+            f"the Hessian is damped by {damping:g} with the wrong sign, and should not be at all": (
+                cross.T @ np.linalg.solve(bend - damping * np.eye(len(bend)), cotangent)
+            )
+            for damping in (0.1, 0.01, 1e-3)
+        },
+        **{
+            f"the Neumann series ends after {terms} terms with step {step:g}: it has not settled": (
+                cross.T @ _neumann(bend, cotangent, step, terms)
+            )
+            for step, terms in NEUMANN
+        },
+        "the cotangent is divided by its norm": cross.T @ x / np.linalg.norm(cotangent),
         "the cotangent is solved for twice": cross.T @ np.linalg.solve(bend, x),
         "theta is taken not to depend on phi; F(., phi) inside the gradient uses another phi": (
             np.zeros_like(landscape.phi)
@@ -102,6 +149,9 @@ def simplex_solve(m: np.ndarray, c: np.ndarray) -> Slips:
         ),
         "the sum of c stands where that of M^-1 c belongs": (
             raw - uniform * c.sum(-1, keepdims=True) / uniform.sum(-1, keepdims=True)
+        ),
+        "M^-1 c is divided by its sum: the entries have to sum to 0, not to 1": (
+            raw / raw.sum(-1, keepdims=True)
         ),
         "the correction is added instead of subtracted": 2 * raw - right,
         "only the correction is there: M^-1 c is missing": right - raw,
@@ -157,6 +207,27 @@ def hypergradient(world: World) -> Slips:
         "theta is held constant: the gradient does not flow through it": np.zeros_like(phi),
         "J stands for what the old data promise: Q of pi_phi instead of the return of pi_theta": (
             _promise_gradient(world)
+        ),
+        "J stands for the surrogate L: Q of pi_phi instead of the return of pi_theta": (
+            (1 - gamma) * _promise_gradient(world)
+        ),
+        "J stands for what the old data promise, with occupancy and Q of pi_phi held constant": (
+            _data_gradient(world, oracles.occupancy(world.probs, world) / (1 - gamma))
+        ),
+        "J stands for the surrogate L, with occupancy and Q of pi_phi held constant": (
+            _data_gradient(world, oracles.occupancy(world.probs, world))
+        ),
+        "J stands for <pi_theta, Q> at the start, with Q of pi_phi held constant": (
+            _data_gradient(world, world.start)
+        ),
+        "J stands for <pi_theta, Q> at the start: Q is pi_phi's, not pi_theta's": (
+            oracles.complex_step(lambda x: _promise_at_start(x, world), phi)
+        ),
+        "probabilities stand where logits belong: theta = phi + Q / lam": oracles.complex_step(
+            lambda x: oracles.policy_return(
+                oracles.softmax(x) + oracles.q_values(oracles.softmax(x), world) / lam, world
+            ),
+            phi,
         ),
         "Q of pi_theta is held constant in the outer return: its later steps depend on theta too": (
             _first_step_alone(world, q)
@@ -239,6 +310,9 @@ def frozen_hypergradient(world: World) -> Slips:
         "Q is multiplied by lam: theta = phi + Q / lam": oracles.return_gradient(
             phi + lam_of(world) * q, world
         ),
+        "Q is multiplied by 1 - gamma in theta: theta = phi + Q / lam": oracles.return_gradient(
+            phi + (1 - world.gamma) * q / lam_of(world), world
+        ),
         "Q has the wrong sign: theta = phi + Q / lam": oracles.return_gradient(
             phi - q / lam_of(world), world
         ),
@@ -301,6 +375,17 @@ def hypergradient_d1(world: World) -> Slips:
         "the mean is subtracted instead of W": pull(
             _centred(cotangent / (lam * probs / adapted**2))
         ),
+        "M is taken at pi_phi: it is diag(lam pi_phi / pi'^2)": pull(
+            bilevel.on_simplex(_diagonal(lam / probs), cotangent)
+        ),
+        "pi_phi and pi' have changed places in M": pull(
+            bilevel.on_simplex(_diagonal(lam * adapted / probs**2), cotangent)
+        ),
+        "log pi_phi stands where pi_phi / pi' belongs in the slope: that is D2's": (
+            _by_log_slope(world, x)
+        ),
+        "log pi_phi stands where pi_phi belongs in the slope": _by_log_slope(world, x / adapted)
+        + pull(x - x / adapted, towards_phi=0),
         "lam is missing in M": pull(lam * x),
         "lam is missing in the mixed derivative lam / pi'": pull(x, towards_phi=1 / lam),
         "the mixed derivative has the wrong sign": pull(x, towards_phi=-1),
@@ -341,6 +426,7 @@ def unrolled_hypergradient(climb: Climb) -> Slips:
     return {
         "one step too few": through(climb.num_steps - 1),
         "one step too many": through(climb.num_steps + 1),
+        "there is one step alone, whatever K is": through(1),
         "the steps go down: F is maximised over theta": through(size=-climb.step_size),
         "the start is cut off: theta_0 = phi depends on phi (a .detach() would do that)": through(
             start=phi
@@ -391,6 +477,42 @@ def _promise_gradient(world: World) -> np.ndarray:
         return (nu[..., None] * after * q).sum((-2, -1)) / (1 - world.gamma)
 
     return oracles.complex_step(promise, world.logits)
+
+
+def _data_gradient(world: World, weights: np.ndarray) -> np.ndarray:
+    """Return the gradient of sum_s w(s) <pi_theta, Q>, where theta moves and w and Q do not."""
+    q = oracles.q_values(world.probs, world)
+
+    def value(x: np.ndarray) -> np.ndarray:
+        tilt = oracles.q_values(oracles.softmax(x), world) / lam_of(world)
+        return (oracles.softmax(x + tilt) * q).sum(-1) @ weights
+
+    return oracles.complex_step(value, world.logits)
+
+
+def _promise_at_start(x: np.ndarray, world: World) -> np.ndarray:
+    """Return sum_s rho(s) <pi_theta, Q> of logits [..., S, A], with Q that of the logits."""
+    q = oracles.q_values(oracles.softmax(x), world)
+    return (oracles.softmax(x + q / lam_of(world)) * q).sum(-1) @ world.start
+
+
+def _by_log_slope(world: World, x: np.ndarray) -> np.ndarray:
+    """Pull x back through Q + lam log pi_phi, the slope that D2 has."""
+
+    def slopes(y: np.ndarray) -> np.ndarray:
+        moved = oracles.softmax(y)
+        slope = oracles.q_values(moved, world) + lam_of(world) * np.log(moved)
+        return (x * slope).sum((-2, -1))
+
+    return oracles.complex_step(slopes, world.logits)
+
+
+def _neumann(matrix: np.ndarray, b: np.ndarray, step: float, terms: int) -> np.ndarray:
+    """Return step sum_{k < terms} (I - step A)^k b."""
+    total, term = np.zeros_like(b), step * b
+    for _ in range(terms):
+        total, term = total + term, term - step * matrix @ term
+    return total
 
 
 def _first_step_alone(world: World, q: np.ndarray) -> np.ndarray:

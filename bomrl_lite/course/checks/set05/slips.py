@@ -87,11 +87,25 @@ def distance_to_optimum(planted: Planted) -> Slips:
             -np.log(mass).sum()
         ),
         "task.start stands where the occupancy belongs": -start @ np.log(mass),
+        "that is the largest distance over states: average them by the occupancy": (
+            -np.log(mass.min())
+        ),
         "the occupancy is that of an optimal policy: D^2 weighs states by where pi_phi goes": (
             -away @ np.log(mass)
         ),
         "the occupancy is not normalised: your value is 1 / (1 - gamma) times the right one": (
             right / (1 - world.gamma)
+        ),
+        "only the likeliest optimal action counts: add up the probabilities of all of them": (
+            -nu @ np.log((probs * optimal).max(-1))
+        ),
+        "the probabilities of the optimal actions are averaged: add them up": (
+            -nu @ np.log(mass / optimal.sum(-1))
+        ),
+        "the logarithm has base 2: that is bits, not nats": right / np.log(2),
+        "the logarithm has base 10": right / np.log(10),
+        "the occupancy is that of the nearest optimal policy: D^2 weighs by where pi_phi goes": (
+            -oracles.occupancy(probs * optimal / mass[:, None], world) @ np.log(mass)
         ),
         "the logarithm is taken of the average over states: take it in every state": (
             -np.log(nu @ mass)
@@ -154,6 +168,15 @@ def gain_by_state(planted: Planted) -> Slips:
         "the states are those that pi_phi visits: that is the surrogate's gain, not the return's": (
             nu * (expected - v) / (1 - gamma)
         ),
+        "the occupancy is missing": (expected - v) / (1 - gamma),
+        "the occupancy is missing, and 1 / (1 - gamma) with it": expected - v,
+        "pi_theta is missing: the advantages are weighed by it": (
+            nu_after * (q - v[:, None]).sum(-1) / (1 - gamma)
+        ),
+        "pi_theta is missing, and the occupancy is pi_phi's": (
+            nu * (q - v[:, None]).sum(-1) / (1 - gamma)
+        ),
+        "occupancy and pi_theta are missing": (q - v[:, None]).sum(-1) / (1 - gamma),
         "the factor 1 / (1 - gamma) is missing": (1 - gamma) * right,
         "Q stands where the advantage belongs": nu_after * expected / (1 - gamma),
         "the advantage is not averaged: weigh the actions by pi_theta and add up": (
@@ -236,6 +259,10 @@ def gap_bound(planted: Planted) -> Slips:
     least: Any = planted_oracles.safe_weight(planted)
     apart: Any = planted_oracles.distance(planted.world.logits, planted)
     right: Any = planted_oracles.gap_bound(planted, lam)
+    probs, optimal = planted.world.probs, planted.optimal
+    nu = oracles.occupancy(probs, planted.world)
+    uniform = optimal / optimal.sum(-1, keepdims=True)
+    to_uniform = nu @ (uniform * np.log(np.where(optimal > 0, uniform / probs, 1))).sum(-1)
     return {
         "lam_0 is missing: the bound pays for both inequalities": lam / (1 - gamma) * apart,
         "lam is missing: the bound pays for both inequalities": least / (1 - gamma) * apart,
@@ -248,6 +275,15 @@ def gap_bound(planted: Planted) -> Slips:
         "the square root of D^2 is taken": (lam + least) / (1 - gamma) * np.sqrt(apart),
         "D^2 is squared once more: distance_to_optimum returns D^2": (
             (lam + least) / (1 - gamma) * apart**2
+        ),
+        "only one optimal action counts in D^2: with ties, every mixture of them is optimal": (
+            (lam + least) / (1 - gamma) * -nu @ np.log((probs * _first(optimal)).sum(-1))
+        ),
+        "only the likeliest optimal action counts in D^2: with ties, every mixture is optimal": (
+            (lam + least) / (1 - gamma) * -nu @ np.log((probs * optimal).max(-1))
+        ),
+        "D^2 is the distance to the UNIFORM mixture of optimal actions, not to the nearest one": (
+            (lam + least) / (1 - gamma) * to_uniform
         ),
         "lam is there twice": 2 * lam / (1 - gamma) * apart,
         "lam and lam_0 are multiplied": lam * least / (1 - gamma) * apart,
@@ -273,6 +309,8 @@ def fit_rate(gaps: np.ndarray) -> Slips:
             planted_oracles.non_negative_fit(columns, gaps.cumsum())
         ),
         "the order is K, M, floor; yours is the other way round": right[::-1],
+        "the order is K, M, floor; K and M have changed places": right[[1, 0, 2]],
+        "the order is K, M, floor; the floor comes first": right[[2, 0, 1]],
         "T counts from 2": _fit_to_counts(np.arange(2, len(gaps) + 2), means),
         "the columns are 1 / T, 1 / T^2, 1: the second is 1 / sqrt(T)": (
             planted_oracles.non_negative_fit(columns * [1, 0, 1] + columns**4 * [0, 1, 0], means)

@@ -14,6 +14,9 @@ BROADCAST = (
     "[N, B]; x[:, None] makes it a column"
 )
 """Where sizes differ it is an error, where they agree a wrong answer."""
+PAST_THE_TASKS = (
+    "an index runs past the tasks: row m belongs to task m // B, and B is the number of episodes"
+)
 SINGULAR = (
     "where a feature is always 0, or samples are fewer than features, C is singular: the ridge is "
     "what makes it invertible"
@@ -40,6 +43,12 @@ def speed_reward(fleet: Fleet) -> Slips:
         "the distance is multiplied by step_seconds: divide": -np.abs(v * dt**2 - speeds) - cost,
         "v has the wrong sign: after minus before": -np.abs(-v - speeds) - cost,
         "the effort is averaged over joints: it is summed": -missed - 0.05 * squares.mean(-1),
+        "the effort is summed over tasks and episodes too: every simulation pays its own": (
+            -missed - 0.05 * squares.sum()
+        ),
+        "the effort is summed over the episodes of a task too: every simulation pays its own": (
+            -missed - 0.05 * squares.sum((1, 2))[:, None]
+        ),
         "|a| stands where |a|^2 belongs": -missed - 0.05 * np.sqrt(effort),
         "absolute actions are summed: they are squared": (
             -missed - 0.05 * np.abs(fleet.actions).sum(-1)
@@ -97,6 +106,12 @@ def deal(case: tuple[np.ndarray, int]) -> Slips:
         "the values are repeated along the last dimension: rows are to be repeated": (
             np.repeat(values, count, axis=-1)
         ),
+        "every row is repeated N times: B, the number of episodes, is asked for": (
+            np.repeat(values, len(values), axis=0)
+        ),
+        "rows are tiled N times: repeat each one B times, the number of episodes": (
+            np.concatenate([values] * len(values))
+        ),
         "all dimensions are repeated and flattened: without dim=0 that is what happens": (
             np.repeat(values, count)
         ),
@@ -110,7 +125,16 @@ def mean_returns(case: tuple[np.ndarray, np.ndarray]) -> Slips:
     going = (ends - over == 0).astype(float)
     right, lengths = (going * paid).sum(-1), going.sum(-1)
     late = np.concatenate([np.zeros_like(over[..., :1]), over[..., :-1]], -1)
+    one_more = np.concatenate([np.ones_like(going[..., :1]), going[..., :-1]], -1)
+    last = np.where(over.any(-1), over.shape[-1] - 1 - over[..., ::-1].argmax(-1), over.shape[-1])
+    to_last = np.arange(over.shape[-1]) <= last[..., None]
     return {
+        "one step after the end is counted, too: over is 1 at the last step that counts": (
+            (one_more * paid).sum(-1).mean(-1)
+        ),
+        "steps count up to the LAST over: an episode ends at its first": (
+            (to_last * paid).sum(-1).mean(-1)
+        ),
         "all steps count, also those after the end": paid.sum(-1).mean(-1),
         "the reward of the step that ends an episode is missing: over tells what is after it": (
             ((ends == 0) * paid).sum(-1).mean(-1)
@@ -151,6 +175,27 @@ def update_moments(portion: Portion) -> Slips:
         "what was seen before is forgotten": now,
         "nothing new has arrived: those are the old moments": before,
     }
+    zeros = portion.mask[..., None] * portion.observations
+    flat, size = zeros.reshape(-1, right.shape[1]), portion.mask.size
+    dips = ((1 - portion.mask[..., None]) * (now[1] ** 2)).reshape(-1, right.shape[1]).sum(0)
+    around = ((portion.observations - flat.mean(0)) ** 2 * portion.mask[..., None]).sum((0, 1, 2))
+    wrong |= {
+        "observations times the mask are zeros, and those zeros count: select with mask > 0": (
+            oracles.moments_of(np.concatenate([portion.earlier, flat]))
+        ),
+        "the new mean is a mean over N B T, padding included: divide by the sum of the mask": (
+            _joined(before, np.array([now[0], flat.mean(0), around]))
+        ),
+        "n' is N B T: the sum of the mask is how many count": (
+            _joined(before, np.array([size + 0 * now[0], flat.mean(0), around]))
+        ),
+        "n' is N B T in the count and in all weights: the sum of the mask is how many count": (
+            _joined(before, np.array([size + 0 * now[0], now[1], now[2]]))
+        ),
+        "padding adds deviations of 0 from the mean to S: multiply the DEVIATIONS by the mask": (
+            right + np.array([0 * dips, 0 * dips, dips])
+        ),
+    }
     counts = {
         "the count is that of the new portion alone": now[0],
         "the count grows by 1: it counts observations": before[0] + 1,
@@ -165,6 +210,13 @@ def update_moments(portion: Portion) -> Slips:
         for cause, values in slips.items():
             wrong[cause] = np.array([*right[:row], values, *right[row + 1 :]])
     return wrong
+
+
+def _joined(before: np.ndarray, now: np.ndarray) -> np.ndarray:
+    """Join two rows of moments as the right answer does, [3, O]."""
+    count, apart = before[0] + now[0], now[1] - before[1]
+    squares = before[2] + now[2] + before[0] * now[0] / count * apart**2
+    return np.array([count, before[1] + now[0] / count * apart, squares])
 
 
 def _wrong_means(before: np.ndarray, now: np.ndarray) -> Slips:
@@ -199,6 +251,12 @@ def _wrong_squares(before: np.ndarray, now: np.ndarray, right: np.ndarray) -> Sl
         "the portion's own S is multiplied by n' / (n' - 1): torch's var divides by n' - 1": (
             right[2] + now[2] / np.maximum(now[0] - 1, 1)
         ),
+        "the portion's own deviations are taken from the old mean: take them from its own": (
+            right[2] + now[0] * apart**2
+        ),
+        "the portion's own S holds o^2: deviations from its mean are squared": (
+            right[2] + now[0] * now[1] ** 2
+        ),
         "the old S is missing": right[2] - before[2],
         "the portion's own S is missing": right[2] - now[2],
         "row S holds variances: keep the sum of squared deviations": variance,
@@ -222,6 +280,11 @@ def adapt_head(samples: Samples) -> Slips:
     return systems | {
         "that is the change alone: add it to the weights": change,
         "the change or the noise a - W h is negated: the objective is climbed": start - change,
+        "the step is half as long: the divergence holds a 1/2 that its slope cancels": start
+        + change / 2,
+        "the step is twice as long: 1 / lam, the 1/2 of the divergence is gone by then": (
+            start + 2 * change
+        ),
         "1 / lam is missing": start + lam * change,
         "the change is multiplied by lam: a larger distance weight means a smaller step": (
             start + lam**2 * change
@@ -246,7 +309,9 @@ def _wrong_systems(samples: Samples) -> dict[str, tuple[np.ndarray, np.ndarray]]
     centred = samples._replace(advantages=better - better.mean(-1, keepdims=True))
     tasks = len(spread)
     from_zero = samples._replace(weights=np.zeros_like(samples.weights))
+    diagonal = np.eye(spread.shape[-1]) * spread
     return {
+        "only the diagonal of C is used": (diagonal + ridge, pushed),
         "the ridge is missing": (spread, pushed),
         "ridge fills the whole matrix: it belongs on the diagonal, times the identity": (
             (spread + samples.ridge, pushed)
@@ -296,7 +361,22 @@ def speed_up(case: tuple[np.ndarray, np.ndarray]) -> Slips:
     seconds, factors = case
     left = (seconds / factors).sum(-1)
     finite = np.where(np.isinf(factors), 1e12, factors)
+    free = np.isinf(factors)
+    kept = (seconds / np.where(free, 1, factors)).sum(-1)
+    with_zeros = np.where(free, 0, seconds / factors).sum(-1)
     return {
+        "that is in percent: a factor is asked for": 100 * seconds.sum() / left,
+        "that is how many percent faster it is: a factor is asked for": (
+            100 * (seconds.sum() / left - 1)
+        ),
+        "that is the percentage of time that is saved: a factor is asked for": (
+            100 * (1 - left / seconds.sum())
+        ),
+        "1 is subtracted: twice as fast is a factor of 2": seconds.sum() / left - 1,
+        "inf is taken as 1: a part that is free takes no time": seconds.sum() / kept,
+        "a part that is free is left out before, too: its seconds are what is saved": (
+            np.where(free, 0, seconds).sum(-1) / with_zeros
+        ),
         "those are the seconds that are left: divide the seconds before by them": left,
         "that is the share of time that is left: its inverse is asked for": left / seconds.sum(),
         "every part counts alike: weigh it with its seconds": (
@@ -334,6 +414,7 @@ def returns_at_budget(protocols: Protocols) -> Slips:
     def at(index: np.ndarray) -> np.ndarray:
         return returns[rows, np.clip(index, 0, last)]
 
+    spent = horizon * episodes
     best = np.array([row[: count + 1].max() for row, count in zip(returns, paid, strict=True)])
     alike = min(budget // int(costs.max(0)[0]), last)
     return {
@@ -342,6 +423,24 @@ def returns_at_budget(protocols: Protocols) -> Slips:
         ),
         "all protocols are judged after as many adaptations: their collections cost differently": (
             returns[:, alike]
+        ),
+        "all protocols are judged after as many adaptations as the dearest affords": (
+            returns[:, paid.min()]
+        ),
+        "all protocols are judged after as many adaptations as the cheapest affords": (
+            returns[:, paid.max()]
+        ),
+        "all protocols are judged after as many adaptations as the first one affords": (
+            returns[:, paid[0]]
+        ),
+        "costs are added up over protocols: every protocol pays for its own collections": (
+            at((spent.cumsum(0) <= budget).sum(-1))
+        ),
+        "every collection is taken to cost as much as the first": (
+            at((spent[:, :1] * np.arange(1, last + 1) <= budget).sum(-1))
+        ),
+        "every collection is taken to cost as much as they do on average": (
+            at((spent.mean(-1, keepdims=True) * np.arange(1, last + 1) <= budget).sum(-1))
         ),
         "that is the best return so far: to know which it is takes episodes that nobody has paid": (
             best
