@@ -226,7 +226,7 @@ class Attempt:
             return wrong[0].separates
         return likely_cause(questions, answers) or likeness(
             [
-                Pair(question.expected, answer, _dials(question, self.arguments))
+                Pair(question.expected, answer, _numbers(question, self.arguments))
                 for question, answer in zip(questions, answers, strict=True)
                 if not question.separates
             ]
@@ -375,7 +375,7 @@ def _decided(causes: Sequence[str], pairs: Sequence[tuple[Question, np.ndarray]]
     return left[0]
 
 
-def _dials(question: Question, names: Sequence[str]) -> dict[str, float]:
+def _numbers(question: Question, names: Sequence[str]) -> dict[str, float]:
     """Return the numbers among the arguments, and the sizes of the answer, by name."""
     numbers = {
         name: float(arg)

@@ -37,7 +37,7 @@ class Pair(NamedTuple):
 
     expected: np.ndarray
     got: np.ndarray
-    dials: Mapping[str, float]
+    numbers: Mapping[str, float]
 
 
 def likeness(pairs: Sequence[Pair]) -> str | None:
@@ -58,7 +58,7 @@ def _common_factor(pairs: Sequence[Pair]) -> str | None:
         return None
     if all(_alike(ratio, ratios[0]) for ratio in ratios):
         return f"your value is {ratios[0]:.6g} times the right one"
-    every = [_factors(each.dials) for each in telling]
+    every = [_factors(each.numbers) for each in telling]
     for name in every[0]:
         if all(_alike(r, known.get(name)) for r, known in zip(ratios, every, strict=True)):
             return f"your value is {name} times the right one"
@@ -73,10 +73,10 @@ def _ratio(pair: Pair) -> float | None:
     return ratio if np.abs(pair.got - ratio * pair.expected).max() <= EXACT * size else None
 
 
-def _factors(dials: Mapping[str, float]) -> dict[str, float]:
-    """Return the factors that mistakes about a dial leave over, by name."""
+def _factors(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Return the factors that mistakes about a number leave over, by name."""
     bases: dict[str, float] = {}
-    for name, x in dials.items():
+    for name, x in numbers.items():
         bases[name] = x
         if 0 < x < 1:
             bases |= {f"(1 - {name})": 1 - x, f"{name} / (1 - {name})": x / (1 - x)}
