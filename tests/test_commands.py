@@ -131,4 +131,4 @@ def test_a_module_of_ours_that_is_missing_is_no_matter_of_packages():
         raise ModuleNotFoundError("No module named 'bomrl_lite.x'", name="bomrl_lite.x")
 
     with pytest.raises(ModuleNotFoundError, match=r"named 'bomrl_lite\.x'"):
-        commands.needs_lab(broken)()
+        commands.needs_extra(broken)()
