@@ -5,7 +5,7 @@
 #
 # **Time:** about 90 minutes. **Lesson:** [01 · The MAML baseline](../notebooks/01_maml_baseline.ipynb), sections 1 to 4.
 #
-# **How it works.** Replace each `raise NotImplementedError` and run the cell, then the check below it. A check goes through numbered steps and stops at the first that fails: it says what it expected, what it got and, if it recognises the slip, the likely cause. Any right answer counts, whatever its form. To look at the arguments of a check's first question, the case that you can do by hand, call for example `checks.q_values.example()`.
+# **How it works.** Replace each `raise NotImplementedError` and run the cell, then the check below it. A check goes through numbered steps and stops at the first that fails: it says what it expected, what it got and, if it recognises the slip, the likely cause. Any right answer counts, whatever its form. To look at the arguments of a check's first question, the case that you can do by hand, call for example `checks.q_values.example()`. Where marks are given, the first line of a check's cell says what its steps are worth.
 #
 # If you are stuck, set `unsolved = "reference"` in the next cell and restart: unsolved exercises are then lent the package's function, so that you can go on. Hints unfold in three stages: the idea, the equation, almost the code.
 

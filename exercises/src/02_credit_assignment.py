@@ -5,7 +5,7 @@
 #
 # **Time:** about two hours. **Lessons:** [02a · Estimators](../notebooks/02a_estimators.ipynb) for 2.1 to 2.7, [02b · Algorithms](../notebooks/02b_algorithms.ipynb) for 2.8. 2.1 and 2.2 prepare episodes, 2.3 to 2.6 take the Hessian apart, 2.7 and 2.8 are about what surrounds the adaptation. The set can be done alone: it imports nothing from set 01.
 #
-# **How it works.** Replace each `raise NotImplementedError` and run the cell, then the check below it. A check goes through numbered steps and stops at the first that fails: it says what it expected, what it got and, if it recognises the slip, the likely cause. Any right answer counts, whatever its form. `checks.dice_objective.example()` shows the arguments of a check's first question, the case that you can do by hand.
+# **How it works.** Replace each `raise NotImplementedError` and run the cell, then the check below it. A check goes through numbered steps and stops at the first that fails: it says what it expected, what it got and, if it recognises the slip, the likely cause. Any right answer counts, whatever its form. `checks.dice_objective.example()` shows the arguments of a check's first question, the case that you can do by hand. Where marks are given, the first line of a check's cell says what its steps are worth.
 #
 # If you are stuck, set `unsolved = "reference"` in the next cell and restart: unsolved exercises are then lent the package's function. Hints unfold in three stages: the idea, the equation, almost the code.
 

@@ -5,7 +5,7 @@
 #
 # **Time:** about 90 minutes. **Lessons:** [03a · Universal policy adaptation](../notebooks/03a_universal_adaptation.ipynb): section 1 for 3.1, 2 for 3.2, 3 for 3.3 and 3.4, 4 for 3.5, 5 for 3.6; [03b · One batch of data](../notebooks/03b_one_batch.ipynb): section 1 for 3.7.
 #
-# **How it works.** Replace each `raise NotImplementedError` and run the cell, then the check below it. A check goes through numbered steps and stops at the first that fails: it says what it expected, what it got and, if it recognises the slip, the likely cause. Any right answer counts, whatever its form. To look at the arguments of a check's first question, the case that you can do by hand, call for example `checks.surrogate.example()`.
+# **How it works.** Replace each `raise NotImplementedError` and run the cell, then the check below it. A check goes through numbered steps and stops at the first that fails: it says what it expected, what it got and, if it recognises the slip, the likely cause. Any right answer counts, whatever its form. To look at the arguments of a check's first question, the case that you can do by hand, call for example `checks.surrogate.example()`. Where marks are given, the first line of a check's cell says what its steps are worth.
 #
 # If you are stuck, set `unsolved = "reference"` in the next cell and restart: unsolved exercises are then lent the package's function, so that you can go on. Hints unfold in three stages: the idea, the equation, almost the code.
 

@@ -5,7 +5,7 @@
 #
 # **Time:** about 90 minutes. **Lessons:** [04a · Implicit differentiation](../notebooks/04a_implicit_differentiation.ipynb): section 1 for 4.1, 2 for 4.3 and 4.5, 3 for 4.4 and 4.7, 4 for 4.6; [04b · Solvers](../notebooks/04b_solvers.ipynb): section 1 for 4.2, 2 for 4.8; [04c · Constraints and samples](../notebooks/04c_constraints_and_samples.ipynb) goes beyond them.
 #
-# **How it works.** As in set 01: replace each `raise NotImplementedError`, run the cell, then the check below it, which stops at the first step that fails and says what it expected. `checks.implicit_vjp.example()` shows the arguments of a check's first question, the case that you can do by hand. If you are stuck, set `unsolved = "reference"` in the next cell and restart.
+# **How it works.** As in set 01: replace each `raise NotImplementedError`, run the cell, then the check below it, which stops at the first step that fails and says what it expected. `checks.implicit_vjp.example()` shows the arguments of a check's first question, the case that you can do by hand. If you are stuck, set `unsolved = "reference"` in the next cell and restart. Where marks are given, the first line of a check's cell says what its steps are worth.
 
 # %% tags=["parameters"]
 profile = "class"  # "smoke": seconds, for tests · "class": for you · "full": larger, for figures

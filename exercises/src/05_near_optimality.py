@@ -5,7 +5,7 @@
 #
 # **Time:** about 90 minutes. **Lessons:** [05a · Near-optimality](../notebooks/05a_near_optimality.ipynb): section 1 for 5.7, 2 for 5.1 to 5.3, 3 for 5.4 to 5.6 and 5.8; [05b · Experiments](../notebooks/05b_experiments.ipynb) goes beyond them.
 #
-# **How it works.** Replace each `raise NotImplementedError` and run the cell, then the check below it. A check goes through numbered steps and stops at the first that fails: it says what it expected, what it got and, if it recognises the slip, the likely cause. Any right answer counts, whatever its form. To look at the arguments of a check's first question, the case that you can do by hand, call for example `checks.optimal_actions.example()`.
+# **How it works.** Replace each `raise NotImplementedError` and run the cell, then the check below it. A check goes through numbered steps and stops at the first that fails: it says what it expected, what it got and, if it recognises the slip, the likely cause. Any right answer counts, whatever its form. To look at the arguments of a check's first question, the case that you can do by hand, call for example `checks.optimal_actions.example()`. Where marks are given, the first line of a check's cell says what its steps are worth.
 #
 # If you are stuck, set `unsolved = "reference"` in the next cell and restart: unsolved exercises are then lent the package's function, so that you can go on. Hints unfold in three stages: the idea, the equation, almost the code.
 

@@ -5,7 +5,7 @@
 #
 # **Time:** about 90 minutes. **Lessons:** [06a · Robots in batches](../notebooks/06a_robots_in_batches.ipynb) for 6.1 to 6.4 and 6.7, [06b · Robots that adapt](../notebooks/06b_robots_that_adapt.ipynb) for 6.5, 6.6 and 6.8.
 #
-# **How it works.** Replace each `raise NotImplementedError` and run the cell, then the check below it. A check goes through numbered steps and stops at the first that fails: it says what it expected, what it got and, if it recognises the slip, the likely cause. Any right answer counts, whatever its form. To look at the arguments of a check's first question, the case that you can do by hand, call for example `checks.speed_reward.example()`.
+# **How it works.** Replace each `raise NotImplementedError` and run the cell, then the check below it. A check goes through numbered steps and stops at the first that fails: it says what it expected, what it got and, if it recognises the slip, the likely cause. Any right answer counts, whatever its form. To look at the arguments of a check's first question, the case that you can do by hand, call for example `checks.speed_reward.example()`. Where marks are given, the first line of a check's cell says what its steps are worth.
 #
 # If you are stuck, set `unsolved = "reference"` in the next cell and restart: unsolved exercises are then lent a right function, so that you can go on. Hints unfold in three stages: the idea, the equation, almost the code.
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from nbformat import NotebookNode
 
+from bomrl_lite.course.building.assignments import as_assignment
 from bomrl_lite.course.building.exercise_sets import (
     duplicate_numbers,
     exercise_problems,
@@ -21,6 +22,7 @@ from bomrl_lite.course.building.sources import (
     make_notebook,
     read_source,
 )
+from bomrl_lite.course.checks import CHECKS_BY_SET
 
 LESSONS, EXERCISES, SOLUTIONS = Path("notebooks"), Path("exercises"), Path("solutions")
 _SOURCE_NAME = re.compile(r"\d\d[a-z]?_[a-z0-9_]+\.py")
@@ -113,9 +115,9 @@ def exercise_set(root: Path, path: Path) -> ExerciseSet:
     """
     source = read_source(root, path)
     refuse([*exercise_problems(source), *duplicate_numbers([source])])
-    return ExerciseSet(
-        source, make_notebook(unsolved(source.cells)), make_notebook(solved(source.cells))
-    )
+    points = {check.exercise: check.points for part in CHECKS_BY_SET.values() for check in part}
+    forms = (unsolved(source.cells), solved(source.cells))
+    return ExerciseSet(source, *(as_assignment(make_notebook(cells), points) for cells in forms))
 
 
 def refuse(problems: list[Problem]) -> None:
