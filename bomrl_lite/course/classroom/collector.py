@@ -2,6 +2,7 @@
 
 import functools
 from pathlib import Path
+from typing import Any
 
 from nbgrader.plugins import FileNameCollectorPlugin
 
@@ -24,7 +25,7 @@ class SubmissionCollector(FileNameCollectorPlugin):
 
     def collect(self, submitted_file: str) -> dict[str, str] | None:
         """Say whose a file is; None if it does not count."""
-        application = self.parent
+        application: Any = self.parent
         released = _RELEASED.get(application.coursedir.assignment_id)
         if released is None:  # an assignment of the instructor's own
             return super().collect(submitted_file)

@@ -1,5 +1,6 @@
 """Makes the folder in which an instructor runs a term with nbgrader."""
 
+import copy
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -56,7 +57,7 @@ def assignment(name: str) -> str:
 
 def with_answers(each: ExerciseSet) -> NotebookNode:
     """Return the notebook of which nbgrader makes the learners': answers stand between marks."""
-    notebook = each.unsolved.copy()
+    notebook = copy.deepcopy(each.unsolved)
     for cell, source in zip(notebook.cells, each.source.cells, strict=True):
         if "exercise" in source.tags:
             cell.source = source.text

@@ -15,6 +15,7 @@ from typing import Any
 import nbformat
 import torch
 from nbconvert.exporters import NotebookExporter
+from nbconvert.exporters.exporter import ResourcesDict
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook, Notebook
 from nbgrader.preprocessors import ClearSolutions, Execute, NbGraderPreprocessor, OverwriteCells
@@ -29,7 +30,6 @@ from bomrl_lite.course.classroom.judge import Judge, Verdict
 from bomrl_lite.course.classroom.submissions import read_notebook
 from bomrl_lite.course.parameters import INJECTED, PROFILES
 
-Resources = dict[str, Any]
 _SETS = {name: number for number, name in NOTEBOOKS.items()}
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
@@ -38,8 +38,8 @@ class ClearAnswers(ClearSolutions):
     """Puts ``raise NotImplementedError("exercise 1.1")`` in the place of an answer."""
 
     def preprocess_cell(
-        self, cell: NotebookNode, resources: Resources, cell_index: int
-    ) -> tuple[NotebookNode, Resources]:
+        self, cell: NotebookNode, resources: ResourcesDict, cell_index: int
+    ) -> tuple[NotebookNode, ResourcesDict]:
         """Clear the answer of a cell, if it has one."""
         if number := cell.metadata.get("exercise"):
             self.code_stub = {"python": stub(number)}
@@ -50,8 +50,8 @@ class SubmissionExporter(NotebookExporter):
     """Reads what students send: any format, damaged ids; what is no notebook gets a sentence."""
 
     def from_file(
-        self, file_stream: Any, resources: Resources | None = None, **kw: Any
-    ) -> tuple[str, Resources]:
+        self, file_stream: Any, resources: dict[str, Any] | None = None, **kw: Any
+    ) -> Any:
         """Convert a notebook.
 
         Raises:
@@ -64,7 +64,9 @@ class SubmissionExporter(NotebookExporter):
 class RestoreCells(OverwriteCells):
     """Mends the metadata of a submission, then restores its locked cells as nbgrader does."""
 
-    def preprocess(self, nb: NotebookNode, resources: Resources) -> tuple[NotebookNode, Resources]:
+    def preprocess(
+        self, nb: NotebookNode, resources: ResourcesDict
+    ) -> tuple[NotebookNode, ResourcesDict]:
         """Mend and restore a notebook."""
         place = resources["nbgrader"]
         with Gradebook(place["db_url"]) as gradebook:
@@ -84,8 +86,8 @@ class ExecuteForOutputs(Execute):
     profile = Enum(PROFILES, "smoke", help="Size of the runs in the notebook.").tag(config=True)
 
     def preprocess(
-        self, nb: NotebookNode, resources: Resources, km: Any = None
-    ) -> tuple[NotebookNode, Resources]:
+        self, nb: NotebookNode, resources: Any = None, km: Any = None
+    ) -> tuple[NotebookNode, Any]:
         """Execute a notebook."""
         notebook = with_profile(nb, self.profile)
         try:
@@ -104,7 +106,9 @@ class GradeByJudge(NbGraderPreprocessor):
         config=True
     )
 
-    def preprocess(self, nb: NotebookNode, resources: Resources) -> tuple[NotebookNode, Resources]:
+    def preprocess(
+        self, nb: NotebookNode, resources: ResourcesDict
+    ) -> tuple[NotebookNode, ResourcesDict]:
         """Judge a notebook of the course; leave any other as it is.
 
         Raises:
