@@ -6,9 +6,8 @@ from typing import Any
 
 from nbgrader.plugins import FileNameCollectorPlugin
 
-from bomrl_lite.course.classroom.course_folder import assignment
 from bomrl_lite.course.classroom.gradebook import file_names, key
-from bomrl_lite.course.classroom.grading import NOTEBOOKS
+from bomrl_lite.course.classroom.grading import ASSIGNMENTS
 from bomrl_lite.course.classroom.submissions import (
     Submission,
     Unreadable,
@@ -17,8 +16,6 @@ from bomrl_lite.course.classroom.submissions import (
     read_notebook,
 )
 
-_RELEASED = {assignment(name): name for name in NOTEBOOKS.values()}
-
 
 class SubmissionCollector(FileNameCollectorPlugin):
     """Takes of each student's files the one that counts, under the name that was handed out."""
@@ -26,7 +23,7 @@ class SubmissionCollector(FileNameCollectorPlugin):
     def collect(self, submitted_file: str) -> dict[str, str] | None:
         """Say whose a file is; None if it does not count."""
         application: Any = self.parent
-        released = _RELEASED.get(application.coursedir.assignment_id)
+        released = ASSIGNMENTS.get(application.coursedir.assignment_id)
         if released is None:  # an assignment of the instructor's own
             return super().collect(submitted_file)
         extracted = Path(application._format_collect_path(application.extracted_directory))

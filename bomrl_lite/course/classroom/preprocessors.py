@@ -8,15 +8,16 @@ import atexit
 import copy
 import functools
 import re
+import shutil
 from collections.abc import Mapping
 from logging import Logger
+from pathlib import Path
 from typing import Any
 
-import nbformat
 import torch
 from nbconvert.exporters import NotebookExporter
 from nbconvert.exporters.exporter import ResourcesDict
-from nbformat import NotebookNode
+from nbformat import NotebookNode, v4
 from nbgrader.api import Gradebook, Notebook
 from nbgrader.preprocessors import ClearSolutions, Execute, NbGraderPreprocessor, OverwriteCells
 from nbgrader.utils import setenv
@@ -25,7 +26,7 @@ from traitlets import Enum, Integer
 from bomrl_lite.course.building.assignments import PARAMETERS, SCHEMA, check_id
 from bomrl_lite.course.building.exercise_sets import stub
 from bomrl_lite.course.checks.session import FORCED
-from bomrl_lite.course.classroom.grading import NOTEBOOKS
+from bomrl_lite.course.classroom.grading import ASSIGNMENTS, NOTEBOOKS
 from bomrl_lite.course.classroom.judge import Judge, Verdict
 from bomrl_lite.course.classroom.submissions import read_notebook
 from bomrl_lite.course.parameters import INJECTED, PROFILES
@@ -44,6 +45,23 @@ class ClearAnswers(ClearSolutions):
         if number := cell.metadata.get("exercise"):
             self.code_stub = {"python": stub(number)}
         return super().preprocess_cell(cell, resources, cell_index)
+
+
+def name_as_released(*, assignment: str, student: str, notebooks: list[str]) -> None:
+    """Let the last notebook of a student count whose only fault is its name.
+
+    Nbgrader calls it before each submission and takes the notebooks that are then in the list.
+
+    Args:
+        assignment: nbgrader's name of it.
+        student: whose they are; not needed.
+        notebooks: paths of what the student sent.
+    """
+    released = ASSIGNMENTS.get(assignment)
+    sent = [Path(path) for path in notebooks]
+    if released and sent and released not in [path.stem for path in sent]:
+        last = max(sent, key=lambda path: (path.stat().st_mtime, path.name))
+        notebooks[:] = [str(shutil.copy2(last, last.with_stem(released)))]
 
 
 class SubmissionExporter(NotebookExporter):
@@ -146,9 +164,9 @@ def _say_once(log: Logger, isolation: str) -> None:
 
 def as_outputs(verdict: Verdict) -> list[NotebookNode]:
     """Return the outputs of which nbgrader reads the points, and the learner the reasons."""
-    words = nbformat.v4.new_output("stream", name="stdout", text=in_words(verdict))
+    words = v4.new_output("stream", name="stdout", text=in_words(verdict))
     # The last value of a test is its partial credit; other outputs would mean full points.
-    points = nbformat.v4.new_output("execute_result", data={"text/plain": f"{verdict.points:g}"})
+    points = v4.new_output("execute_result", data={"text/plain": f"{verdict.points:g}"})
     return [words, points]
 
 
@@ -168,12 +186,11 @@ def in_words(verdict: Verdict) -> str:
 def with_profile(notebook: NotebookNode, profile: str) -> NotebookNode:
     """Return a notebook that runs at another size, as papermill makes one."""
     result = copy.deepcopy(notebook)
-    tags = [cell.metadata.get("tags", ()) for cell in result.cells]
-    places = [number for number, each in enumerate(tags, 1) if PARAMETERS in each]
-    for place in places[:1]:
+    names = [cell.metadata.get("nbgrader", {}).get("grade_id") for cell in result.cells]
+    if PARAMETERS in names:
         metadata = {"tags": ["injected-parameters"]}
-        cell = nbformat.v4.new_code_cell(f'{INJECTED}profile = "{profile}"\n', metadata=metadata)
-        result.cells.insert(place, cell)
+        cell = v4.new_code_cell(f'{INJECTED}profile = "{profile}"\n', metadata=metadata)
+        result.cells.insert(names.index(PARAMETERS) + 1, cell)
     return result
 
 
@@ -182,7 +199,7 @@ def released_cells(released: Notebook) -> dict[str, NotebookNode]:
     points = {cell.name: cell.max_score for cell in (*released.grade_cells, *released.task_cells)}
     tasks = {cell.name for cell in released.task_cells}
     answers = {cell.name for cell in released.solution_cells}
-    make = {"code": nbformat.v4.new_code_cell, "markdown": nbformat.v4.new_markdown_cell}
+    make = {"code": v4.new_code_cell, "markdown": v4.new_markdown_cell}
     cells = dict[str, NotebookNode]()
     for cell in released.source_cells:
         name = cell.name
@@ -204,23 +221,31 @@ def released_cells(released: Notebook) -> dict[str, NotebookNode]:
 def mended(notebook: NotebookNode, released: Mapping[str, NotebookNode]) -> NotebookNode:
     """Return a submission in which every cell that nbgrader looks for is there, once.
 
-    Of a cell that was copied the last counts, as for the judge. Tests that are missing come last,
-    other locked cells first; an answer that was deleted stays so.
+    Of a cell that was copied the last counts, as for the judge. What a learner has written into a
+    locked cell, which is going to be restored, is kept in one before it. Tests that are missing
+    come last, other locked cells first; an answer that was deleted stays so.
 
     Args:
         notebook: what was sent in, with lists and dictionaries where they belong.
         released: from :func:`released_cells`.
     """
-    result, missing = copy.deepcopy(notebook), dict(released)
-    for cell in reversed(result.cells):
+    missing, cells = dict(released), list[NotebookNode]()
+    for cell in reversed(copy.deepcopy(notebook.cells)):
+        cells.append(cell)
         record = cell.metadata.pop("nbgrader", None)
         name = record.get("grade_id") if isinstance(record, dict) else None
-        if isinstance(name, str) and name in missing:
-            cell.metadata["nbgrader"] = missing.pop(name).metadata.nbgrader
-    records = [(cell, cell.metadata.nbgrader) for cell in missing.values()]
-    first = [cell for cell, r in records if r.locked and not r.grade]
-    last = [cell for cell, r in records if r.grade or r.task]
-    result.cells = [*first, *result.cells, *last]
+        if not (isinstance(name, str) and name in missing):
+            continue
+        known = missing.pop(name)
+        cell.metadata["nbgrader"] = copy.deepcopy(known.metadata.nbgrader)
+        if known.metadata.nbgrader.locked and cell.source.strip() != known.source.strip():
+            make = v4.new_code_cell if cell.cell_type == "code" else v4.new_markdown_cell
+            cells.append(make(cell.source))
+    lost = [(cell, cell.metadata.nbgrader) for cell in missing.values()]
+    first = [cell for cell, record in lost if record.locked and not record.grade]
+    last = [cell for cell, record in lost if record.grade or record.task]
+    result = copy.deepcopy(notebook)
+    result.cells = [*first, *reversed(cells), *last]
     return with_ids(result)
 
 
