@@ -229,7 +229,7 @@ def test_a_notebook_under_another_name_counts_the_last_first(tmp_path):
 
 PAGE = (ROOT / "docs" / "classroom.md").read_text(encoding="utf-8")
 BLOCKS = [block.splitlines() for block in re.findall(r"(?ms)^```\n(.*?)^```$", PAGE)]
-INSTRUCTOR, HUB, LEARNER = BLOCKS[:3]
+INSTRUCTOR, (COLLECT_FILES,), LEARNER, HUB = BLOCKS[:4]
 INSTRUCTOR = [line for line in INSTRUCTOR if not line.startswith(("cd ", "pip "))]
 COMPLAINT = re.compile(r"WARN(?!ING\] NOT ISOLATED)|ERROR|Warning|Traceback")
 """Where there is no bubblewrap, the judge says so: that is no complaint."""
@@ -394,7 +394,7 @@ def test_what_students_really_send_gets_the_points_of_the_judge(term, judge):
             file.writestr(name, to_bytes(notebook))
         file.writestr("damaged_109_209_01_maml_baseline.ipynb", b'{"cells": [')
     term.type("nbgrader generate_assignment set01", term.course)
-    term.type("nbgrader zip_collect set01", term.course)
+    term.type(COLLECT_FILES, term.course)
     students = {name.removeprefix("Set 01_").partition("_")[0]: name for name in sent}
     assert {path.name for path in (term.course / "submitted").iterdir()} == {*students, "damaged"}
     said = term.type("nbgrader autograde set01", term.course, code=1)
