@@ -402,7 +402,8 @@ def test_what_students_really_send_gets_the_points_of_the_judge(term, judge):
     points = term.points("01")
     assert points.pop("damaged") == [None] * len(most("01"))
     assert points == {s: earned(judge, sent[name], "01") for s, name in students.items()}
-    assert points["copied"] == points["deleted"] == [3, 3, *[0] * 6]
+    assert points["copied"] == [3, 3, *[0] * 6]
+    assert points["deleted"] == [3, *[0] * 7]
     assert points["reference"] == [0] * 8
     assert points["partly"] == [2, *[0] * 7]
     assert points["warns"] == [3, *[0] * 7]

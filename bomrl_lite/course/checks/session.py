@@ -32,9 +32,10 @@ def use(unsolved: Unsolved) -> None:
     Args:
         unsolved: ``"raise"`` stops there; ``"reference"`` goes on with the package's own function.
     """
-    if unsolved not in ("raise", "reference"):
-        raise ValueError(f'unsolved must be "raise" or "reference", got {unsolved!r}')
-    SESSION.unsolved = cast(Unsolved, os.environ.get(FORCED, unsolved))
+    chosen = os.environ.get(FORCED, unsolved)
+    if chosen not in ("raise", "reference"):
+        raise ValueError(f'unsolved must be "raise" or "reference", got {chosen!r}')
+    SESSION.unsolved = cast(Unsolved, chosen)
     SESSION.states.clear()
 
 

@@ -24,6 +24,7 @@ def make_course_folder(folder: Path, root: Path) -> None:
     Raises:
         ModuleNotFoundError: nbgrader is not installed.
         ValueError: there is something in the folder.
+        FileNotFoundError: there are no exercises.
         BuildError: a source of exercises is faulty.
         OSError: the folder cannot be written to.
     """
@@ -32,9 +33,10 @@ def make_course_folder(folder: Path, root: Path) -> None:
     folder = folder.absolute()
     require_writable(folder / CONFIG)
     if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty: name a folder that is to be made")
-    sources = exercise_sources(root)
-    sets = {path.stem: exercise_set(root, path) for path in sources}
+        raise ValueError(f"{folder} is not empty: name a folder that is not there yet")
+    sets = {path.stem: exercise_set(root, path) for path in exercise_sources(root)}
+    if not sets:
+        raise FileNotFoundError(f"{root} holds no source of exercises in exercises/src")
     for name, each in sets.items():
         path = folder / "source" / assignment(name) / f"{name}.ipynb"
         write_atomically(path, to_bytes(with_answers(each)))
