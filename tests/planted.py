@@ -32,7 +32,7 @@ BARS = {"tests": 1.0, "smoke": 0.7, "class": 0.9}
 """Share of the mistakes that tests, and lessons of a profile, are to catch."""
 MINUTES = {"tests": 15, "smoke": 15, "class": 60}
 """A mistake that keeps its tests or lessons from ending within these has been noticed."""
-LEFT_OUT = ("runs", "build", "__pycache__", "*.egg-info", "*.ipynb", ".*")
+LEFT_OUT = ("runs", "build", "__pycache__", "*.egg-info", ".*")
 """What a copy of the project does without."""
 CAUGHT, MISSED = "caught by ", "missed"
 """How the last line of a child's output begins."""

@@ -336,6 +336,15 @@ def test_a_missing_sandbox_that_is_insisted_on_is_an_error(monkeypatch):
         Worker(sandbox="bubblewrap")
 
 
+def test_an_interpreter_that_does_not_start_is_named_with_its_words(monkeypatch, tmp_path):
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho no torch here >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(broken))
+    with pytest.raises(RuntimeError, match=r"does not start:\nno torch here"):
+        Judge(sandbox="none")
+
+
 def test_the_default_dtype_is_that_of_the_sets_notebook(judge):
     probe = "import torch\ndef {}(*args):\n    return torch.zeros(2)"
     dtype = solved_in(judge, "06", "speed_reward", probe.format("speed_reward"))

@@ -13,14 +13,9 @@ from pathlib import Path
 import pytest
 
 from bomrl_lite.course.classroom.judge import Judge, Limits
-from bomrl_lite.course.classroom.submissions import (
-    Bounds,
-    Unreadable,
-    collect,
-    fingerprint,
-    read_bytes,
-    read_notebook,
-)
+from bomrl_lite.course.classroom.sent_files import Bounds, Unreadable, read_bytes
+from bomrl_lite.course.classroom.sent_notebook import read_notebook
+from bomrl_lite.course.classroom.submissions import collect, fingerprint
 
 RELEASED = "03_universal_adaptation"
 PLAIN = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}

@@ -20,7 +20,8 @@ from bomrl_lite.course.classroom.gradebook import (
 )
 from bomrl_lite.course.classroom.jobs import Marks, Task, judge_all
 from bomrl_lite.course.classroom.judge import Judge, Verdict
-from bomrl_lite.course.classroom.submissions import Bounds, Submission, collect, fingerprint
+from bomrl_lite.course.classroom.sent_files import Bounds
+from bomrl_lite.course.classroom.submissions import Submission, collect, fingerprint
 from bomrl_lite.course.running.results import digest_of, versions
 from bomrl_lite.require import require_seed, require_whole
 from bomrl_lite.training.files import write_atomically

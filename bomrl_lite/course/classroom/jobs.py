@@ -18,14 +18,9 @@ from typing import NamedTuple
 import torch
 
 from bomrl_lite.course.classroom.judge import Judge, Verdict
-from bomrl_lite.course.classroom.submissions import (
-    Bounds,
-    Submission,
-    Unreadable,
-    fingerprint,
-    read_bytes,
-    read_notebook,
-)
+from bomrl_lite.course.classroom.sent_files import Bounds, Unreadable, read_bytes
+from bomrl_lite.course.classroom.sent_notebook import read_notebook
+from bomrl_lite.course.classroom.submissions import Submission, fingerprint
 
 _PATIENCE = 5.0  # seconds that a process gets to put its judge away
 

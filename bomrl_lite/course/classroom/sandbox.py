@@ -142,7 +142,9 @@ class Worker:
         self.control.close()
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGKILL)
-        self.process.communicate()
+        self.process.wait()
+        if self.process.stderr:
+            self.process.stderr.close()
         shutil.rmtree(self.desk, ignore_errors=True)
 
     def _furnish(self) -> None:

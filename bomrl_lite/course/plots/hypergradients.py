@@ -184,7 +184,7 @@ def hypergradient_error(errors: pd.DataFrame, lam: float, steps: int, solver: st
         _error_axis(ax)
     axes[0].set(xlabel="inner steps", ylabel="relative error", title=rf"$\lambda$ = {lam:g}")
     plain_ticks(axes[0], errors["steps"])
-    axes[1].set(xlabel=r"$\lambda$", title=f"{steps} inner steps")
+    axes[1].set(xlabel=r"$\lambda$", title=f"inner steps = {steps}")
     legend_beside(figure, axes[0])
     note(figure, "medians over tasks")
     return figure
