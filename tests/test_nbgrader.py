@@ -25,6 +25,7 @@ from nbgrader.utils import determine_grade
 from bomrl_lite.course.building.assignments import check_id
 from bomrl_lite.course.building.plan import exercise_set, exercise_sources
 from bomrl_lite.course.checks import CHECKS_BY_SET
+from bomrl_lite.course.classroom import preprocessors
 from bomrl_lite.course.classroom.course_folder import with_answers
 from bomrl_lite.course.classroom.grading import ASSIGNMENTS, NOTEBOOKS
 from bomrl_lite.course.classroom.judge import Judge, Verdict
@@ -34,6 +35,7 @@ from bomrl_lite.course.classroom.preprocessors import (
     mended,
     name_as_released,
     with_ids,
+    with_names_of_pictures,
     with_profile,
 )
 from bomrl_lite.course.execute import kernel_environment
@@ -206,6 +208,34 @@ def test_nbgrader_reads_the_points_of_a_verdict(points):
 def test_a_cause_that_the_message_names_is_not_said_twice():
     said = in_words(Verdict("1.1", "q_values", 0, 3, "wrong", "sign", "x. Likely cause: y.", "y"))
     assert said.count("y.") == 1
+
+
+def test_a_picture_without_a_title_gets_a_text_and_keeps_its_own():
+    made = [
+        v4.new_output("display_data", data={"image/png": "x"}, metadata={"image/png": about})
+        for about in ({}, {"alt": ""}, {"alt": "mine", "width": 3})
+    ]
+    made.append(v4.new_output("stream", text="x"))
+    notebook = v4.new_notebook(cells=[v4.new_markdown_cell(), v4.new_code_cell(outputs=made)])
+    outputs = with_names_of_pictures(notebook).cells[1].outputs
+    texts = [output.metadata["image/png"]["alt"] for output in outputs[:3]]
+    assert texts == ["a figure without a title", "a figure without a title", "mine"]
+
+
+def test_points_of_before_are_not_mixed_with_those_of_now(monkeypatch):
+    class Generous:
+        isolation = "all is well"
+
+        def judge(self, notebook, number):
+            return [Verdict("1.1", "q_values", 5, 5, "solved", None, "", None)]
+
+    monkeypatch.setattr(preprocessors, "_warm_judge", lambda seed: Generous())
+    place_of = {"nbgrader": {"notebook": "01_maml_baseline"}}
+    with pytest.raises(ValueError, match="released with 3 points and is worth 5 now"):
+        preprocessors.GradeByJudge().preprocess(given("01"), place_of)
+    own = {"nbgrader": {"notebook": "own"}}
+    notebook, _ = preprocessors.GradeByJudge().preprocess(given("01"), own)
+    assert notebook == given("01")
 
 
 def test_a_notebook_under_another_name_counts_the_last_first(tmp_path):
@@ -397,10 +427,12 @@ def test_what_students_really_send_gets_the_points_of_the_judge(term, judge):
     term.type(COLLECT_FILES, term.course)
     students = {name.removeprefix("Set 01_").partition("_")[0]: name for name in sent}
     assert {path.name for path in (term.course / "submitted").iterdir()} == {*students, "damaged"}
+    write(answered("01", 1), term.course / "submitted" / "renamed" / "set01" / "mine.ipynb")
     said = term.type("nbgrader autograde set01", term.course, code=1)
     assert "it is damaged (no JSON, line 1): ask for it again" in said
     points = term.points("01")
     assert points.pop("damaged") == [None] * len(most("01"))
+    assert points.pop("renamed") == [3, *[0] * 7]
     assert points == {s: earned(judge, sent[name], "01") for s, name in students.items()}
     assert points["copied"] == [3, 3, *[0] * 6]
     assert points["deleted"] == [3, *[0] * 7]

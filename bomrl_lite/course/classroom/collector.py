@@ -8,13 +8,9 @@ from nbgrader.plugins import FileNameCollectorPlugin
 
 from bomrl_lite.course.classroom.gradebook import file_names, key
 from bomrl_lite.course.classroom.grading import ASSIGNMENTS
-from bomrl_lite.course.classroom.submissions import (
-    Submission,
-    Unreadable,
-    collect,
-    read_bytes,
-    read_notebook,
-)
+from bomrl_lite.course.classroom.sent_files import Unreadable, read_bytes
+from bomrl_lite.course.classroom.sent_notebook import read_notebook
+from bomrl_lite.course.classroom.submissions import Submission, collect
 
 
 class SubmissionCollector(FileNameCollectorPlugin):

@@ -40,13 +40,14 @@ def make_course_folder(folder: Path, root: Path) -> None:
     for name, each in sets.items():
         path = folder / "source" / assignment(name) / f"{name}.ipynb"
         write_atomically(path, to_bytes(with_answers(each)))
-    guide = root / "docs" / "classroom.md"
     loader = PackageLoader("bomrl_lite.course.classroom", ".")
+    # No autoescape: these are no web pages.
     templates = Environment(
-        loader=loader, undefined=StrictUndefined, keep_trailing_newline=True
-    )  # no autoescape: these are no web pages
+        loader=loader, undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
+    )
+    words = {"course": folder.name, "sets": list(sets), "guide": root / "docs" / "classroom.md"}
     for file in (CONFIG, README):
-        text = templates.get_template(f"{file}.j2").render(course=folder.name, sets=sets, guide=guide)
+        text = templates.get_template(f"{file}.j2").render(words)
         write_atomically(folder / file, text.encode())
     with Gradebook(f"sqlite:///{folder / DATABASE}", folder.name) as gradebook:
         for name in sets:

@@ -28,7 +28,7 @@ from bomrl_lite.course.building.exercise_sets import stub
 from bomrl_lite.course.checks.session import FORCED
 from bomrl_lite.course.classroom.grading import ASSIGNMENTS, NOTEBOOKS
 from bomrl_lite.course.classroom.judge import Judge, Verdict
-from bomrl_lite.course.classroom.submissions import read_notebook
+from bomrl_lite.course.classroom.sent_notebook import read_notebook
 from bomrl_lite.course.parameters import INJECTED, PROFILES
 
 _SETS = {name: number for number, name in NOTEBOOKS.items()}
@@ -110,11 +110,11 @@ class ExecuteForOutputs(Execute):
         notebook = with_profile(nb, self.profile)
         try:
             with setenv(**{FORCED: "raise"}):
-                return super().preprocess(notebook, resources, km)
+                notebook, resources = super().preprocess(notebook, resources, km)
         except Exception as error:  # whatever a notebook does to its kernel
             said = " ".join(str(error).split())[:300]
             self.log.warning("outputs are missing (%s: %s)", type(error).__name__, said)
-            return notebook, resources
+        return with_names_of_pictures(notebook), resources
 
 
 class GradeByJudge(NbGraderPreprocessor):
@@ -191,6 +191,18 @@ def with_profile(notebook: NotebookNode, profile: str) -> NotebookNode:
         metadata = {"tags": ["injected-parameters"]}
         cell = v4.new_code_cell(f'{INJECTED}profile = "{profile}"\n', metadata=metadata)
         result.cells.insert(names.index(PARAMETERS) + 1, cell)
+    return result
+
+
+def with_names_of_pictures(notebook: NotebookNode) -> NotebookNode:
+    """Return a notebook whose pictures have an alternative text: one that broke off has none."""
+    result = copy.deepcopy(notebook)
+    outputs = (output for cell in result.cells for output in cell.get("outputs", ()))
+    for output in outputs:
+        for kind in output.get("data", {}):
+            if kind.startswith("image/"):
+                about = output.metadata.setdefault(kind, NotebookNode())
+                about["alt"] = about.get("alt") or "a figure without a title"
     return result
 
 
