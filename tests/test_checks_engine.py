@@ -336,7 +336,7 @@ def test_a_grader_decides_what_an_unsolved_exercise_does(monkeypatch):
     monkeypatch.setenv("BOMRL_UNSOLVED", "raise")
     checks.use("reference")
     with pytest.raises(NotSolved):
-        checks.q_values(unsolved)
+        DOUBLE(unsolved)
     monkeypatch.setenv("BOMRL_UNSOLVED", "skip")
     with pytest.raises(ValueError, match="got 'skip'"):
         checks.use("raise")

@@ -182,7 +182,9 @@ def test_every_cell_gets_an_id_of_its_own():
     for cell, wrong in zip(cells, ("a", "a", "no good", "b" * 65), strict=False):
         cell.id = wrong
     del cells[-1]["id"]
-    notebook = with_ids(v4.new_notebook(cells=cells))
+    notebook = v4.new_notebook()
+    notebook.cells = cells
+    notebook = with_ids(notebook)
     ids = [cell.id for cell in notebook.cells]
     assert ids == ["a", "sent-1", "sent-2", "sent-3", "sent-4"]
     nbformat.validate(notebook)

@@ -1,4 +1,7 @@
-"""Whose a file is, for ``nbgrader zip_collect``: the rules of :mod:`submissions`."""
+"""Whose a file is, for ``nbgrader zip_collect``.
+
+The rules are those of :mod:`bomrl_lite.course.classroom.submissions`.
+"""
 
 import functools
 from pathlib import Path
