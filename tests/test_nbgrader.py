@@ -348,6 +348,11 @@ class Term:
         said = [line for each in self.said for line in each.splitlines()]
         return [line for line in said if COMPLAINT.search(line)]
 
+    def outputs(self, student: str, number: str) -> str:
+        path = self.course / "autograded" / student / f"set{number}" / f"{NOTEBOOKS[number]}.ipynb"
+        outputs = (o for cell in nbformat.read(path, 4).cells for o in cell.get("outputs", ()))
+        return "".join(output.get("text", "") for output in outputs)
+
     def page(self, student: str, number: str) -> str:
         name = NOTEBOOKS[number]
         path = self.course / "feedback" / student / f"set{number}" / f"{name}.html"
@@ -446,8 +451,11 @@ def test_what_students_really_send_gets_the_points_of_the_judge(term, judge):
     assert "exercise 1.1 q_values: 2 of 3 points" in page
     assert "The first step that it does not pass: differentiable" in page
     assert "Likely cause: " in page
-    lent = "going on with the reference"
-    assert lent not in term.page("reference", "01")
+    shown = term.outputs("reference", "01")
+    assert "0 of 8 solved" in shown
+    assert "reference" not in shown  # as it says of an exercise that was lent
+    assert "DeadKernelError" in said
+    assert "3 of 3 points" in term.page("warns", "01")
 
 
 @pytest.mark.papermill
