@@ -22,6 +22,7 @@ from test_submissions import NOTEBOOK, notebook, put, zip_of
 
 from bomrl_lite.course.checks import CHECKS_BY_SET
 from bomrl_lite.course.classroom import jobs
+from bomrl_lite.course.classroom.gradebook import gradebook_rows
 from bomrl_lite.course.classroom.grading import NOTEBOOKS, grade_all
 from bomrl_lite.course.classroom.judge import Verdict
 from bomrl_lite.training.folder_guard import locked
@@ -164,6 +165,15 @@ def test_no_cell_of_the_table_is_a_formula(graded):
     for row in csv.reader((graded / "out/gradebook.csv").read_text().splitlines()):
         assert not [cell for cell in row if cell.startswith(("=", "+", "-", "@"))]
         assert not [cell for cell in row if "\n" in cell]
+
+
+@pytest.mark.parametrize("sign", "=+-@")
+def test_whatever_makes_a_formula_is_shown_as_a_text(sign):
+    text = f"{sign}1 is what it says"
+    verdict = Verdict("3.1", "surrogate", 0, 3, "wrong", "runs", text, None)
+    marks = jobs.Marks(text, text, False, text, (verdict,), text, "")
+    _, (row,) = gradebook_rows([marks], "03")
+    assert {row[name] for name in ("student", "id", "file", "message", "note")} == {f"'{text}"}
 
 
 def test_the_summary_says_what_to_explain_again_and_who_has_no_marks(graded):

@@ -92,6 +92,17 @@ def test_optimal_policy_admits_when_it_has_not_finished():
     assert long.residual < 1e-9 < short.residual
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0, 1e6])
+def test_a_gain_of_rounding_is_a_tie_and_a_tenfold_one_is_not(value):
+    """The threshold is 1e-12 (1 + |Q|): absolute for small values, relative for large ones."""
+    still = torch.ones(1, 2, 1, dtype=torch.float64)
+    threshold, start = 1e-12 * (1 + value), torch.ones(1, dtype=torch.float64)
+    for gain, action in ((0.2 * threshold, 0), (5 * threshold, 1)):
+        reward = torch.tensor([[value, value + gain]], dtype=torch.float64)
+        policy, _ = mdp.optimal_policy(mdp.tabular_task(still, reward, start), 0.0)
+        assert policy.argmax().item() == action
+
+
 def test_gradients_equal_central_differences():
     task, logits = random_task(4), random_logits(4)
     for quantity in (mdp.q_values, mdp.occupancy):
