@@ -189,7 +189,8 @@ def with_profile(notebook: NotebookNode, profile: str) -> NotebookNode:
     names = [cell.metadata.get("nbgrader", {}).get("grade_id") for cell in result.cells]
     if PARAMETERS in names:
         metadata = {"tags": ["injected-parameters"]}
-        cell = v4.new_code_cell(f'{INJECTED}profile = "{profile}"\n', metadata=metadata)
+        source = f'{INJECTED}profile = "{profile}"  # while it is graded\n'
+        cell = v4.new_code_cell(source, metadata=metadata)
         result.cells.insert(names.index(PARAMETERS) + 1, cell)
     return result
 
@@ -275,6 +276,6 @@ def _require_same_points(verdict: Verdict, points: float) -> None:
     if points != verdict.max_points:
         raise ValueError(
             f"exercise {verdict.exercise} was released with {points:g} points and is worth "
-            f"{verdict.max_points:g} now: repeat `classroom init` into a new folder, "
-            "or give it its points of before"
+            f"{verdict.max_points:g} now: give it its points of before, or make the assignment "
+            "anew, as docs/classroom.md says"
         )
