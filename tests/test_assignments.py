@@ -41,7 +41,7 @@ def test_its_format_checker_sees_a_mistake() -> None:
 
 @pytest.mark.parametrize("number", SETS)
 def test_a_check_is_a_locked_test_worth_its_points(number: str) -> None:
-    notebook = _committed(number, "exercises")
+    notebook = exercise_set(ROOT, SETS[number]).unsolved
     wanted = {f"check-{c.exercise.replace('.', '_')}": c for c in CHECKS_BY_SET[number]}
     tests = [c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade")]
     assert [c.metadata.nbgrader.grade_id for c in tests] == list(wanted)
