@@ -101,6 +101,7 @@ ROWS = [
     Bad("classroom init sent --root course", "is not empty: name a folder that is not", SENT),
     Bad("classroom init file.txt --root course", "where a folder is meant"),
     Bad("classroom init new --root folder", "there is no course in folder"),
+    Bad("classroom init new --root course", "course holds no source of exercises in"),
     Bad("classroom init '' --root course", "what follows init is empty"),
     # ---------------------------------------------------------------- evaluate
     Bad("evaluate sampled --num-steps -1", "num_steps must be at least 0, got -1"),

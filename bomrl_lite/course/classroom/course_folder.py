@@ -36,7 +36,10 @@ def make_course_folder(folder: Path, root: Path) -> None:
         raise ValueError(f"{folder} is not empty: name a folder that is not there yet")
     sets = {path.stem: exercise_set(root, path) for path in exercise_sources(root)}
     if not sets:
-        raise FileNotFoundError(f"{root} holds no source of exercises in exercises/src")
+        raise FileNotFoundError(
+            f"{root} holds no source of exercises in exercises/src: name the folder of the whole "
+            "course with --root"
+        )
     for name, each in sets.items():
         path = folder / "source" / assignment(name) / f"{name}.ipynb"
         write_atomically(path, to_bytes(with_answers(each)))
