@@ -97,6 +97,12 @@ ROWS = [
     Bad("grade sent --set 03 --out file.txt", "where a folder is meant", SENT),
     Bad("grade sent --set 03 --out ''", "what follows --out is empty", SENT),
     Bad("grade bad.zip --set 03 --out new", "the archive cannot be read", {"bad.zip": b"PK"}),
+    # ---------------------------------------------------------------- classroom
+    Bad("classroom init sent --root course", "is not empty: name a folder that is not", SENT),
+    Bad("classroom init file.txt --root course", "where a folder is meant"),
+    Bad("classroom init new --root folder", "there is no course in folder"),
+    Bad("classroom init new --root course", "course holds no source of exercises in"),
+    Bad("classroom init '' --root course", "what follows init is empty"),
     # ---------------------------------------------------------------- evaluate
     Bad("evaluate sampled --num-steps -1", "num_steps must be at least 0, got -1"),
     Bad("evaluate exact --num-steps -1", "num_steps must be at least 0, got -1"),
@@ -346,6 +352,8 @@ def test_bad_input_is_one_clear_line_and_changes_nothing(place, monkeypatch, cap
         ("export exact", "Required options"),
         ("experiment", "Required options"),
         ("grade folder --out new", "--set"),
+        ("classroom start new", "init"),
+        ("classroom init", "Required options"),
         ("compare exact --colum x", "--column"),
         ("methods maml", "maml"),
         ("run --seed 1.5", "--seed"),

@@ -333,6 +333,16 @@ def test_an_error_that_grows_with_the_discount_is_that_of_a_loop_that_stops():
     assert failure(lambda x: 2 * x, check).cause is None
 
 
+def test_a_grader_decides_what_an_unsolved_exercise_does(monkeypatch):
+    monkeypatch.setenv("BOMRL_UNSOLVED", "raise")
+    checks.use("reference")
+    with pytest.raises(NotSolved):
+        DOUBLE(unsolved)
+    monkeypatch.setenv("BOMRL_UNSOLVED", "skip")
+    with pytest.raises(ValueError, match="got 'skip'"):
+        checks.use("raise")
+
+
 def test_use_refuses_other_words():
     with pytest.raises(ValueError, match=r'unsolved must be "raise" or "reference", got \'skip\''):
         checks.use("skip")

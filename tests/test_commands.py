@@ -126,9 +126,30 @@ def test_without_the_lab_packages_a_command_names_one_and_how_to_get_it(course):
         assert line.endswith('pip install "bomrl-lite[lab]"')
 
 
+WITHOUT_CLASSROOM = """
+import sys
+for name in sys.argv.pop(1).split(","):
+    sys.modules[name] = None  # as if it were not installed
+from bomrl_lite import __main__ as cli
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize("asked", ["classroom init new", "grade x.ipynb --set 01 --out new"])
+def test_without_the_classrooms_packages_its_commands_name_that_extra(asked, course):
+    (course / "x.ipynb").write_text("{}")
+    before = files(course)
+    words = [sys.executable, "-c", WITHOUT_CLASSROOM, ",".join(commands.CLASSROOM), *asked.split()]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=course)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the package ")
+    assert done.stderr.endswith('pip install "bomrl-lite[classroom]"\n')
+    assert files(course) == before
+
+
 def test_a_module_of_ours_that_is_missing_is_no_matter_of_packages():
     def broken() -> int:
         raise ModuleNotFoundError("No module named 'bomrl_lite.x'", name="bomrl_lite.x")
 
     with pytest.raises(ModuleNotFoundError, match=r"named 'bomrl_lite\.x'"):
-        commands.needs_lab(broken)()
+        commands.needs_extra(broken)()

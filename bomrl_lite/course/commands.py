@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -15,6 +15,8 @@ from bomrl_lite.course.root import course_root
 from bomrl_lite.require import require_whole
 from bomrl_lite.training.places import require_writable
 
+CLASSROOM = ("nbgrader", "cloudpickle")
+"""Packages of ``[classroom]``; whatever else may be missing is of ``[lab]``."""
 MOST_SEEDS = 10_000
 """Of a command; more is a slip, which would run for weeks."""
 
@@ -197,6 +199,31 @@ def grade(
     )
 
 
+def classroom(
+    action: Annotated[Literal["init"], tyro.conf.Positional],
+    folder: Annotated[Path, tyro.conf.Positional],
+    root: Path | None = None,
+) -> int:
+    """Make the folder in which an instructor runs a term with nbgrader.
+
+    Example: python -m bomrl_lite classroom init bomrl-2026
+
+    It holds nbgrader's configuration, the exercise sets as assignments, a gradebook, and a README
+    with the commands of a term.
+
+    Args:
+        action: init makes the folder.
+        folder: to be made; its name becomes that of the course.
+        root: folder of the course; by default the current one, or the nearest above it.
+    """
+    from bomrl_lite.course.classroom.course_folder import README, make_course_folder
+
+    assert action == "init"  # the only one
+    make_course_folder(folder, course_root(root))
+    print(f"made {folder}; {folder / README} has the commands of a term")
+    return 0
+
+
 def bench(root: Path | None = None) -> int:
     """Measure the project's bars, print them and write runs/bench.json.
 
@@ -271,8 +298,8 @@ def tune(
     return 0
 
 
-def needs_lab(command: Callable[..., int]) -> Callable[..., int]:
-    """Make a command say what to install where a package of ``[lab]`` is missing."""
+def needs_extra(command: Callable[..., int]) -> Callable[..., int]:
+    """Make a command say what to install where a package of an extra is missing."""
 
     @wraps(command)
     def call(*args: Any, **kwargs: Any) -> int:
@@ -282,13 +309,20 @@ def needs_lab(command: Callable[..., int]) -> Callable[..., int]:
             # Without a name it is one of our own, which says what to do already.
             if not error.name or error.name.startswith("bomrl_lite"):
                 raise
+            package = error.name.partition(".")[0]
+            extra = "classroom" if package in CLASSROOM else "lab"
             raise ModuleNotFoundError(
-                f"the package {error.name.partition('.')[0]} is not installed, and the course "
-                'needs it: pip install "bomrl-lite[lab]"'
+                f"the package {package} is not installed, and the course "
+                f'needs it: pip install "bomrl-lite[{extra}]"'
             ) from error
 
     return call
 
 
-COMMANDS = tuple(map(needs_lab, (run, build, calibrate, experiment, grade, tune, bench, compare)))
+COMMANDS = tuple(
+    map(
+        needs_extra,
+        (run, build, calibrate, experiment, grade, classroom, tune, bench, compare),
+    )
+)
 """The commands as the command line takes them."""

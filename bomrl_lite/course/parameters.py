@@ -9,7 +9,8 @@ from typing import Any
 import matplotlib as mpl
 
 PROFILES = ("smoke", "class", "full")
-_INJECTED = "# Parameters\n"  # how the cell begins that papermill adds
+INJECTED = "# Parameters\n"
+"""How the cell begins that papermill adds."""
 _SHOWN_IN_NOTEBOOKS = ("inline", "ipympl", "widget", "nbagg", "notebook")
 
 
@@ -73,7 +74,7 @@ def check_names(given: Iterable[str], known: list[str]) -> None:
 def _refuse_unknown_injected(cells: list[str]) -> None:
     """Compare the cell that papermill injected with the one above it, which holds the defaults."""
     for own, injected in itertools.pairwise(cells):
-        if injected.startswith(_INJECTED):
+        if injected.startswith(INJECTED):
             check_names(assigned_names(injected), assigned_names(own))
 
 

@@ -39,10 +39,16 @@ def as_assignment(notebook: NotebookNode, points: Points) -> NotebookNode:
         elif "check" in tags and exercise is not None:
             worth = points.get(exercise, {})
             cell.source = f"{_in_words(worth)}\n{cell.source}" if worth else cell.source
-            name = f"check-{_as_id(exercise)}"
-            cell.metadata["nbgrader"] = _metadata(name, locked=True, points=sum(worth.values()))
+            cell.metadata["nbgrader"] = _metadata(
+                check_id(exercise), locked=True, points=sum(worth.values())
+            )
             exercise = None  # a second check of the same exercise is the learner's own affair
     return result
+
+
+def check_id(exercise: str) -> str:
+    """Return nbgrader's name of the test of an exercise."""
+    return f"check-{_as_id(exercise)}"
 
 
 def _as_id(exercise: str) -> str:

@@ -39,6 +39,11 @@ def unsolved(cells: tuple[Cell, ...]) -> list[Cell]:
     return [cell._replace(text=_stub(cell)) for cell in cells]
 
 
+def stub(exercise: str) -> str:
+    """Return the line in the place of an answer."""
+    return f'raise NotImplementedError("exercise {exercise}")'
+
+
 def solved(cells: tuple[Cell, ...]) -> list[Cell]:
     """Drop the marker lines; the answers stay."""
     return [cell._replace(text=_answer(cell)) for cell in cells]
@@ -111,7 +116,7 @@ def _split(cell: Cell) -> tuple[list[str], list[str], list[str], str]:
 
 def _stub(cell: Cell) -> str:
     before, inside, after, indent = _split(cell)
-    raises = [f'{indent}raise NotImplementedError("exercise {cell.exercise}")'] if inside else []
+    raises = [indent + stub(str(cell.exercise))] if inside else []
     return "\n".join([*before, *raises, *after])
 
 

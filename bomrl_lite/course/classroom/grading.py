@@ -38,6 +38,8 @@ NOTEBOOKS = {
     "06": "06_gpu_locomotion",
 }
 """Names of the notebooks that are handed out."""
+ASSIGNMENTS = {f"set{number}": name for number, name in NOTEBOOKS.items()}
+"""The same, by the names that nbgrader has for the sets."""
 INTERRUPTED = 130
 
 Origin = dict[str, Any]
