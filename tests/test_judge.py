@@ -246,6 +246,20 @@ def test_what_is_no_answer_is_named(cells, status, judge):
     assert verdict.message
 
 
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ("def deal(values, n)\n    return values[:n]", "line 1: expected ':'"),
+        ("%%time\ndef deal(values, n):\nreturn values", "line 3: expected an indented block"),
+    ],
+)
+def test_a_definition_that_is_no_python_is_told_from_one_that_is_missing(cell, reason, judge):
+    verdict = solved_in(judge, "06", "deal", "x = (", cell)
+    assert (verdict.points, verdict.status) == (0, "wrong")
+    assert f"the cell that defines deal is not Python ({reason}" in verdict.message
+    assert solved_in(judge, "06", "deal", cell, DEAL).status == "solved"
+
+
 def test_only_what_an_answer_needs_is_taken_along():
     found = extract(notebook("import torch\nimport os", "x = 1\ny = x", "z = 2", DEAL), "deal")
     assert [s.source.splitlines()[0] for s in found] == [DEAL.splitlines()[0]]

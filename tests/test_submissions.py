@@ -449,7 +449,7 @@ SENT = {
     "out of order": (notebook(CHECK, KL, IMPORT), "solved"),
     "split in two": (notebook(IMPORT, HELPER, WITH_HELPER), "solved"),
     "a helper that comes later": (notebook(IMPORT, WITH_HELPER, HELPER), "solved"),
-    "a function torn apart": (notebook(IMPORT, "".join(LINES[:1]), "".join(LINES[1:])), "missing"),
+    "a function torn apart": (notebook(IMPORT, "".join(LINES[:1]), "".join(LINES[1:])), "wrong"),
     "cells between": (notebook("1 / 0", IMPORT, "x = 3", KL, "raise SystemExit"), "solved"),
     "magics": (notebook("%matplotlib inline", f"{IMPORT}\n!ls\n%time x = 1", KL), "solved"),
     "a magic in the answer's cell": (notebook(IMPORT, f"%time x = 1\n{KL}"), "solved"),

@@ -49,6 +49,22 @@ def extract(notebook: nbformat.NotebookNode, name: str) -> list[Statement] | Non
     return found if any(name in s.binds for s in found) else None
 
 
+def why_unreadable(notebook: nbformat.NotebookNode, name: str) -> str | None:
+    """Say why the cell that is to define a function is no Python; None if there is none like it."""
+    for cell in notebook.get("cells", ()):
+        source = cell.get("source", "")
+        if cell.get("cell_type") != "code" or not isinstance(source, str):
+            continue
+        if re.search(rf"^\s*def\s+{name}\b", source, re.MULTILINE):
+            try:
+                ast.parse(_without_magics(source))
+            except SyntaxError as error:
+                return f"line {error.lineno}: {error.msg}"
+            except (ValueError, RecursionError, MemoryError) as error:
+                return f"{type(error).__name__}: {error}"
+    return None
+
+
 def _statements(notebook: nbformat.NotebookNode) -> Iterator[Statement]:
     for number, cell in enumerate(notebook.get("cells", ())):
         source = cell.get("source", "")

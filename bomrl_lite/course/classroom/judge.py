@@ -22,7 +22,7 @@ import nbformat
 from bomrl_lite.course.checks import CHECKS_BY_SET
 from bomrl_lite.course.checks.engine import Check, CheckFailed, Function, NotSolved
 from bomrl_lite.course.checks.session import SESSION
-from bomrl_lite.course.classroom.extract import extract
+from bomrl_lite.course.classroom.extract import extract, why_unreadable
 from bomrl_lite.course.classroom.proxy import Afar, Stopped
 from bomrl_lite.course.classroom.sandbox import Sandbox, Worker, WorkerLost
 
@@ -118,6 +118,9 @@ class Judge:
     def _one(self, notebook: nbformat.NotebookNode, check: Check) -> Verdict:
         statements = extract(notebook, check.name)
         if statements is None:
+            if reason := why_unreadable(notebook, check.name):
+                what = f"the cell that defines {check.name} is not Python ({reason}): mend it."
+                return _nothing(check, "wrong", what)
             return _nothing(check, "missing", f"no cell defines {check.name}.")
         number, _ = check.exercise.split(".")
         set_up = f"import torch; {SET_UP.get(f'{number:0>2}', '')}"
