@@ -303,7 +303,9 @@ FACTS = {
     "no course": "import os\nreturn sum(os.path.exists(p) for p in PATHS)",
     "no home": "import os\nreturn sum(len(os.listdir(p)) for p in ('/home',) if os.path.exists(p))",
     "nothing in /tmp but the worker": "import glob\n"
-    "return len([p for p in glob.glob('/tmp/*') if not p.startswith('/tmp/judge')])",
+    "python = (sys.prefix, sys.base_prefix)  # which may lie there\n"
+    "return len([p for p in glob.glob('/tmp/*') if not p.startswith('/tmp/judge')\n"
+    "            and not any(x.startswith(p + '/') for x in python)])",
     "a read-only system": "import os\nfound = 0\n"
     "for p in ('/usr', '/etc', '/', '/dev', sys.prefix, '/bin'):\n"
     "    try:\n        open(os.path.join(p, 'marker'), 'w').close()\n        found += 1\n"
