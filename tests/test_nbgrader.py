@@ -3,6 +3,7 @@
 Set 01 goes the way that docs/classroom.md types, the other sets through nbgrader's own API.
 """
 
+import contextlib
 import copy
 import csv
 import getpass
@@ -27,6 +28,7 @@ from bomrl_lite.course.building.plan import exercise_set, exercise_sources
 from bomrl_lite.course.checks import CHECKS_BY_SET
 from bomrl_lite.course.classroom import preprocessors
 from bomrl_lite.course.classroom.course_folder import with_answers
+from bomrl_lite.course.classroom.environment import environment
 from bomrl_lite.course.classroom.grading import ASSIGNMENTS, NOTEBOOKS
 from bomrl_lite.course.classroom.judge import Judge, Verdict
 from bomrl_lite.course.classroom.preprocessors import (
@@ -255,6 +257,31 @@ def test_a_notebook_under_another_name_counts_the_last_first(tmp_path):
     assert before == [str(path), "other.ipynb"]
     name_as_released(assignment="own", student="*", notebooks=before)
     assert before == [str(path), "other.ipynb"]
+
+
+def test_a_variable_has_its_value_of_before_whatever_happens(monkeypatch):
+    monkeypatch.setenv("BOMRL_SET", "old")
+    monkeypatch.delenv("BOMRL_UNSET", raising=False)
+    with contextlib.suppress(KeyError), environment(BOMRL_SET="new", BOMRL_UNSET="new"):
+        assert os.environ["BOMRL_SET"] == os.environ["BOMRL_UNSET"] == "new"
+        raise KeyError
+    assert os.environ["BOMRL_SET"] == "old"
+    assert "BOMRL_UNSET" not in os.environ
+
+
+def test_a_course_folder_is_made_where_no_environment_is_activated(tmp_path):
+    command = [sys.executable, "-m", "bomrl_lite", "classroom", "init", str(tmp_path / COURSE)]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PATH": os.defpath},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with Gradebook(f"sqlite:///{tmp_path / COURSE / 'gradebook.db'}", COURSE) as gradebook:
+        assert [each.name for each in gradebook.assignments] == sorted(ASSIGNMENTS)
 
 
 # ---------------------------------------------------------------- a term

@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from nbformat import NotebookNode
 
 from bomrl_lite.course.building.plan import ExerciseSet, exercise_set, exercise_sources
+from bomrl_lite.course.classroom.environment import environment, with_own_programs
 from bomrl_lite.course.notebook import to_bytes
 from bomrl_lite.training.files import write_atomically
 from bomrl_lite.training.places import require_writable
@@ -52,7 +53,10 @@ def make_course_folder(folder: Path, root: Path) -> None:
     for file in (CONFIG, README):
         text = templates.get_template(f"{file}.j2").render(words)
         write_atomically(folder / file, text.encode())
-    with Gradebook(f"sqlite:///{folder / DATABASE}", folder.name) as gradebook:
+    with (
+        environment(PATH=with_own_programs()),
+        Gradebook(f"sqlite:///{folder / DATABASE}", folder.name) as gradebook,
+    ):
         for name in sets:
             gradebook.update_or_create_assignment(assignment(name))
 

@@ -20,12 +20,12 @@ from nbconvert.exporters.exporter import ResourcesDict
 from nbformat import NotebookNode, v4
 from nbgrader.api import Gradebook, Notebook
 from nbgrader.preprocessors import ClearSolutions, Execute, NbGraderPreprocessor, OverwriteCells
-from nbgrader.utils import setenv
 from traitlets import Enum, Integer
 
 from bomrl_lite.course.building.assignments import PARAMETERS, SCHEMA, check_id
 from bomrl_lite.course.building.exercise_sets import stub
 from bomrl_lite.course.checks.session import FORCED
+from bomrl_lite.course.classroom.environment import environment
 from bomrl_lite.course.classroom.grading import ASSIGNMENTS, NOTEBOOKS
 from bomrl_lite.course.classroom.judge import Judge, Verdict
 from bomrl_lite.course.classroom.sent_notebook import read_notebook
@@ -109,7 +109,7 @@ class ExecuteForOutputs(Execute):
         """Execute a notebook."""
         notebook = with_profile(nb, self.profile)
         try:
-            with setenv(**{FORCED: "raise"}):
+            with environment(**{FORCED: "raise"}):
                 notebook, resources = super().preprocess(notebook, resources, km)
         except Exception as error:  # whatever a notebook does to its kernel
             said = " ".join(str(error).split())[:300]
