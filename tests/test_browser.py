@@ -231,9 +231,12 @@ def test_the_player_of_lesson_06b_follows_keys_menus_and_its_play_button(lab, br
     see("1.05 s: return so far -10.5, last reward -0.50, speed +0.5 m/s", end)
     assert images.last.bounding_box() == place  # nothing moves when numbers grow
     expect(page.locator(".noUi-handle")).to_have_attribute("aria-valuetext", "21")
+    stopped = play.locator(".fa-play")  # it plays for a moment after the last picture
+    stopped.wait_for(timeout=30_000)
     play.press("Space")
     expect(lines.nth(1)).not_to_have_text(end, timeout=30_000)  # it starts anew
     expect(lines.nth(1)).to_have_text(end, timeout=30_000)
+    stopped.wait_for(timeout=30_000)
     for key in ("Home", "ArrowRight", "ArrowRight"):
         page.locator(".noUi-handle").press(key)
     page.get_by_label("task").select_option("run forwards")
@@ -314,14 +317,16 @@ def _choose_by_keyboard(page, box) -> None:
     """Choose an option, say how sure, press the button."""
     from playwright.sync_api import expect
 
-    box.locator("input[type=radio]").first.focus()
-    page.keyboard.press("Space")
-    box.locator(".noUi-handle").focus()
-    page.keyboard.press("ArrowRight")
+    radio, handle = box.locator("input[type=radio]").first, box.locator(".noUi-handle")
     button = box.get_by_role("button", name="I choose this")
+    radio.focus()
+    page.keyboard.press("Space")
     expect(button).to_be_enabled(timeout=30_000)  # the kernel allows it once an option is chosen
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    expect(handle).to_have_attribute("aria-valuetext", "65", timeout=30_000)
     button.press("Enter")
-    box.get_by_text("65 % sure").wait_for(timeout=30_000)
+    expect(box).to_contain_text("65 % sure", timeout=30_000)
 
 
 def _cut_off(box) -> list[str]:
