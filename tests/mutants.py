@@ -214,6 +214,8 @@ def outcome_of(copy: Path, tests: list[str], minutes: float) -> tuple[TestOutcom
         child.join()
         return TestOutcome.KILLED, "timeout"
     text = output.read_text(encoding="utf-8", errors="replace")
+    if "while loading conftest" in text:  # the package cannot even be imported
+        return TestOutcome.KILLED, text
     if child.exitcode >= 0 and child.exitcode - PYTEST_RAN not in PASSED_OR_FAILED:
         raise RuntimeError(f"pytest could not run {tests}:\n{text[-3000:]}")
     passed = child.exitcode == PYTEST_RAN + pytest.ExitCode.OK

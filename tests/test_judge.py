@@ -16,7 +16,7 @@ from bomrl_lite.course.checks.draws import instance, once
 from bomrl_lite.course.checks.session import SESSION
 from bomrl_lite.course.checks.steps import OPENING
 from bomrl_lite.course.classroom.extract import extract
-from bomrl_lite.course.classroom.judge import Judge, Limits
+from bomrl_lite.course.classroom.judge import SET_UP, Judge, Limits
 from bomrl_lite.course.classroom.proxy import Afar
 from bomrl_lite.course.classroom.sandbox import Worker
 
@@ -100,6 +100,8 @@ def wrong_answers(number):
     per = len(answers.MUTANTS) if WHOLE else 1
     met: dict[str, int] = {}
     for mutant in answers.MUTANTS:
+        if number in SET_UP and (mutant.step, mutant.cause) == ("runs", "float32"):
+            continue  # right where the notebook has set the default
         met[mutant.name] = met.get(mutant.name, 0) + 1
         if met[mutant.name] <= per and (
             WHOLE or met.keys() <= set(list(answers.SOLUTIONS.code)[:4])

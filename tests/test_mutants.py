@@ -84,3 +84,10 @@ def test_mutants_compile_and_are_drawn_alike_each_time():
     assert len(drawn) == 5
     assert drawn == mutants.draw("adaptation/reductions.py", 5)
     assert len({item.mutations[0].operator_name for item in drawn}) > 1
+
+
+def test_a_package_that_cannot_be_imported_is_a_mutant_that_was_noticed(tmp_path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/conftest.py").write_text("raise ImportError('a mutant')\n")
+    (tmp_path / "tests/test_any.py").write_text("def test_any():\n    pass\n")
+    assert mutants.outcome_of(tmp_path, ["any"], 5)[0] == mutants.TestOutcome.KILLED
