@@ -321,10 +321,11 @@ def _choose_by_keyboard(page, box) -> None:
     button = box.get_by_role("button", name="I choose this")
     radio.focus()
     page.keyboard.press("Space")
-    expect(button).to_be_enabled(timeout=30_000)  # the kernel allows it once an option is chosen
     handle.focus()
     page.keyboard.press("ArrowRight")
     expect(handle).to_have_attribute("aria-valuetext", "65", timeout=30_000)
+    expect(button).to_be_enabled(timeout=30_000)  # the kernel allows it once an option is chosen
+    page.wait_for_timeout(1000)  # a person's pause: a click may overtake a slider's new value
     button.press("Enter")
     expect(box).to_contain_text("65 % sure", timeout=30_000)
 
