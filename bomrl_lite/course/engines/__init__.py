@@ -25,8 +25,8 @@ Work = Callable[[Any], Any]
 class Done(NamedTuple):
     """A unit that came to its end."""
 
-    index: int
-    """Of its item."""
+    number: int
+    """Place of its item in the list."""
     value: Any = None
     """What the work returned."""
     error: Exception | None = None
@@ -81,17 +81,17 @@ def make_engine(
 
 def in_this_process(work: Work, items: Sequence[Any]) -> Generator[Done, None, None]:
     """Do one unit after the other, here."""
-    for index, item in enumerate(items):
-        yield perform(work, index, item)
+    for number, item in enumerate(items):
+        yield perform(work, number, item)
 
 
-def perform(work: Work, index: int, item: Any) -> Done:
+def perform(work: Work, number: int, item: Any) -> Done:
     """Do one unit on one thread, on which its bits are promised, and keep what it raises."""
     torch.set_num_threads(1)
     try:
-        return Done(index, value=work(item))
+        return Done(number, value=work(item))
     except Exception as error:
-        return Done(index, error=_portable(error))
+        return Done(number, error=_portable(error))
 
 
 def _portable(error: Exception) -> Exception:
@@ -105,8 +105,16 @@ def _portable(error: Exception) -> Exception:
     return error
 
 
-def killed(index: int, how: str) -> Done:
-    """Return the end of a unit whose process was killed as often as is allowed."""
-    times = RETRIES + 1
-    text = f"its process was killed {times} times ({how}), perhaps for want of memory"
-    return Done(index, error=ChildProcessError(text))
+class Attempt(NamedTuple):
+    """A unit that is begun for the first time, or again."""
+
+    number: int
+    item: Any
+    tries: int = 1
+
+    def lost(self, how: str) -> "Done | Attempt":
+        """Return what follows on the death of its process: the next attempt, or the end."""
+        if self.tries <= RETRIES:
+            return self._replace(tries=self.tries + 1)
+        text = f"its process was killed {self.tries} times ({how}), perhaps for want of memory"
+        return Done(self.number, error=ChildProcessError(text))

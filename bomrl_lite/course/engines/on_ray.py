@@ -8,8 +8,10 @@ import importlib
 import os
 import platform
 import secrets
+import signal
 import socket
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -17,9 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bomrl_lite.course.engines import RETRIES, Done, Engine, Work, WrongNodeError, killed, perform
+from bomrl_lite.course.engines import Attempt, Done, Engine, Work, WrongNodeError, perform
 from bomrl_lite.training.files import write_atomically
 from bomrl_lite.training.folder_guard import conditions
+from bomrl_lite.training.stopping import SIGNALS
 
 _PATIENCE = 20.0  # seconds that cancelled units may take to save what they have
 _ANSWERED_WITHIN = 10.0  # seconds
@@ -33,12 +36,6 @@ class _Driver(NamedTuple):
     path: list[str]
     token: Path
     """A file in the folder of the results: where it is not seen, no result would be either."""
-
-
-class _Unit(NamedTuple):
-    index: int
-    item: Any
-    attempt: int = 1
 
 
 def ray_engine(folder: Path, jobs: int | None, address: str | None) -> Engine:
@@ -56,24 +53,24 @@ def ray_engine(folder: Path, jobs: int | None, address: str | None) -> Engine:
     ray = _require_ray()
 
     def run(work: Work, items: Sequence[Any]) -> Generator[Done, None, None]:
-        waiting = deque(_Unit(index, item) for index, item in enumerate(items))
-        running = dict[Any, _Unit]()
+        waiting = deque(Attempt(number, item) for number, item in enumerate(items))
+        running = dict[Any, Attempt]()
         with _session(ray, address), _driver(folder) as driver:
             task = ray.remote(num_cpus=1, max_retries=0)(_on_worker)
             try:
                 while waiting or running:
                     while waiting and (jobs is None or len(running) < jobs):
                         unit = waiting.popleft()
-                        running[task.remote(work, unit.index, unit.item, driver)] = unit
+                        running[task.remote(work, unit.number, unit.item, driver)] = unit
                     (reference, *_), _ = ray.wait([*running])
                     unit = running.pop(reference)
-                    done = _end_of(ray, reference, unit)
-                    if done is None:
-                        waiting.appendleft(unit._replace(attempt=unit.attempt + 1))
-                    elif isinstance(done.error, WrongNodeError):
-                        raise done.error
-                    else:
-                        yield done
+                    match _end_of(ray, reference, unit):
+                        case Attempt() as again:
+                            waiting.appendleft(again)
+                        case Done(error=WrongNodeError() as error):
+                            raise error
+                        case done:
+                            yield done
             finally:
                 _cancel(ray, [*running])
 
@@ -103,6 +100,8 @@ def _session(ray: Any, address: str | None) -> Generator[None, None, None]:
     Raises:
         ConnectionError: there is no cluster at the address.
     """
+    here = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in SIGNALS if here}
     try:
         _require_answer(address)
         ray.init(
@@ -113,10 +112,12 @@ def _session(ray: Any, address: str | None) -> Generator[None, None, None]:
         where = address or os.environ.get("RAY_ADDRESS", "this machine")
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise ConnectionError(
-            f"no Ray cluster answers at {where} ({why.rstrip('.')}): start one by ray start --head, or leave out "
-            "--address to use this machine alone"
+            f"no Ray cluster answers at {where} ({why.rstrip('.')}): start one by "
+            "ray start --head, or leave out --address to use this machine alone"
         ) from error
     try:
+        for number, handler in handlers.items():  # Ray has put its own, which would abort
+            signal.signal(number, handler)
         yield
     finally:
         ray.shutdown()
@@ -144,15 +145,15 @@ def _driver(folder: Path) -> Generator[_Driver, None, None]:
         token.unlink(missing_ok=True)
 
 
-def _on_worker(work: Work, index: int, item: Any, driver: _Driver) -> Done:
+def _on_worker(work: Work, number: int, item: Any, driver: _Driver) -> Done:
     """Do a unit on a worker of Ray, if it is one whose bits and folders are the driver's."""
     sys.path += [folder for folder in driver.path if folder not in sys.path]
     try:
         require_same(driver.conditions, conditions())
         require_seen(driver.token)
     except WrongNodeError as error:
-        return Done(index, error=error)
-    return perform(work, index, item)
+        return Done(number, error=error)
+    return perform(work, number, item)
 
 
 def require_same(there: dict[str, Any], here: dict[str, Any]) -> None:
@@ -198,8 +199,8 @@ def require_seen(token: Path, within: float = _SEEN_WITHIN) -> None:
         time.sleep(1.0)
 
 
-def _end_of(ray: Any, reference: Any, unit: _Unit) -> Done | None:
-    """Return how a unit ended; None if its worker or node is gone and it may begin again."""
+def _end_of(ray: Any, reference: Any, unit: Attempt) -> Done | Attempt:
+    """Return how a unit ended, or that it begins again: its worker or node is gone."""
     lost = (
         ray.exceptions.WorkerCrashedError,
         ray.exceptions.NodeDiedError,
@@ -209,13 +210,12 @@ def _end_of(ray: Any, reference: Any, unit: _Unit) -> Done | None:
     try:
         return ray.get(reference)
     except lost as error:
-        how = type(error).__name__
-        return killed(unit.index, how) if unit.attempt > RETRIES else None
+        return unit.lost(type(error).__name__)
     except ray.exceptions.RayError as error:
         text = (
             f"Ray cannot run units ({' '.join(str(error).split())}): is bomrl_lite on every node?"
         )
-        return Done(unit.index, error=WrongNodeError(text))
+        return Done(unit.number, error=WrongNodeError(text))
 
 
 def _cancel(ray: Any, references: list[Any]) -> None:

@@ -8,26 +8,20 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple
+from typing import Any
 
-from bomrl_lite.course.engines import RETRIES, Done, Engine, Work, killed, perform
+from bomrl_lite.course.engines import Attempt, Done, Engine, Work, perform
 from bomrl_lite.training.stopping import stopping_once, terminated_like_ctrl_c
 
 _PATIENCE = 20.0  # seconds that a process may take to save what it has
-
-
-class _Unit(NamedTuple):
-    index: int
-    item: Any
-    attempt: int = 1
 
 
 def process_engine(jobs: int) -> Engine:
     """Return the engine that runs up to ``jobs`` units at a time."""
 
     def run(work: Work, items: Sequence[Any]) -> Generator[Done, None, None]:
-        waiting = deque(_Unit(index, item) for index, item in enumerate(items))
-        running = dict[Connection, tuple[BaseProcess, _Unit]]()
+        waiting = deque(Attempt(number, item) for number, item in enumerate(items))
+        running = dict[Connection, tuple[BaseProcess, Attempt]]()
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:
@@ -37,11 +31,11 @@ def process_engine(jobs: int) -> Engine:
                 for end in wait([*running]):
                     assert isinstance(end, Connection)
                     process, unit = running.pop(end)
-                    done = _end_of(process, end, unit)
-                    if done is not None:
-                        yield done
-                    else:
-                        waiting.appendleft(unit._replace(attempt=unit.attempt + 1))
+                    match _end_of(process, end, unit):
+                        case Done() as done:
+                            yield done
+                        case again:
+                            waiting.appendleft(again)
         finally:
             _stop([process for process, _ in running.values()])
 
@@ -60,7 +54,7 @@ def _context() -> Any:
     return context
 
 
-def _start(work: Work, unit: _Unit) -> tuple[BaseProcess, Connection]:
+def _start(work: Work, unit: Attempt) -> tuple[BaseProcess, Connection]:
     context = _context()
     mine, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(theirs, work, unit), daemon=True)
@@ -69,12 +63,12 @@ def _start(work: Work, unit: _Unit) -> tuple[BaseProcess, Connection]:
     return process, mine
 
 
-def _child(answer: Connection, work: Work, unit: _Unit) -> None:
+def _child(answer: Connection, work: Work, unit: Attempt) -> None:
     """Do a unit and send how it ended; a signal to end keeps the last whole iteration first."""
     with terminated_like_ctrl_c(), stopping_once():
         threading.Thread(target=_end_with_parent, daemon=True).start()
         try:
-            answer.send(perform(work, unit.index, unit.item))
+            answer.send(perform(work, unit.number, unit.item))
         except KeyboardInterrupt:
             os._exit(128 + signal.SIGINT)
 
@@ -87,15 +81,15 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _end_of(process: BaseProcess, end: Connection, unit: _Unit) -> Done | None:
-    """Return how a unit ended; None if its process was killed and may be started again."""
+def _end_of(process: BaseProcess, end: Connection, unit: Attempt) -> Done | Attempt:
+    """Return how a unit ended, or that it begins again: its process was killed."""
     try:
         return end.recv()
     except EOFError:
         process.join()
         code = process.exitcode or 0
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return killed(unit.index, how) if unit.attempt > RETRIES else None
+        return unit.lost(how)
     finally:
         end.close()
         process.join()

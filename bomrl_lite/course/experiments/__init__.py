@@ -209,10 +209,10 @@ def run(
         for count, done in enumerate(ended, 1):
             if isinstance(done.error, ChildProcessError):
                 raise ChildProcessError(
-                    f"seed {done.index}: {done.error}: repeat the command with fewer jobs; it goes "
-                    "on where it was"
+                    f"seed {done.number}: {done.error}: repeat the command with fewer jobs; it "
+                    "goes on where it was"
                 ) from done.error
-            of_seeds[done.index], seconds = done.result()
+            of_seeds[done.number], seconds = done.result()
             progress(f"{name}: {count} of {scale.seeds} seeds done, {seconds:.0f} CPU-seconds")
     rows = [row for rows in of_seeds for row in rows]
     text = csv_text(rows[0], ({k: _short(v) for k, v in row.items()} for row in rows))

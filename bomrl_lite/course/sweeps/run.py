@@ -38,7 +38,7 @@ class Ended(NamedTuple):
     """``done``, ``diverged``, ``killed`` or ``failed``."""
     finished: Finished | None = None
     note: str = ""
-    """Why, where it is not done."""
+    """Why, where it is not done; else what the library warned of."""
 
 
 def run_sweep(sweep: Sweep, *, name: str, out: Path, engine: Engine, command: str) -> list[str]:
@@ -63,7 +63,7 @@ def run_sweep(sweep: Sweep, *, name: str, out: Path, engine: Engine, command: st
         require_writable(file)
     with locked(out):
         ends = {
-            index: Ended("done", finished)
+            index: Ended("done", finished, "; ".join(finished.warnings))
             for index, unit in enumerate(sweep.units)
             if (finished := read_finished(out, sweep.evaluation, unit))
         }
@@ -77,8 +77,8 @@ def run_sweep(sweep: Sweep, *, name: str, out: Path, engine: Engine, command: st
             closing(engine(work, [sweep.units[index] for index in todo])) as ended,
         ):
             for done in ended:
-                unit = sweep.units[todo[done.index]]
-                ends[todo[done.index]] = end = _ended(out, unit, done)
+                unit = sweep.units[todo[done.number]]
+                ends[todo[done.number]] = end = _ended(out, unit, done)
                 (out / RUNNING / f"{unit.folder}.json").unlink(missing_ok=True)  # of a killed one
                 say(_line(unit, end))
         _write(sweep, [ends[index] for index in range(len(sweep.units))], table, command)
@@ -90,7 +90,7 @@ def _ended(out: Path, unit: Unit, done: Done) -> Ended:
     """Tell how a unit ended; of an error that nobody foresaw the traceback is kept."""
     match done.error:
         case None:
-            return Ended("done", done.value)
+            return Ended("done", done.value, "; ".join(done.value.warnings))
         case ArithmeticError() as error:
             return Ended("diverged", note=reason(error))
         case ChildProcessError() as error:
@@ -132,6 +132,7 @@ def _rows(unit: Unit, end: Ended) -> list[dict[str, Any]]:
     config = unit.config
     head = {"tasks": config.tasks, "method": config.method, **unit.settings, "seed": config.seed}
     head |= {"status": end.status, "environment_steps": steps_of(config)}
+    head["note"] = " ".join(end.note.split())
     if end.finished is None:
-        return [{**head, "note": " ".join(end.note.split())}]
+        return [head]
     return [{**head, **row, "seconds": end.finished.seconds} for row in end.finished.rows]

@@ -10,8 +10,10 @@ import json
 import os
 import platform
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +42,8 @@ class Finished(NamedTuple):
     """CPU time of the training."""
     place: str
     """Where it came to its end."""
+    warnings: list[str]
+    """What the library had to say."""
 
 
 def run_unit(out: Path, evaluation: Evaluation, unit: Unit) -> Finished:
@@ -64,8 +68,13 @@ def run_unit(out: Path, evaluation: Evaluation, unit: Unit) -> Finished:
     tell(begun, unit.config.iterations, {})
     _note_attempt(folder, place, begun)
     try:
-        training = _when_free(lambda: train_once(unit.config, runs=folder.parent, progress=tell))
-        finished = Finished(_evaluated(folder, evaluation), training.seconds, place)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", UserWarning)
+            train = partial(train_once, unit.config, runs=folder.parent, progress=tell)
+            seconds = _when_free(train).seconds
+            rows = _evaluated(folder, evaluation)
+        texts = [*dict.fromkeys(str(warning.message) for warning in said)]
+        finished = Finished(rows, seconds, place, texts)
         kept = {"evaluation": asdict(evaluation), **finished._asdict()}
         write_atomically(folder / "unit.json", json.dumps(kept, indent=1).encode())
         (folder / "error.txt").unlink(missing_ok=True)  # of an attempt that failed
