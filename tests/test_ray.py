@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ from test_sweep import (
     yaml_file,
 )
 
+from bomrl_lite.course import commands
 from bomrl_lite.course.engines import WrongNodeError, make_engine, on_ray
 from bomrl_lite.training.folder_guard import conditions
 
@@ -94,23 +96,21 @@ def test_a_unit_whose_node_is_killed_goes_on_at_another_and_no_bit_differs(clust
             assert (folder / name).read_bytes() == theirs
 
 
-def test_an_experiment_on_ray_has_the_table_of_a_local_one(tmp_path):
-    """On Ray started for the command alone, in which no warning may appear."""
-    tables = []
+def test_an_experiment_on_ray_has_the_table_of_a_local_one(tmp_path, monkeypatch, capfd):
+    """On Ray that is started for the command alone."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = signal.getsignal(signal.SIGTERM)
     for engine in ("local", "ray"):
-        out = tmp_path / engine
-        words = ["experiment", "condition", "--seeds", "2", "--iterations", "1"]
-        done = subprocess.run(
-            [sys.executable, "-m", "bomrl_lite", *words, "--engine", engine, "--out", str(out)],
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
-        assert "condition: 2 of 2 seeds done" in done.stdout
-        tables.append((out / "condition.csv").read_bytes())
+        small = {"seeds": 2, "iterations": 1, "jobs": 1}
+        assert commands.experiment("condition", engine=engine, out=tmp_path / engine, **small) == 0
+        said = capfd.readouterr()
+        assert "condition: 2 of 2 seeds done" in said.out
+        assert said.err == ""
+    tables = [(tmp_path / engine / "condition.csv").read_bytes() for engine in ("local", "ray")]
     assert tables[0] == tables[1]
     assert not list(tmp_path.glob("*/runs/.seen-by-all-*"))
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
 def test_where_nobody_answers_it_says_so_at_once(tmp_path):
