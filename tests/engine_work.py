@@ -35,6 +35,8 @@ class OddError(Exception):
 def fail(kind: str) -> None:
     if kind == "odd":
         raise OddError(1, 2)
-    if kind == "exit":
-        os._exit(7)
     raise {"value": ValueError, "arithmetic": FloatingPointError}[kind](f"no {kind}")
+
+
+def leave(*_: object) -> None:
+    os._exit(9)

@@ -58,8 +58,8 @@ def test_a_unit_that_is_killed_each_time_says_so(tmp_path):
     with pytest.raises(ChildProcessError, match=r"killed 3 times \(signal 9\).*want of memory"):
         done.result()
     assert len(file.read_text()) == RETRIES + 1
-    (done,) = process_engine(2)(engine_work.fail, ["exit"])
-    with pytest.raises(ChildProcessError, match=r"exit code 7"):
+    (done,) = process_engine(2)(engine_work.leave, [0])
+    with pytest.raises(ChildProcessError, match="exit code 9"):
         done.result()
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -115,6 +116,20 @@ def test_what_is_left_out_is_usual():
     asked = make_sweep({"seeds": 2})
     assert [unit.config for unit in asked.units] == [configure(seed=0), configure(seed=1)]
     assert len(make_sweep({"method": "maml"}).units) == 5
+
+
+def test_the_examples_of_the_page_can_be_run():
+    page = (TESTS.parent / "docs" / "sweeps.md").read_text()
+    first, second = re.findall(r"(?ms)^```yaml\n(.*?)^```$", page)
+    assert len(make_sweep(yaml.safe_load(first)).units) == 40
+    assert len(make_sweep(yaml.safe_load(second)).units) == 9
+
+
+def test_a_file_of_json_is_read_as_such(tmp_path):
+    asked = read_sweep(yaml_file(tmp_path, json.dumps(TWO), "s.json"))
+    assert asked == make_sweep(TWO)
+    with pytest.raises(ValueError, match="it names 'seeds' a second time"):
+        read_sweep(yaml_file(tmp_path, '{"seeds": 1, "seeds": 2}', "s.json"))
 
 
 BAD = [
@@ -477,6 +492,8 @@ def test_killed_and_stopped_units_go_on_and_end_with_the_same_bits(tmp_path):
 WITHOUT_RAY = """
 import sys
 sys.argv = ["bomrl_lite", *sys.argv[1:]]
+for name in ("nbformat", "papermill", "matplotlib", "seaborn", "pandas", "jupytext", "optuna"):
+    sys.modules[name] = None  # the packages of the lab, which no sweep needs
 if "--engine" in sys.argv:
     sys.modules["ray"] = None  # as if it were not installed
 from bomrl_lite import __main__ as cli

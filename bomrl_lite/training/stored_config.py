@@ -48,8 +48,7 @@ def config_from_file(path: Path) -> Config:
         ModuleNotFoundError: it is YAML and PyYAML is not installed.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        stored = read_yaml(text, path) if path.suffix in (".yaml", ".yml") else json.loads(text)
+        stored = read_plain(path)
     except ValueError as error:
         raise ValueError(f"{path} cannot be read as settings: {error}") from error
     if not isinstance(stored, dict):
@@ -57,11 +56,39 @@ def config_from_file(path: Path) -> Config:
     return read_config(cast("dict[str, Any]", stored))
 
 
+def read_plain(path: Path) -> Any:
+    """Read plain values: of YAML where the name ends in .yaml or .yml, else of JSON.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is none, or names a key twice.
+        ModuleNotFoundError: it is YAML and PyYAML is not installed.
+    """
+    text = path.read_text(encoding="utf-8")
+    if path.suffix in (".yaml", ".yml"):
+        return _yaml(text, path)
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON, which must name each key once.
+
+    Raises:
+        ValueError: names the key.
+    """
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it names {twice!r} a second time")
+    return named
+
+
 _SMALL_FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 """A number like 1e-3, which PyYAML takes for a text unless it has a point and a sign."""
 
 
-def read_yaml(text: str, path: Path) -> Any:
+def _yaml(text: str, path: Path) -> Any:
     """Read YAML, of which JSON is a part.
 
     Args:

@@ -12,7 +12,7 @@ from bomrl_lite.require import described, require_seed, require_whole
 from bomrl_lite.tasks import module_of
 from bomrl_lite.training.config import Config, all_settings, configure
 from bomrl_lite.training.evaluate import MOST
-from bomrl_lite.training.stored_config import read_yaml
+from bomrl_lite.training.stored_config import read_plain
 
 KEYS = ("method", "tasks", "settings", "list", "seeds", "evaluation")
 """Of a sweep file."""
@@ -88,8 +88,7 @@ def read_sweep(path: Path) -> Sweep:
         ModuleNotFoundError: PyYAML is not installed.
     """
     try:
-        content = read_yaml(path.read_text(encoding="utf-8"), path)
-        return make_sweep(content)
+        return make_sweep(read_plain(path))
     except ValueError as error:
         raise ValueError(f"{path} is no sweep that can be run: {error}") from error
 
