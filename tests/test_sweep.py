@@ -118,11 +118,11 @@ def test_what_is_left_out_is_usual():
     assert len(make_sweep({"method": "maml"}).units) == 5
 
 
-def test_the_examples_of_the_page_can_be_run():
+def test_the_examples_of_the_page_can_be_run(tmp_path):
     page = (TESTS.parent / "docs" / "sweeps.md").read_text()
-    first, second = re.findall(r"(?ms)^```yaml\n(.*?)^```$", page)
-    assert len(make_sweep(yaml.safe_load(first)).units) == 40
-    assert len(make_sweep(yaml.safe_load(second)).units) == 9
+    examples = re.findall(r"(?ms)^```yaml\n(.*?)^```$", page)
+    asked = [read_sweep(yaml_file(tmp_path, text)) for text in examples]
+    assert [len(sweep.units) for sweep in asked] == [40, 9]
 
 
 def test_a_file_of_json_is_read_as_such(tmp_path):
