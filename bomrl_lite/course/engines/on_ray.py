@@ -26,6 +26,7 @@ from bomrl_lite.training.stopping import SIGNALS
 
 _PATIENCE = 20.0  # seconds that cancelled units may take to save what they have
 _ANSWERED_WITHIN = 10.0  # seconds
+_STORE = 100 * 2**20  # bytes; what units return is small
 _SEEN_WITHIN = 60.0  # seconds until a file system of a network shows a new file everywhere
 
 
@@ -106,7 +107,7 @@ def _session(ray: Any, address: str | None) -> Generator[None, None, None]:
     handlers = {number: signal.getsignal(number) for number in SIGNALS if here}
     # Without an address Ray would join whatever cluster was last started on this machine.
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    own = {"include_dashboard": False} if address == "local" else {}
+    own = {"include_dashboard": False, "object_store_memory": _STORE} if address == "local" else {}
     try:
         _require_answer(address)
         ray.init(address=address, log_to_driver=False, logging_level="error", **own)
