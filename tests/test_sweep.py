@@ -311,6 +311,8 @@ def test_a_spoilt_unit_is_evaluated_again(text, tmp_path):
     sweep(TWO, tmp_path)
     first = without_seconds(tmp_path / "t.csv")
     next(tmp_path.glob("runs/*/unit.json")).write_text(text)
+    for attempts in tmp_path.glob("runs/*/attempts.json"):
+        attempts.write_text(text)
     assert sweep(TWO, tmp_path) == []
     assert without_seconds(tmp_path / "t.csv") == first
 
