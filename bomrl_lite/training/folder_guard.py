@@ -45,7 +45,7 @@ def write_origin(out: Path, tasks: str) -> None:
 
     Equal bits are promised under equal numbers only, so a run that goes on under others says so.
     """
-    before, now = read_origin(out), _origin(tasks)
+    before, now = read_origin(out), origin(tasks)
     if before and before[-1] == now:
         return
     write_atomically(out / "origin.json", json.dumps([*before, now], indent=1).encode())
@@ -68,7 +68,7 @@ def read_origin(out: Path) -> list[dict[str, Any]]:
         return []
 
 
-def _origin(tasks: str) -> dict[str, Any]:
+def origin(tasks: str) -> dict[str, Any]:
     """Return what the bits of a run depend on beside its configuration."""
     own = {"import": module_of(tasks)} if module_of(tasks) else {}
     return {
