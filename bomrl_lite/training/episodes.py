@@ -220,11 +220,18 @@ def collect_all(
     # A copy: what an adaptation leaves alone must not follow phi, which is updated in place.
     start = {name: leaf.clone() for name, leaf in phi.items()}
     thetas, rollouts, before = repeat(start, num_tasks), list[Rollout](), list[SampleBatch]()
+
+    def episodes_of(thetas: Params) -> Rollout:
+        rollout = collect(simulator, problem.policy, thetas, generator)
+        if problem.group.size > 1:
+            problem.group.catch_up(generator, steps=int(rollout.mask.amax((0, 1)).sum()))
+        return rollout
+
     for _ in range(sampling.num_steps):
-        rollouts.append(collect(simulator, problem.policy, thetas, generator))
+        rollouts.append(episodes_of(thetas))
         before.append(problem.batch(rollouts[-1]))
         thetas = adapt_all(problem.alg, thetas, before[-1])
-    rollout = collect(simulator, problem.policy, thetas, generator)
+    rollout = episodes_of(thetas)
     if moments is not None and isinstance(simulator, NormalisedSimulator):
         moments = merged(moments, problem.group.merged(simulator.seen()))
     return Collected(

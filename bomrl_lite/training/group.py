@@ -13,6 +13,7 @@ import contextlib
 import os
 import signal
 import warnings
+import zlib
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -115,6 +116,32 @@ class Group:
         for other in others:
             first = merged(first, other)
         return first
+
+    def catch_up(self, generator: torch.Generator, steps: int) -> None:
+        """Let all go on from the same random numbers, those of who took most steps.
+
+        Episodes may end earlier in one process than in another, which then draws fewer.
+
+        Raises:
+            ValueError: the processes took equally many steps and drew differently.
+        """
+        if self.size == 1:
+            return
+        drawn = zlib.crc32(generator.get_state().numpy().tobytes())
+        own = torch.tensor([steps, drawn], dtype=torch.float64)
+        taken, states = self.gather(own.unsqueeze(-1), self.size)
+        last = int(taken.argmax())
+        if (taken == taken[last]).all() and (states != states[last]).any():
+            raise ValueError(
+                "the processes' random numbers are out of step: a simulator or policy of your own "
+                "draws more for one task than for another. Draw by "
+                "bomrl_lite.policies.draws.drawn, or train in one process"
+            )
+        if (taken != taken[last]).any():
+            state = generator.get_state()
+            with _words():
+                _torch.broadcast(state, src=last)
+            generator.set_state(state)
 
     def from_first(self, make: Callable[[], Value]) -> Value:
         """Return to all what process 0 makes.
@@ -248,7 +275,7 @@ def _tell(store: Any, rank: int, error: BaseException) -> None:
     with contextlib.suppress(RuntimeError):
         if rank and not ended_by_another:
             store.set(SAID, f"process {rank} ended: {error}")
-        elif ended_by_another and store.check([SAID]):
+        elif rank == 0 and ended_by_another and store.check([SAID]):
             said = store.get(SAID)
     if said:
         raise PeerLost(said.decode()) from error
