@@ -23,11 +23,24 @@ class Shard(NamedTuple):
 
     def rows(self, own: int) -> slice:
         """Return where ``own`` rows of one's own tasks lie among those of all."""
-        return slice(self.first * (own // self.own), (self.first + self.own) * (own // self.own))
+        each = self._each(own)
+        return slice(self.first * each, (self.first + self.own) * each)
 
     def of_all(self, own: int) -> int:
-        """Return how many rows all tasks have, where one's own have ``own``."""
-        return self.whole * (own // self.own)
+        """Return how many rows all tasks have, where one's own have ``own``.
+
+        Raises:
+            ValueError: these are not equally many for each task.
+        """
+        return self.whole * self._each(own)
+
+    def _each(self, own: int) -> int:
+        if own % self.own:
+            raise ValueError(
+                f"{own} rows of random numbers are not equally many for each of {self.own} tasks; "
+                "draw [N, ...] or [N * B, ...], task by task"
+            )
+        return own // self.own
 
 
 class ShardedGenerator(torch.Generator):
@@ -47,16 +60,16 @@ def drawn(
     """Draw numbers whose rows belong to tasks, [M, ...] with M a multiple of the own tasks.
 
     Args:
-        draw: ``torch.rand``, ``torch.randn`` or another that takes a shape and a generator.
+        draw: ``torch.rand``, ``torch.randn`` or another that takes sizes and a generator.
         shape: of one's own tasks' numbers.
         generator: where the randomness comes from.
         kind: ``dtype`` and ``device``.
     """
     shard = shard_of(generator)
     if shard is None:
-        return draw(tuple(shape), generator=generator, **kind)
+        return draw(*shape, generator=generator, **kind)
     own, *rest = shape
-    return draw((shard.of_all(own), *rest), generator=generator, **kind)[shard.rows(own)]
+    return draw(shard.of_all(own), *rest, generator=generator, **kind)[shard.rows(own)]
 
 
 def drawn_numbers(probs: Tensor, generator: torch.Generator) -> Tensor:
