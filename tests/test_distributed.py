@@ -3,12 +3,14 @@
 What they give is held to what one process gives; and one that ends, ends all.
 """
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -27,13 +29,20 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="asks for POSIX signals")
 
 
-def torchrun(*arguments: object, words: Path) -> subprocess.Popen[bytes]:
-    """Start a job of two processes, whose words go to a file."""
+@contextlib.contextmanager
+def torchrun(*arguments: object, words: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A job of two processes, whose words go to a file; it is ended if a test fails."""
     path = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     command = [*TORCHRUN, *map(str, arguments)]
     with words.open("wb") as file:
-        return subprocess.Popen(command, stdout=file, stderr=file, env=environment)
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(60)
 
 
 # ------------------------------------------------------------------ the same numbers
@@ -44,8 +53,8 @@ def job(tmp_path_factory):
     """The folder of a job of ``processes.py``, and what each of its two processes left."""
     folder = tmp_path_factory.mktemp("job")
     meta_train(bl.configure("maml", **EXACT).replace(iterations=2), out=folder / "one")
-    process = torchrun(HERE / "processes.py", folder, words=folder / "words")
-    assert process.wait(300) == 0, (folder / "words").read_text()
+    with torchrun(HERE / "processes.py", folder, words=folder / "words") as process:
+        assert process.wait(240) == 0, (folder / "words").read_text()
     return folder, [torch.load(folder / f"rank{rank}.pt") for rank in range(2)]
 
 
@@ -219,13 +228,13 @@ def test_a_job_ends_whole_and_keeps_its_last_iteration(tmp_path, rank, name):
     settings = "--tasks navigation/circle --method lvc_maml --num-tasks 3 --num-episodes 4"
     sizes = "--iterations 1000 --checkpoint-every 1000000 --horizon 3 --hidden 4"
     train = ["-m", "bomrl_lite", "train", *settings.split(), *sizes.split(), "--out", out]
-    process = torchrun(*train, words=words)
-    wait_for(lambda: b" 100/1000 " in words.read_bytes(), process, words)
-    ranks = ranks_of(process)
-    begun = time.monotonic()
-    victim = process.pid if rank is None else ranks[rank].pid
-    os.kill(victim, getattr(signal, name))
-    assert process.wait(60) != 0
+    with torchrun(*train, words=words) as process:
+        wait_for(lambda: b" 100/1000 " in words.read_bytes(), process, words)
+        ranks = ranks_of(process)
+        begun = time.monotonic()
+        victim = process.pid if rank is None else ranks[rank].pid
+        os.kill(victim, getattr(signal, name))
+        assert process.wait(60) != 0
     _, left = psutil.wait_procs(ranks, timeout=60)
     for orphan in left:
         orphan.kill()
@@ -268,8 +277,9 @@ def test_the_first_process_says_why_another_ended(tmp_path):
         "runpy.run_module('bomrl_lite', run_name='__main__')\n"
     )
     settings = "--tasks mine/falling --num-tasks 3 --num-episodes 4 --iterations 5 --import falling"
-    process = torchrun(tmp_path / "start.py", "train", *settings.split(), "--out", out, words=words)
-    assert process.wait(120) != 0
+    train = ["train", *settings.split(), "--out", out]
+    with torchrun(tmp_path / "start.py", *train, words=words) as process:
+        assert process.wait(120) != 0
     said = re.findall("(?m)^error: (.*)$", words.read_text())
     assert said == ["process 1 ended: a point fell off the plane"]
     assert len((out / "history.csv").read_text().splitlines()) == 3
