@@ -4,6 +4,7 @@ What they give is held to what one process gives; and one that ends, ends all.
 """
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -16,12 +17,13 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from processes import EXACT
+from processes import EVEN, EXACT, KILLED, episodes
 
 import bomrl_lite as bl
 from bomrl_lite.policies.draws import Shard, drawn, drawn_numbers
 from bomrl_lite.training.group import Group
-from bomrl_lite.training.trainer import load, meta_train
+from bomrl_lite.training.problem import make_problem
+from bomrl_lite.training.trainer import load, meta_step, meta_train, start_state
 
 HERE = Path(__file__).parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -201,6 +203,32 @@ def test_shares_of_numbered_actions_are_what_one_process_draws(dtype):
         assert torch.equal(torch.cat(got), drawn_numbers(probs, whole))
 
 
+ROBOTS = {**EVEN, "tasks": "cheetah/direction"}
+TALK = [("lvc_maml", {}, 6, 1), ("bomrl_head", ROBOTS, 16, 5), ("promp", ROBOTS, 21, 10)]
+
+
+@pytest.mark.parametrize(("method", "settings", "reduces", "long"), TALK)
+def test_an_iteration_has_as_many_all_reduces_as_the_page_says(
+    method, settings, reduces, long, monkeypatch
+):
+    """docs/scale.md: S + 5, S + 5 + 2 E and S + 5 + 3 E, with S = 1 and E = 5 on robots."""
+    sizes = []
+
+    def add(group, flat):
+        sizes.append(flat.numel())
+        flat.mul_(2)  # another process with the same numbers
+
+    monkeypatch.setattr(Group, "_add", add)
+    monkeypatch.setattr(Group, "catch_up", lambda *_, steps: sizes.append(2))
+    problem = make_problem(episodes(method, diagnose_every=100, **settings), Group(0, 2))
+    state = start_state(problem)
+    for _ in range(2):  # the first iteration measures what is costly
+        sizes.clear()
+        meta_step(state, problem)
+    size_of_phi = sum(leaf.numel() for leaf in state.phi.values())
+    assert (len(sizes), sizes.count(size_of_phi)) == (reduces, long)
+
+
 # ------------------------------------------------------------------ one that ends, ends all
 
 
@@ -222,12 +250,12 @@ END = {"a process": (1, "SIGKILL"), "Ctrl-C": (None, "SIGINT"), "torchrun": (Non
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux who is whose parent")
 @pytest.mark.parametrize(("rank", "name"), END.values(), ids=END)
-def test_a_job_ends_whole_and_keeps_its_last_iteration(tmp_path, rank, name):
-    """No checkpoint falls due: what the folder holds was kept at the end."""
+def test_a_job_ends_whole_and_keeps_its_last_iteration(job, tmp_path, rank, name):
+    """No checkpoint falls due: what the folder holds was kept at the end, bit for bit."""
     words, out = tmp_path / "words", tmp_path / "run"
-    settings = "--tasks navigation/circle --method lvc_maml --num-tasks 3 --num-episodes 4"
-    sizes = "--iterations 1000 --checkpoint-every 1000000 --horizon 3 --hidden 4"
-    train = ["-m", "bomrl_lite", "train", *settings.split(), *sizes.split(), "--out", out]
+    config = bl.configure("lvc_maml", **KILLED, iterations=1000, checkpoint_every=1000000)
+    (tmp_path / "config.json").write_text(json.dumps(config.stored()))
+    train = ["-m", "bomrl_lite", "train", "--config", tmp_path / "config.json", "--out", out]
     with torchrun(*train, words=words) as process:
         wait_for(lambda: b" 100/1000 " in words.read_bytes(), process, words)
         ranks = ranks_of(process)
@@ -240,8 +268,10 @@ def test_a_job_ends_whole_and_keeps_its_last_iteration(tmp_path, rank, name):
         orphan.kill()
     assert not left
     assert time.monotonic() - begun < 60
-    assert 100 <= load(out)[1].iteration < 1000
-    assert len((out / "history.csv").read_text().splitlines()) == load(out)[1].iteration + 1
+    state = load(out)[1]
+    assert 100 <= state.iteration < 1000
+    assert len((out / "history.csv").read_text().splitlines()) == state.iteration + 1
+    assert same(state.history[:3], job[1][0]["runs"]["killed"]["history"])
     said = words.read_text()
     assert len(re.findall("what was written stays", said)) == 1
     assert len(re.findall("100/1000 ", said)) == 1

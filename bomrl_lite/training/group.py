@@ -1,7 +1,7 @@
 r"""Processes that share the tasks of every iteration: what ``torchrun`` starts.
 
-Each has the same phi, optimiser and random numbers, and simulates tasks of its own. What is a mean
-over tasks is made of everybody's, so that all take the same steps, and one by one decides nothing:
+Each has the same phi, optimiser and random numbers, and simulates tasks of its own. Every mean over
+tasks is made of everybody's, so that all take the same steps and none decides alone:
 
     \nabla_phi E_tau[J_tau] = 1/N \sum_k \sum_{tau of process k} \nabla_phi J_tau
 
@@ -24,6 +24,7 @@ from torch import Tensor, distributed, multiprocessing
 
 from bomrl_lite.policies.draws import Shard, ShardedGenerator
 from bomrl_lite.rollout.observations import Moments, merged
+from bomrl_lite.training.stopping import stop_behind
 from bomrl_lite.types import Params
 
 Value = TypeVar("Value")
@@ -168,8 +169,6 @@ class Group:
         Raises:
             ValueError: names what differs, with everybody's values; in all processes.
         """
-        if self.size == 1:
-            return
         everybody: list[Any] = [None] * self.size
         with _words():
             _torch.all_gather_object(everybody, dict(what))
@@ -231,10 +230,11 @@ def joined() -> Generator[Group, None, None]:
     Raises:
         PeerLost: another process ended; says why, if that one did.
     """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        _end_with_torchrun()
     if "TORCHELASTIC_RUN_ID" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
         yield ALONE
         return
-    _end_with_torchrun()
     store, rank, size = next(_torch.rendezvous("env://", timeout=TIMEOUT))
     here, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
     if gpus:
@@ -269,7 +269,7 @@ def _tell(store: Any, rank: int, error: BaseException) -> None:
     Raises:
         PeerLost: another process left word.
     """
-    ended_by_another = isinstance(error, PeerLost | KeyboardInterrupt)
+    ended_by_another = isinstance(stop_behind(error), PeerLost | KeyboardInterrupt)
     store.set_timeout(timedelta(seconds=10))  # the store's own machine may be gone
     said = b""
     with contextlib.suppress(RuntimeError):

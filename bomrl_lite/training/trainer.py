@@ -153,11 +153,13 @@ def _saved(out: Path, problem: Problem | None, config: Config, group: Group) -> 
 
 def _require_fitting(problem: Problem) -> None:
     """Refuse processes that are more than the tasks, or not alike in what decides their numbers."""
-    config = problem.config
-    problem.group.require_work(problem.num_tasks)
+    config, group = problem.config, problem.group
+    if group.size == 1:
+        return
+    group.require_work(problem.num_tasks)
     processor = torch.backends.cpu.get_cpu_capability()
     conditions = {**origin(config.tasks), "kind of processor": processor}
-    problem.group.require_same({**config.stored(), **conditions})
+    group.require_same({**config.stored(), **conditions})
 
 
 def load(out: Path | str, problem: Problem | None = None) -> tuple[Config, MetaState]:
