@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
 from bomrl_lite.adaptation.episodes import Alg
 from bomrl_lite.adaptation.settings import AlgSettings, Rung, alg_on_samples
@@ -18,6 +17,7 @@ from bomrl_lite.rollout.returns import discounted_returns
 from bomrl_lite.tasks import make_tasks
 from bomrl_lite.training.config import Config, Episodes, Simulation
 from bomrl_lite.training.methods import Estimator
+from bomrl_lite.training.over_tasks import over_tasks
 from bomrl_lite.training.streams import seeded
 from bomrl_lite.types import Params, Policy, Rollout, Simulator, Tasks
 
@@ -215,7 +215,7 @@ def adapt_all(alg: Alg, thetas: Params, batch: SampleBatch) -> Params:
     def one(theta: Params, episodes: SampleBatch) -> Params:
         return alg(theta, episodes).theta
 
-    return vmap(one)(thetas, batch)
+    return over_tasks(one, thetas, batch, samples=batch.weights)
 
 
 def adapted_returns(

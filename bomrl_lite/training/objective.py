@@ -27,6 +27,7 @@ from bomrl_lite.training.episodes import (
     collect_all,
 )
 from bomrl_lite.training.outer import Ascent, OuterInfo
+from bomrl_lite.training.over_tasks import over_tasks
 from bomrl_lite.training.run_folder import Row, require_finite
 from bomrl_lite.training.state import MetaState
 from bomrl_lite.training.streams import seeded
@@ -86,8 +87,9 @@ class EpisodesObjective:
             mean = add_scaled(mean, -self.kl_penalty, away)
 
         def moved() -> Tensor:
-            away = vmap(partial(mean_divergence, policy=self.problem.policy))
-            return away(self.episodes.thetas, thetas, self.episodes.after).mean()
+            away, after = partial(mean_divergence, policy=self.problem.policy), self.episodes.after
+            old = self.episodes.thetas
+            return over_tasks(away, old, thetas, after, samples=after.weights).mean()
 
         return Ascent(mean, moved, info)
 
@@ -107,7 +109,10 @@ class EpisodesObjective:
                 policy=self.problem.policy,
             )
 
-        return vmap(one)(self.episodes.before, self.episodes.after, self.scores)
+        episodes = self.episodes
+        return over_tasks(
+            one, episodes.before, episodes.after, self.scores, samples=episodes.after.weights
+        )
 
     @property
     def value_at_old(self) -> Tensor:
@@ -123,8 +128,9 @@ class EpisodesObjective:
             theta = adapted(phi, before, alg=alg)
             return self.outer(theta, after), mean_divergence(old, theta, after, policy=policy)
 
-        values, divergences = vmap(one)(
-            self.episodes.before, self.episodes.after, self.episodes.thetas
+        episodes = self.episodes
+        values, divergences = over_tasks(
+            one, episodes.before, episodes.after, episodes.thetas, samples=episodes.after.weights
         )
         return values.mean(), divergences.mean()
 
@@ -138,7 +144,7 @@ class EpisodesObjective:
 
             return sampled_meta_gradient(phi, b, a, alg=alg, outer=away, policy=policy)[0]
 
-        gradients = vmap(one)(*self._part)
+        gradients = over_tasks(one, *self._part, samples=self._part[1].weights)
         return {name: leaf.mean(0) for name, leaf in gradients.items()}
 
     def diagnose(self, generator: torch.Generator) -> Row:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from bomrl_lite.physics.threads import one_thread_for_torch
 from bomrl_lite.require import described, require_path
 from bomrl_lite.tasks import module_of, task_names
 from bomrl_lite.training import run_folder
@@ -47,8 +48,9 @@ def meta_step(state: MetaState, problem: Problem) -> Row:
         ArithmeticError: episodes: no task's inner problem is solved.
         FloatingPointError: a figure is not finite.
     """
-    objective = make_objective(problem, state)
-    row = objective.finish(state, update_phi(state, problem.config.outer, objective))
+    with one_thread_for_torch():
+        objective = make_objective(problem, state)
+        row = objective.finish(state, update_phi(state, problem.config.outer, objective))
     state.history.append(row)
     return row
 
