@@ -276,8 +276,7 @@ def policywise_curvature(
 
     D1: diag(pi_phi / pi_theta^2). D2: diag(1 / pi_theta).
     """
-
-    slope, pull_back = vjp(partial(_slope_at, state_distance, log_phi), log_theta.exp())
+    slope, pull_back = vjp(partial(_slope_at, state_distance, log_phi), log_theta.exp())[:2]
 
     def row(action: Tensor) -> Tensor:
         return pull_back(action.expand_as(slope))[0]  # no state's slope knows another's policy

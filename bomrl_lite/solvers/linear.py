@@ -6,7 +6,7 @@ parameters of the same shapes. Every solver returns ``(x, SolveInfo)`` and runs 
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from jaxtyping import Float
@@ -68,7 +68,7 @@ def scale(factor: float | Tensor, x: Params) -> Params:
     return {name: factor * leaf for name, leaf in x.items()}
 
 
-def directional(function: Callable[[Params], Value], x: Params, v: Params) -> tuple[Value, Value]:
+def directional(function: Callable[[Params], Value], x: Params, v: Params) -> tuple[Value, Any]:
     """Return f(x) and its derivative along v, in one pass forward; safe in several threads."""
     with _FORWARD:
         return jvp(function, (x,), (v,))[:2]

@@ -9,6 +9,7 @@ from torch import Tensor
 from bomrl_lite.adaptation.episodes import Alg
 from bomrl_lite.adaptation.settings import AlgSettings, Rung, alg_on_samples
 from bomrl_lite.physics import resolve_backend
+from bomrl_lite.physics.threads import one_thread_for_torch
 from bomrl_lite.policies.networks import categorical_mlp, gaussian_mlp, over_states, tabular_softmax
 from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.rollout.data import SampleBatch, sample_batch
@@ -218,6 +219,7 @@ def adapt_all(alg: Alg, thetas: Params, batch: SampleBatch) -> Params:
     return over_tasks(one, thetas, batch, samples=batch.weights)
 
 
+@one_thread_for_torch()
 def adapted_returns(
     phi: Params,
     tasks: tuple[Tensor, ...],

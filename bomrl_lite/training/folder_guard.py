@@ -43,15 +43,16 @@ def locked(out: Path) -> Generator[None, None, None]:
 def write_origin(out: Path, tasks: str) -> None:
     """Add this process to ``origin.json``, unless the last one had the same versions and threads.
 
-    Equal bits are promised under equal numbers only, so a run that goes on under others says so.
+    Equal bits are promised under equal versions only, so a run that goes on under others says so.
     """
     before, now = read_origin(out), _origin(tasks)
     if before and before[-1] == now:
         return
     write_atomically(out / "origin.json", json.dumps([*before, now], indent=1).encode())
-    if before:
-        old = before[-1]
-        changed = [f"{k} {old.get(k)} -> {v}" for k, v in now.items() if old.get(k) != v]
+    old = before[-1] if before else now
+    telling = (name for name in now if name not in _NO_MATTER)
+    changed = [f"{k} {old.get(k)} -> {now[k]}" for k in telling if old.get(k) != now[k]]
+    if changed:
         warnings.warn(
             f"the run in {out} goes on under other conditions ({', '.join(changed)}): its bits may "
             "differ from those of one that was never stopped",
@@ -66,6 +67,10 @@ def read_origin(out: Path) -> list[dict[str, Any]]:
         return [dict(process) for process in json.loads(text)]
     except (OSError, ValueError, TypeError):
         return []
+
+
+_NO_MATTER = ("threads",)
+"""Of what is recorded: the bits are the same on any number of threads."""
 
 
 def _origin(tasks: str) -> dict[str, Any]:

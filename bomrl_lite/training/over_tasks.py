@@ -17,9 +17,7 @@ stay in its cache, while the calls of torch still cost little beside their work.
 Result = TypeVar("Result")
 
 
-def over_tasks(
-    function: Callable[..., Result], *batches: Any, samples: Tensor, parts: int | None = None
-) -> Result:
+def over_tasks(function: Callable[..., Result], *batches: Any, samples: Tensor) -> Result:
     """Return vmap(function)(*batches), computed part by part.
 
     The parts depend on the sizes alone and each is computed on one thread, so the bits are the same
@@ -28,20 +26,21 @@ def over_tasks(
     Args:
         function: of one task.
         batches: tensors, or dictionaries and tuples of tensors, each with a leading N.
-        samples: [N, ...], one entry a sample.
-        parts: how many; None takes as many as keep a part under :data:`SAMPLES`; on a GPU one.
+        samples: [N, ...], one entry a sample; a part keeps under :data:`SAMPLES` of them where it
+            can. On a GPU there is one part.
     """
     num = len(samples)
     size = num if samples.is_cuda else max(1, SAMPLES // max(1, samples[0].numel()))
-    if parts is not None:
-        size = -(-num // parts)
     batched = vmap(function)
     starts = range(0, num, size)
     if len(starts) == 1:
         return batched(*batches)
 
     def part(start: int) -> Result:
-        return batched(*(_each(lambda x: x[start : start + size], batch) for batch in batches))
+        def rows(x: Tensor) -> Tensor:
+            return x[start : start + size]
+
+        return batched(*(_each(rows, batch) for batch in batches))
 
     with one_thread_for_torch():
         if processors() == 1:
@@ -49,7 +48,11 @@ def over_tasks(
         else:
             with ThreadPoolExecutor(processors()) as pool:
                 results = list(pool.map(part, starts))
-    return cast("Result", _each(lambda *leaves: torch.cat(leaves), *results))
+    return cast("Result", _each(_joined, *results))
+
+
+def _joined(*leaves: Tensor) -> Tensor:
+    return torch.cat(leaves)
 
 
 def _each(function: Callable[..., Tensor], *trees: Any) -> Any:
@@ -58,6 +61,7 @@ def _each(function: Callable[..., Tensor], *trees: Any) -> Any:
     if isinstance(first, Tensor):
         return function(*trees)
     if isinstance(first, dict):
-        return {name: _each(function, *(tree[name] for tree in trees)) for name in first}
+        names = cast("dict[str, Any]", first)
+        return {name: _each(function, *(tree[name] for tree in trees)) for name in names}
     leaves = [_each(function, *branches) for branches in zip(*trees, strict=True)]
     return type(first)(*leaves) if hasattr(first, "_fields") else type(first)(leaves)
