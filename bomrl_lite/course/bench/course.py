@@ -28,7 +28,7 @@ def lesson_times(root: Path) -> Iterator[Figure]:
     """Execute each long lesson at profile class through papermill: wall seconds, as one waits."""
     for source in sorted(Path(root, "notebooks", "src").glob("0[1-9]*.py")):
         times = cache(partial(_lesson_times, root, source))
-        number = source.stem[:2]
+        number = source.stem.partition("_")[0]
         yield Figure(f"lesson {number} at profile class", lambda t=times: t()[0], "s", 150.0)
         yield Figure(f"lesson {number}, its slowest cell", lambda t=times: t()[1], "s", 60.0)
 

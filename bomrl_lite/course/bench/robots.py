@@ -53,10 +53,9 @@ def against_envpool() -> Iterator[Figure]:
     """Compare wall time with envpool's HalfCheetah-v5; nothing where it is not installed."""
     if find_spec("envpool") is None:
         return
-    make_gymnasium = import_module("envpool").make_gymnasium
     for threads in sorted({1, os.cpu_count() or 1}):
-        make = partial(make_gymnasium, "HalfCheetah-v5", num_threads=threads)
         name = f"cheetah, N = 64: wall time over envpool's, threads: {threads}"
+        make = partial(_envpool, threads)
         ratio = partial(_over_environments, make, 64, threads=threads)
         yield Figure(name, ratio, "ratio", round(1 / 1.4, 2))
 
@@ -111,6 +110,11 @@ def on_a_gpu() -> Iterator[Figure]:
     yield Figure("GPU, cheetah, N = 8192: one step", step, "us", round(1 / 0.6, 2))
     name = "GPU, meta-iteration of 4100 robots over 2 CPU cores"
     yield Figure(name, _gpu_over_processors, "ratio", 0.1)
+
+
+def _envpool(threads: int, *, num_envs: int) -> gymnasium.vector.VectorEnv:
+    make = import_module("envpool").make_gymnasium
+    return make("HalfCheetah-v5", num_envs=num_envs, num_threads=threads)
 
 
 def _over_open_loop(num: int) -> float:
