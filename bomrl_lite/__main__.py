@@ -233,7 +233,8 @@ def main() -> int:
         return 2
     except KeyboardInterrupt as stop:
         print(
-            "\nstopped; what was written stays (train: --resume goes on after its last iteration)"
+            "\nstopped; what was written stays (train: --resume goes on after its last iteration; "
+            "sweep and experiment: the same command goes on)"
         )
         return 128 + (stop.args[0] if isinstance(stop, Terminated) else signal.SIGINT)
 

@@ -74,10 +74,14 @@ _NO_MATTER = ("threads",)
 
 
 def _origin(tasks: str) -> dict[str, Any]:
-    """Return what the bits of a run depend on beside its configuration."""
+    """Return what a process of a run has to tell: where its family is from, and its conditions."""
     own = {"import": module_of(tasks)} if module_of(tasks) else {}
+    return {**own, **conditions()}
+
+
+def conditions() -> dict[str, Any]:
+    """Return what the bits of a run depend on beside its configuration, in this process."""
     return {
-        **own,
         "bomrl_lite": importlib.metadata.version("bomrl-lite"),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
