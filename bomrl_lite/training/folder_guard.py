@@ -50,8 +50,9 @@ def write_origin(out: Path, tasks: str) -> None:
         return
     write_atomically(out / "origin.json", json.dumps([*before, now], indent=1).encode())
     old = before[-1] if before else now
-    telling = (name for name in now if name not in _NO_MATTER)
-    changed = [f"{k} {old.get(k)} -> {now[k]}" for k in telling if old.get(k) != now[k]]
+    changed = [
+        f"{k} {old.get(k)} -> {v}" for k, v in now.items() if old.get(k) != v and k != _THREADS
+    ]
     if changed:
         warnings.warn(
             f"the run in {out} goes on under other conditions ({', '.join(changed)}): its bits may "
@@ -69,14 +70,14 @@ def read_origin(out: Path) -> list[dict[str, Any]]:
         return []
 
 
-_NO_MATTER = ("threads",)
-"""Of what is recorded: the bits are the same on any number of threads."""
-
-
 def _origin(tasks: str) -> dict[str, Any]:
     """Return what a process of a run has to tell: where its family is from, and its conditions."""
     own = {"import": module_of(tasks)} if module_of(tasks) else {}
-    return {**own, **conditions()}
+    return {**own, **conditions(), _THREADS: torch.get_num_threads()}
+
+
+_THREADS = "threads"
+"""Told, but no bit depends on them."""
 
 
 def conditions() -> dict[str, Any]:
@@ -84,7 +85,6 @@ def conditions() -> dict[str, Any]:
     return {
         "bomrl_lite": importlib.metadata.version("bomrl-lite"),
         "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
