@@ -1,6 +1,7 @@
 """Training on samples as software: reproducible, resumable, honest about what goes wrong."""
 
 import csv
+import dataclasses
 import math
 
 import numpy as np
@@ -45,6 +46,12 @@ def same(a, b) -> bool:
     rows = [[float(x).hex() for x in row.values()] for row in a.history]
     others = [[float(x).hex() for x in row.values()] for row in b.history]
     return rows == others and all(torch.equal(a.phi[k], b.phi[k]) for k in a.phi)
+
+
+def test_a_problem_does_not_change_once_it_is_made():
+    problem = make_problem(SMALL)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        problem.policy = None
 
 
 @pytest.mark.parametrize("method", ["lvc_maml", "trpo_maml", "bomrl_solved"])
