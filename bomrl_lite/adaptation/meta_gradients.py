@@ -226,7 +226,7 @@ def _one_step(
 ) -> tuple[Params, AdaptInfo]:
     """Adapt by an explicit step, which leaves nothing to be solved."""
     theta = gradient_step(phi, task, policy=policy, gamma=gamma, step_size=step_size)
-    zero = torch.zeros_like(task.start.sum())
+    zero = task.start.new_zeros(())
     nothing = SolvedInfo(zero, torch.full_like(zero, torch.inf), zero)
     return theta, _returns_around(phi, theta, task, policy, gamma, nothing)
 
