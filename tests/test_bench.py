@@ -175,9 +175,12 @@ def test_a_measurement_that_fails_in_the_other_build_is_said_and_in_this_one_an_
 def copy(tmp_path) -> Path:
     """Another checkout, whose bench has no measurement yet."""
     folder = tmp_path / "copy"
-    ignored = shutil.ignore_patterns("__pycache__", "checks", "widgets")
+    ignored = shutil.ignore_patterns("__pycache__", "checks", "widgets", "bench")
     shutil.copytree(ROOT / "bomrl_lite", folder / "bomrl_lite", ignore=ignored)
-    (folder / "bomrl_lite/course/bench/main.py").write_text("MEASUREMENTS = ()\n")
+    bench = folder / "bomrl_lite" / "course" / "bench"
+    bench.mkdir()
+    (bench / "__init__.py").touch()
+    (bench / "main.py").write_text("MEASUREMENTS = ()\n")
     return folder
 
 
