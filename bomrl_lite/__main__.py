@@ -259,7 +259,7 @@ def main() -> int:
         if rank_of_process() == 0:
             print(
                 "\nstopped; what was written stays (train: --resume goes on after its last "
-                "iteration)"
+                "iteration; sweep and experiment: the same command goes on)"
             )
         return 128 + (stop.args[0] if isinstance(stop, Terminated) else signal.SIGINT)
 

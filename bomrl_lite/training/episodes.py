@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
 from bomrl_lite.adaptation.episodes import Alg
 from bomrl_lite.adaptation.settings import AlgSettings, Rung, alg_on_samples
 from bomrl_lite.physics import resolve_backend
+from bomrl_lite.physics.threads import one_thread_for_torch
 from bomrl_lite.policies.networks import categorical_mlp, gaussian_mlp, over_states, tabular_softmax
 from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.rollout.data import SampleBatch, sample_batch
@@ -19,6 +19,7 @@ from bomrl_lite.tasks import make_tasks
 from bomrl_lite.training.config import Config, Episodes, Simulation
 from bomrl_lite.training.group import ALONE, Group
 from bomrl_lite.training.methods import Estimator
+from bomrl_lite.training.over_tasks import over_tasks
 from bomrl_lite.training.streams import seeded
 from bomrl_lite.types import Params, Policy, Rollout, Simulator, Tasks
 
@@ -250,9 +251,10 @@ def adapt_all(alg: Alg, thetas: Params, batch: SampleBatch) -> Params:
     def one(theta: Params, episodes: SampleBatch) -> Params:
         return alg(theta, episodes).theta
 
-    return vmap(one)(thetas, batch)
+    return over_tasks(one, thetas, batch, samples=batch.weights)
 
 
+@one_thread_for_torch()
 def adapted_returns(
     phi: Params,
     tasks: tuple[Tensor, ...],

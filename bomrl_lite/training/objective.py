@@ -29,6 +29,7 @@ from bomrl_lite.training.episodes import (
     collect_all,
 )
 from bomrl_lite.training.outer import Ascent, OuterInfo
+from bomrl_lite.training.over_tasks import over_tasks
 from bomrl_lite.training.run_folder import Row, require_finite
 from bomrl_lite.training.state import MetaState
 from bomrl_lite.training.streams import seeded
@@ -102,8 +103,9 @@ class EpisodesObjective:
             mean = add_scaled(mean, -self.kl_penalty, away)
 
         def moved() -> Tensor:
-            away = vmap(partial(mean_divergence, policy=self.problem.policy))
-            (far,) = self._of_all([away(self.episodes.thetas, thetas, self.episodes.after)])
+            away, after = partial(mean_divergence, policy=self.problem.policy), self.episodes.after
+            old = self.episodes.thetas
+            (far,) = self._of_all([over_tasks(away, old, thetas, after, samples=after.weights)])
             return far.mean()
 
         return Ascent(mean, moved, info)
@@ -124,7 +126,10 @@ class EpisodesObjective:
                 policy=self.problem.policy,
             )
 
-        return vmap(one)(self.episodes.before, self.episodes.after, self.scores)
+        episodes = self.episodes
+        return over_tasks(
+            one, episodes.before, episodes.after, self.scores, samples=episodes.after.weights
+        )
 
     @property
     def value_at_old(self) -> Tensor:
@@ -141,8 +146,15 @@ class EpisodesObjective:
             theta = adapted(phi, before, alg=alg)
             return self.outer(theta, after), mean_divergence(old, theta, after, policy=policy)
 
+        episodes = self.episodes
         values, divergences = self._of_all(
-            vmap(one)(self.episodes.before, self.episodes.after, self.episodes.thetas)
+            over_tasks(
+                one,
+                episodes.before,
+                episodes.after,
+                episodes.thetas,
+                samples=episodes.after.weights,
+            )
         )
         return values.mean(), divergences.mean()
 
@@ -156,7 +168,7 @@ class EpisodesObjective:
 
             return sampled_meta_gradient(phi, b, a, alg=alg, outer=away, policy=policy)[0]
 
-        return self._mean(vmap(one)(*self._part))
+        return self._mean(over_tasks(one, *self._part, samples=self._part[1].weights))
 
     def diagnose(self, generator: torch.Generator) -> Row:
         """Measure the adaptation's noise floor and the meta-gradient's terms, at the old phi."""

@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 
+from bomrl_lite.physics.threads import one_thread_for_torch
 from bomrl_lite.require import described, require_path
 from bomrl_lite.tasks import module_of, task_names
 from bomrl_lite.training import run_folder
 from bomrl_lite.training.config import Config, configure
-from bomrl_lite.training.folder_guard import locked, origin, read_origin, write_origin
+from bomrl_lite.training.folder_guard import conditions, locked, read_origin, write_origin
 from bomrl_lite.training.group import ALONE, Group
 from bomrl_lite.training.methods import Adam, Epochs, OuterSettings, Trpo
 from bomrl_lite.training.objective import EpisodesObjective
@@ -53,8 +54,9 @@ def meta_step(state: MetaState, problem: Problem) -> Row:
         ArithmeticError: episodes: no task's inner problem is solved.
         FloatingPointError: a figure is not finite.
     """
-    objective = make_objective(problem, state)
-    row = objective.finish(state, update_phi(state, problem.config.outer, objective))
+    with one_thread_for_torch():
+        objective = make_objective(problem, state)
+        row = objective.finish(state, update_phi(state, problem.config.outer, objective))
     state.history.append(row)
     return row
 
@@ -158,8 +160,8 @@ def _require_fitting(problem: Problem) -> None:
         return
     group.require_work(problem.num_tasks)
     processor = torch.backends.cpu.get_cpu_capability()
-    conditions = {**origin(config.tasks), "kind of processor": processor}
-    group.require_same({**config.stored(), **conditions})
+    alike = {**config.stored(), **conditions(), "kind of processor": processor}
+    group.require_same(alike)
 
 
 def load(out: Path | str, problem: Problem | None = None) -> tuple[Config, MetaState]:
