@@ -19,8 +19,9 @@ from test_sweep import (
     yaml_file,
 )
 
-from bomrl_lite.course import commands
 from bomrl_lite.course.engines import WrongNodeError, make_engine, on_ray
+from bomrl_lite.course.experiments import run
+from bomrl_lite.course.experiments.setting import Scale
 from bomrl_lite.training.folder_guard import conditions
 
 pytest.importorskip("ray", exc_type=ImportError)
@@ -97,24 +98,40 @@ def test_a_unit_whose_node_is_killed_goes_on_at_another_and_no_bit_differs(clust
 
 
 def test_an_experiment_on_ray_has_the_table_of_a_local_one(tmp_path, monkeypatch, capfd):
-    """On Ray that is started for the command alone."""
+    """On Ray that is started for it alone, which says nothing and leaves the signals to us."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    before = signal.getsignal(signal.SIGTERM)
-    for engine in ("local", "ray"):
-        small = {"seeds": 2, "iterations": 1, "jobs": 1}
-        assert commands.experiment("condition", engine=engine, out=tmp_path / engine, **small) == 0
-        said = capfd.readouterr()
-        assert "condition: 2 of 2 seeds done" in said.out
-        assert said.err == ""
-    tables = [(tmp_path / engine / "condition.csv").read_bytes() for engine in ("local", "ray")]
-    assert tables[0] == tables[1]
-    assert not list(tmp_path.glob("*/runs/.seen-by-all-*"))
-    assert signal.getsignal(signal.SIGTERM) == before
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    scale, handlers = Scale(seeds=2, iterations=1, num_tasks=2, num_test=2), []
+
+    def mine(number, frame):
+        raise AssertionError
+
+    def table(name):
+        folder = tmp_path / name
+        engine = make_engine(name, folder, jobs=1)
+        return run(
+            "condition",
+            scale=scale,
+            out=folder,
+            runs=folder,
+            engine=engine,
+            progress=lambda line: handlers.append(signal.getsignal(signal.SIGTERM)),
+        ).read_bytes()
+
+    before = signal.signal(signal.SIGTERM, mine)
+    try:
+        assert table("local") == table("ray")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert handlers == 4 * [mine]
+    assert capfd.readouterr() == ("", "")
+    assert not list(tmp_path.glob("*/.seen-by-all-*"))
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
 def test_where_nobody_answers_it_says_so_at_once(tmp_path):
     engine = make_engine("ray", tmp_path, address="127.0.0.1:1")
+    assert list(engine(str, [])) == []  # nothing to do, nobody to ask
     with pytest.raises(ConnectionError, match=r"no Ray cluster answers at 127\.0\.0\.1:1 \(Conn"):
         next(engine(str, [1]))
 

@@ -11,6 +11,7 @@ from torch.distributions import Normal, kl_divergence
 from torch.func import grad
 
 from bomrl_lite.solvers.implicit import is_solved
+from bomrl_lite.tasks import make_tasks
 from bomrl_lite.training import episodes as collecting
 from bomrl_lite.training import over_tasks
 from bomrl_lite.training.config import Config, configure
@@ -60,6 +61,22 @@ def test_a_problem_does_not_change_once_it_is_made():
     problem = make_problem(SMALL)
     with pytest.raises(dataclasses.FrozenInstanceError):
         problem.policy = None
+
+
+def test_training_never_asks_for_a_task_that_is_held_out(monkeypatch):
+    def guarded(name, **settings):
+        family = make_tasks(name, **settings)
+
+        def sample(num_tasks, generator, split):
+            assert split == "train"
+            return family.sample(num_tasks, generator, split)
+
+        return dataclasses.replace(family, sample=sample)
+
+    monkeypatch.setattr(collecting, "make_tasks", guarded)
+    for tasks in ("navigation/circle", "probe/bandits-5"):
+        few = {"num_tasks": 2, "num_episodes": 2, "horizon": 2, "iterations": 1}
+        meta_train(configure("lvc_maml", tasks=tasks, values="episodes", **few))
 
 
 @pytest.mark.parametrize("method", ["lvc_maml", "trpo_maml", "bomrl_solved"])

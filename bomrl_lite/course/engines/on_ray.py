@@ -26,6 +26,7 @@ from bomrl_lite.training.stopping import SIGNALS
 
 _PATIENCE = 20.0  # seconds that cancelled units may take to save what they have
 _ANSWERED_WITHIN = 10.0  # seconds
+_STORE = 100 * 2**20  # bytes; what units return is small
 _SEEN_WITHIN = 60.0  # seconds until a file system of a network shows a new file everywhere
 
 
@@ -44,8 +45,8 @@ def ray_engine(folder: Path, jobs: int | None, address: str | None) -> Engine:
     Args:
         folder: of the results, on a file system that all nodes share.
         jobs: units to run at the same time; None is as many as there are processors.
-        address: of a cluster that runs already; None starts Ray on this machine, unless the
-            variable RAY_ADDRESS names a cluster.
+        address: of a cluster that runs already; None takes that of the variable RAY_ADDRESS, or
+            starts Ray on this machine.
 
     Raises:
         ModuleNotFoundError: Ray is not installed.
@@ -55,6 +56,8 @@ def ray_engine(folder: Path, jobs: int | None, address: str | None) -> Engine:
     def run(work: Work, items: Sequence[Any]) -> Generator[Done, None, None]:
         waiting = deque(Attempt(number, item) for number, item in enumerate(items))
         running = dict[Any, Attempt]()
+        if not waiting:
+            return  # Ray takes its time to start
         with _session(ray, address), _driver(folder) as driver:
             task = ray.remote(num_cpus=1, max_retries=0)(_on_worker)
             try:
@@ -102,17 +105,16 @@ def _session(ray: Any, address: str | None) -> Generator[None, None, None]:
     """
     here = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in SIGNALS if here}
+    # Without an address Ray would join whatever cluster was last started on this machine.
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    own = {"include_dashboard": False, "object_store_memory": _STORE} if address == "local" else {}
     try:
         _require_answer(address)
-        ray.init(
-            address=address, include_dashboard=None if address else False, log_to_driver=False,
-            logging_level="error",
-        )  # fmt: skip
+        ray.init(address=address, log_to_driver=False, logging_level="error", **own)
     except (OSError, RuntimeError, ValueError) as error:
-        where = address or os.environ.get("RAY_ADDRESS", "this machine")
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise ConnectionError(
-            f"no Ray cluster answers at {where} ({why.rstrip('.')}): start one by "
+            f"no Ray cluster answers at {address} ({why.rstrip('.')}): start one by "
             "ray start --head, or leave out --address to use this machine alone"
         ) from error
     try:
@@ -123,13 +125,13 @@ def _session(ray: Any, address: str | None) -> Generator[None, None, None]:
         ray.shutdown()
 
 
-def _require_answer(address: str | None) -> None:
+def _require_answer(address: str) -> None:
     """Look whether anybody answers at host:port: Ray itself would ask for minutes.
 
     Raises:
         OSError: nobody does.
     """
-    host, _, port = (address or "").rpartition(":")
+    host, _, port = address.rpartition(":")
     if port.isdigit() and "/" not in host:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWERED_WITHIN).close()
 
