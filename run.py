@@ -18,7 +18,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent
 OLDEST_PYTHON = (3, 11)
-EXTRAS = "lab,classroom,test,site"
+EXTRAS = "lab,classroom,ray,test,site"
 UNFINISHED = "unfinished"  # the marker while pip runs
 
 # lint-imports has no `python -m` form, and its script would break when the folder is moved.

@@ -12,16 +12,17 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import engine_work
 import pytest
 from tiny_course import EXERCISES, LESSON, lesson, recorded, write_course
 
 from bomrl_lite import __main__ as cli
 from bomrl_lite.course import experiments
 from bomrl_lite.course.building.build import find_problems
+from bomrl_lite.course.engines.processes import process_engine
 from bomrl_lite.course.execute import Outcome
 from bomrl_lite.course.experiments import train_once
 from bomrl_lite.course.experiments.setting import Scale
@@ -204,6 +205,8 @@ ROWS = [
     Bad(f"{EXPERIMENT} --out new --iterations -5", "iterations must be at least 1, got -5"),
     Bad(f"{EXPERIMENT} --out new --jobs 0", "jobs must be at least 1, got 0"),
     Bad(f"{EXPERIMENT} --out new --jobs -2", "jobs must be at least 1, got -2"),
+    Bad(f"{EXPERIMENT} --out new --address auto", "a Ray cluster: add --engine ray"),
+    Bad(f"{EXPERIMENT} --out new --engine ray --jobs 0", "jobs must be at least 1, got 0"),
     Bad(f"{EXPERIMENT} --out ''", "what follows --out is empty"),
     Bad(f"{EXPERIMENT} --out file.txt", "file.txt is, or lies in, a file"),
     Bad(f"{EXPERIMENT} --out file.txt/new", "file.txt is, or lies in, a file"),
@@ -275,6 +278,10 @@ ROWS = [
     Bad("bench --root nowhere", "there is no course in nowhere"),
     Bad("bench --root course", "bench.json is a folder", {"course/runs/bench.json/x": b""}),
     Bad("bench --root course", "course/runs is, or lies in, a file", {"course/runs": b""}),
+    Bad("bench --root course --only nought", "no row and no measurement has 'nought' in its name"),
+    Bad("bench --root course --against nowhere", "nowhere is no folder: name a checkout"),
+    Bad("bench --root course --against file.txt", "file.txt is no folder: name a checkout"),
+    Bad("bench --root course --against course", "course is no checkout of a project"),
     # ---------------------------------------------------------------- train, and no command
     Bad("train --iterations 1 --out file.txt", "file.txt is a file; name a folder for the run"),
     Bad("train --iterations 1 --out ''", "what follows --out is empty"),
@@ -351,6 +358,9 @@ def test_bad_input_is_one_clear_line_and_changes_nothing(place, monkeypatch, cap
         ("evaluate", "Required options"),
         ("export exact", "Required options"),
         ("experiment", "Required options"),
+        ("experiment condition --engine slurm", "local"),
+        ("sweep", "Required options"),
+        ("sweep s.yaml --engine slurm", "local"),
         ("grade folder --out new", "--set"),
         ("classroom start new", "init"),
         ("classroom init", "Required options"),
@@ -597,21 +607,11 @@ def test_the_size_of_an_experiment_is_checked_in_python_too(place, field):
     assert not Path("new").exists()
 
 
-def die(*_: object) -> None:
-    os._exit(9)
-
-
 def test_a_seed_that_was_killed_is_told_with_what_to_do(place, monkeypatch):
-    class Forking(ProcessPoolExecutor):  # what is put in place of rows must reach the children
-        def __init__(self, workers: int) -> None:
-            import multiprocessing
-
-            super().__init__(workers, mp_context=multiprocessing.get_context("fork"))
-
-    monkeypatch.setattr(experiments, "_rows_of_seed", die)
-    monkeypatch.setattr(experiments.concurrent.futures, "ProcessPoolExecutor", Forking)
-    with pytest.raises(ChildProcessError, match="fewer jobs"):
-        experiments.run("condition", scale=Scale(seeds=2), out=Path("n"), runs=Path("n"), jobs=2)
+    monkeypatch.setattr(experiments, "_rows_of_seed", engine_work.leave)
+    how = {"out": Path("n"), "runs": Path("n"), "engine": process_engine(2)}
+    with pytest.raises(ChildProcessError, match=r"seed [01]: .*exit code 9.*fewer jobs"):
+        experiments.run("condition", scale=Scale(seeds=2), **how)
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])

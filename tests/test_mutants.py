@@ -17,6 +17,7 @@ SPARED = {
     "training/files.py": "writes files",
     "training/archive.py": "reads and writes files; every bit flipped in a test",
     "training/folder_guard.py": "locks folders; other processes try them in a test",
+    "training/group.py": "connects processes; jobs of torchrun in a test",
     "training/methods.py": "a table of settings; each of them is trained in tests",
     "training/stopping.py": "hears signals; a test sends them",
     "training/places.py": "looks at places; a table of bad commands",

@@ -224,7 +224,7 @@ def test_no_venv_names_the_pip_line_when_the_course_is_not_installed(
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     monkeypatch.setattr(run.sys, "executable", str(next(venv.glob("[bS]*/python*"))))
     message = refusal(project, "build", "--no-venv")
-    assert 'pip install -c constraints.txt -e ".[lab,classroom,test,site]"' in message
+    assert 'pip install -c constraints.txt -e ".[lab,classroom,ray,test,site]"' in message
     assert not (project / ".venv").exists()
 
 
@@ -243,7 +243,7 @@ def test_no_venv_uses_this_python_and_installs_nothing(monkeypatch, capfd, proje
 def test_set_up_once_then_start_at_once(made, project, capfd):
     assert run.main(["course", "--seed", "3"], project) == 0
     assert capfd.readouterr().out.endswith("course run --profile class --seed 3\n")
-    options = "--log .venv/setup.log -c constraints.txt -e .[lab,classroom,test,site]"
+    options = "--log .venv/setup.log -c constraints.txt -e .[lab,classroom,ray,test,site]"
     assert installs(project) == [f"install {options}"]
     assert "--clear" in made[0]
     seconds = []

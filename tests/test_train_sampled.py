@@ -13,8 +13,15 @@ from torch.func import grad
 from bomrl_lite.solvers.implicit import is_solved
 from bomrl_lite.tasks import make_tasks
 from bomrl_lite.training import episodes as collecting
+from bomrl_lite.training import over_tasks
 from bomrl_lite.training.config import Config, configure
-from bomrl_lite.training.episodes import COLUMNS, EpisodesProblem, adapted_returns, collect_all
+from bomrl_lite.training.episodes import (
+    COLUMNS,
+    EpisodesProblem,
+    adapted_returns,
+    collect_all,
+    episodes_problem,
+)
 from bomrl_lite.training.objective import (
     DIAGNOSED,
     SOLVED,
@@ -24,6 +31,7 @@ from bomrl_lite.training.objective import (
 )
 from bomrl_lite.training.policy_file import load_policy, save_policy
 from bomrl_lite.training.problem import make_problem
+from bomrl_lite.training.streams import seeded
 from bomrl_lite.training.trainer import load, meta_step, meta_train, start_state
 
 SMALL = configure(
@@ -80,17 +88,29 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit(method):
         assert not same(first, meta_train(with_(config, seed=1)))
 
 
-@pytest.mark.parametrize("method", ["lvc_maml", "bomrl_natural"])
-def test_two_threads_share_the_work_and_change_nothing(method):
-    """Large enough for torch to split its loops, from 32768 numbers on: 4 x 8 x 35 x 32."""
+@pytest.mark.parametrize("method", ["promp", "trpo_maml", "bomrl_natural", "bomrl_head"])
+def test_no_bit_depends_on_the_number_of_threads(method, monkeypatch):
+    """Parts of one task on threads of their own, and loops that torch would split by itself: those
+    over 32768 numbers and more, 4 x 8 x 35 x 32, whose sums it then takes in another order."""
+    monkeypatch.setattr(over_tasks, "SAMPLES", 8 * 35)
     large = {"num_tasks": 4, "num_episodes": 8, "horizon": 35, "hidden": (32,)}
-    config = with_(SMALL, method=method, iterations=1, epochs=1, **large)
+    fewer = {} if method == "trpo_maml" else {"epochs": 2}
+    config = with_(SMALL, method=method, iterations=1, **large, **fewer)
     if method == "bomrl_natural":
         config = with_(config, cg_iterations=2)
-    first = meta_train(config)
+    first, problem = meta_train(config), episodes_problem(config)
+    evaluated = adapted_returns(
+        first.phi, problem.draw(seeded(0, "evaluation")), problem, seeded(1, "evaluation")
+    )
     try:
-        torch.set_num_threads(2)
-        assert same(first, meta_train(config))
+        for threads in (2, 5):
+            torch.set_num_threads(threads)
+            assert same(first, meta_train(config))
+            again = adapted_returns(
+                first.phi, problem.draw(seeded(0, "evaluation")), problem, seeded(1, "evaluation")
+            )
+            assert torch.equal(evaluated, again)
+            assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(1)
 

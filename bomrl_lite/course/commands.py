@@ -14,9 +14,12 @@ import tyro
 from bomrl_lite.course.root import course_root
 from bomrl_lite.require import require_whole
 from bomrl_lite.training.places import require_writable
+from bomrl_lite.training.stopping import terminated_like_ctrl_c
 
 CLASSROOM = ("nbgrader", "cloudpickle")
 """Packages of ``[classroom]``; whatever else may be missing is of ``[lab]``."""
+EngineName = Literal["local", "ray"]
+"""Where trainings run."""
 MOST_SEEDS = 10_000
 """Of a command; more is a slip, which would run for weeks."""
 
@@ -121,7 +124,9 @@ def experiment(
     name: Annotated[str, tyro.conf.Positional],
     seeds: int = 5,
     iterations: int | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
+    engine: EngineName = "local",
+    address: str | None = None,
     out: Path | None = None,
     root: Path | None = None,
 ) -> int:
@@ -136,11 +141,14 @@ def experiment(
         name: of the experiment; a wrong one lists them.
         seeds: how many seeds, 0, 1, 2 and so on; each draws other tasks.
         iterations: of every meta-training; left out, the experiment's own number.
-        jobs: seeds to run at the same time.
+        jobs: seeds to run at the same time; left out, one, or with ray one per processor.
+        engine: local, or ray (pip install "bomrl-lite[ray]"); no number depends on it.
+        address: of a Ray cluster that runs already; auto finds the one of this machine.
         out: folder for all that the experiment writes.
         root: folder of the course; by default the current one, or the nearest above it.
     """
     from bomrl_lite.course import plots
+    from bomrl_lite.course.engines import make_engine
     from bomrl_lite.course.experiments import EXPERIMENTS, run
     from bomrl_lite.course.experiments.setting import Scale
 
@@ -157,11 +165,63 @@ def experiment(
     picture = pictures / f"{name}.png"
     require_writable(picture)
     scale = Scale(seeds=seeds, iterations=iterations)
-    table = run(name, scale=scale, out=results, runs=runs, jobs=jobs, progress=print)
+    where = make_engine(engine, runs, jobs=jobs, address=address)
+    with terminated_like_ctrl_c():
+        table = run(name, scale=scale, out=results, runs=runs, engine=where, progress=print)
     plots.use_style()
     plots.write_figure(plots.draw_experiment(name, table), picture)
     print(f"table {table}, figure {picture}")
     return 0
+
+
+def sweep(
+    file: Annotated[Path, tyro.conf.Positional],
+    engine: EngineName = "local",
+    address: str | None = None,
+    jobs: int | None = None,
+    out: Path | None = None,
+    dry: bool = False,
+) -> int:
+    """Run the trainings that a file asks for, side by side: one table comes out.
+
+    Example: python -m bomrl_lite sweep lakes.yaml --jobs 4
+
+    docs/sweeps.md says what the file holds. A training is trained, evaluated and kept in a folder
+    of its own; the same command goes on with a sweep that was stopped, and repeats nothing that is
+    finished.
+
+    Args:
+        file: YAML: families, methods, settings, seeds.
+        engine: local, or ray (pip install "bomrl-lite[ray]"); no result depends on it.
+        address: of a Ray cluster that runs already; auto finds the one of this machine.
+        jobs: trainings to run at the same time; left out, one, or with ray one per processor.
+        out: folder of all that is written; left out, runs/sweeps/NAME for NAME.yaml.
+        dry: only list the trainings.
+    """
+    from bomrl_lite.course.engines import make_engine
+    from bomrl_lite.course.sweeps.run import run_sweep
+    from bomrl_lite.course.sweeps.sweep_file import read_sweep
+    from bomrl_lite.course.sweeps.units import read_finished
+
+    asked = read_sweep(file)
+    folder = out or Path("runs") / "sweeps" / file.stem
+    finished = [read_finished(folder, asked.evaluation, unit) for unit in asked.units]
+    count = sum(one is not None for one in finished)
+    print(f"{file}: {len(asked.units)} trainings, {count} of them finished; folder {folder}")
+    if dry:
+        for unit, one in zip(asked.units, finished, strict=True):
+            print(f"{unit.name}  {'to do' if one is None else 'finished'}")
+        return 0
+    where = make_engine(engine, folder, jobs=jobs, address=address)
+    with terminated_like_ctrl_c():
+        command = f"python -m bomrl_lite sweep {file}"
+        bad = run_sweep(asked, name=file.stem, out=folder, engine=where, command=command)
+    for line in bad:
+        print(line, file=sys.stderr)
+    if bad:
+        print(f"{len(bad)} of {len(asked.units)} trainings are not done", file=sys.stderr)
+    print(f"table {folder / file.stem}.csv")
+    return int(bool(bad))
 
 
 def grade(
@@ -224,15 +284,20 @@ def classroom(
     return 0
 
 
-def bench(root: Path | None = None) -> int:
+def bench(only: tuple[str, ...] = (), against: Path | None = None, root: Path | None = None) -> int:
     """Measure the project's bars, print them and write runs/bench.json.
 
+    Example: python -m bomrl_lite bench --only "cheetah meta-iteration" --against ../before
+
     Args:
+        only: words, each a part of the names of rows, or of measurements; none measures all.
+        against: another checkout of this project, measured in the same minutes: the table gets its
+            figures and the ratios to them.
         root: folder of the course; by default the current one, or the nearest above it.
     """
     from bomrl_lite.course.bench.main import measure_all
 
-    return measure_all(course_root(root))
+    return measure_all(course_root(root), only=only, against=against)
 
 
 def compare(
@@ -322,7 +387,7 @@ def needs_extra(command: Callable[..., int]) -> Callable[..., int]:
 COMMANDS = tuple(
     map(
         needs_extra,
-        (run, build, calibrate, experiment, grade, classroom, tune, bench, compare),
+        (run, build, calibrate, experiment, sweep, grade, classroom, tune, bench, compare),
     )
 )
 """The commands as the command line takes them."""

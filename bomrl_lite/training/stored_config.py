@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -47,8 +48,7 @@ def config_from_file(path: Path) -> Config:
         ModuleNotFoundError: it is YAML and PyYAML is not installed.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        stored = _yaml(text, path) if path.suffix in (".yaml", ".yml") else json.loads(text)
+        stored = read_plain(path)
     except ValueError as error:
         raise ValueError(f"{path} cannot be read as settings: {error}") from error
     if not isinstance(stored, dict):
@@ -56,12 +56,48 @@ def config_from_file(path: Path) -> Config:
     return read_config(cast("dict[str, Any]", stored))
 
 
+def read_plain(path: Path) -> Any:
+    """Read plain values: of YAML where the name ends in .yaml or .yml, else of JSON.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is none, or names a key twice.
+        ModuleNotFoundError: it is YAML and PyYAML is not installed.
+    """
+    text = path.read_text(encoding="utf-8")
+    if path.suffix in (".yaml", ".yml"):
+        return _yaml(text, path)
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON, which must name each key once.
+
+    Raises:
+        ValueError: names the key.
+    """
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it names {twice!r} a second time")
+    return named
+
+
+_SMALL_FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+"""A number like 1e-3, which PyYAML takes for a text unless it has a point and a sign."""
+
+
 def _yaml(text: str, path: Path) -> Any:
     """Read YAML, of which JSON is a part.
 
+    Args:
+        text: what the file holds.
+        path: of the file, for messages.
+
     Raises:
         ModuleNotFoundError: PyYAML is not installed.
-        ValueError: the text is none.
+        ValueError: the text is none, or names a key twice.
     """
     try:
         yaml = importlib.import_module("yaml")
@@ -70,9 +106,39 @@ def _yaml(text: str, path: Path) -> Any:
             f"reading {path} needs PyYAML; pip install pyyaml, or write it as .json"
         ) from error
     try:
-        return yaml.safe_load(text)
+        _refuse_twice(yaml.compose(text, Loader=yaml.SafeLoader), set())
+        loader = type("Loader", (yaml.SafeLoader,), {})
+        loader.add_implicit_resolver("tag:yaml.org,2002:float", _SMALL_FLOAT, list("-+.0123456789"))
+        return yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+def _refuse_twice(node: Any, seen: set[int]) -> None:
+    """Refuse a key that stands twice in one mapping: PyYAML would take the last.
+
+    Args:
+        node: of the tree of a YAML text; None of an empty one.
+        seen: nodes that were looked at, for a tree may hold itself.
+
+    Raises:
+        ValueError: names the key and its line.
+    """
+    value: Any = getattr(node, "value", None)
+    if id(node) in seen or not isinstance(value, list):
+        return
+    seen.add(id(node))
+    children = cast("list[Any]", value)
+    if node.id == "mapping":
+        names = set[str]()
+        for key, _ in children:
+            if str(key.value) in names:
+                line = key.start_mark.line + 1
+                raise ValueError(f"line {line} names {key.value!r} a second time")
+            names.add(str(key.value))
+        children = [part for pair in children for part in pair]
+    for child in children:
+        _refuse_twice(child, seen)
 
 
 _HEAD = {field.name for field in dataclasses.fields(Config)} - set(PARTS) | {"outer"}

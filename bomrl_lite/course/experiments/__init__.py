@@ -7,23 +7,20 @@ configuration, the seeds and the versions that made it. Meta-trainings are kept 
 ``runs/experiments/``, so a stopped experiment goes on where it was.
 """
 
-import concurrent.futures
 import hashlib
 import importlib.metadata
 import json
 import platform
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-import torch
-
+from bomrl_lite.course.engines import Engine, in_this_process
 from bomrl_lite.course.experiments import (
     inner_steps,
     laboratory,
@@ -47,6 +44,8 @@ from bomrl_lite.training.config import Config
 from bomrl_lite.training.files import csv_text, write_atomically
 from bomrl_lite.training.methods import METHODS, Kind
 from bomrl_lite.training.places import require_writable
+from bomrl_lite.training.run_folder import Progress, silent
+from bomrl_lite.training.run_folder import Row as HistoryRow
 from bomrl_lite.training.trainer import meta_train
 
 Origin = Mapping[str, object]
@@ -180,7 +179,7 @@ def run(
     scale: Scale,
     out: Path,
     runs: Path,
-    jobs: int = 1,
+    engine: Engine = in_this_process,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Run an experiment and write its table and the record of where it comes from.
@@ -190,7 +189,7 @@ def run(
         scale: how large.
         out: folder of the table.
         runs: folder of the meta-trainings.
-        jobs: seeds to run at the same time, each in a process of its own.
+        engine: where the seeds run; no result depends on it.
         progress: called with a line of text after every seed.
 
     Raises:
@@ -200,27 +199,22 @@ def run(
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"no experiment is called {name!r}; known are {', '.join(EXPERIMENTS)}")
-    for what, number in {**asdict(scale), "jobs": jobs}.items():
+    for what, number in asdict(scale).items():
         require_whole(what, number)
     for file in (out / f"{name}.csv", out / f"{name}.json", runs / "run"):
         require_writable(file)
-    rows: list[Row] = []
-    of_seed = partial(_rows_of_seed, name, scale, runs)
-    workers = min(jobs, scale.seeds)
-    with concurrent.futures.ProcessPoolExecutor(workers) if jobs > 1 else nullcontext() as pool:
-        results = (
-            pool.map(of_seed, range(scale.seeds)) if pool else map(of_seed, range(scale.seeds))
-        )
-        try:
-            for seed, (mine, seconds) in enumerate(results):
-                rows += mine
-                done = f"seed {seed + 1} of {scale.seeds} done"
-                progress(f"{name}: {done}, {seconds:.0f} CPU-seconds")
-        except BrokenProcessPool as error:
-            raise ChildProcessError(
-                "the process of a seed was killed, perhaps for want of memory: repeat the command "
-                "with fewer jobs; it goes on where it was"
-            ) from error
+    of_seeds: list[list[Row]] = [[] for _ in range(scale.seeds)]
+    of_seed = partial(_rows_of_seed, name, scale, runs.resolve())
+    with closing(engine(of_seed, range(scale.seeds))) as ended:
+        for count, done in enumerate(ended, 1):
+            if isinstance(done.error, ChildProcessError):
+                raise ChildProcessError(
+                    f"seed {done.number}: {done.error}: repeat the command with fewer jobs; it "
+                    "goes on where it was"
+                ) from done.error
+            of_seeds[done.number], seconds = done.result()
+            progress(f"{name}: {count} of {scale.seeds} seeds done, {seconds:.0f} CPU-seconds")
+    rows = [row for rows in of_seeds for row in rows]
     text = csv_text(rows[0], ({k: _short(v) for k, v in row.items()} for row in rows))
     write_atomically(out / f"{name}.csv", text.encode())
     origin = {
@@ -229,39 +223,49 @@ def run(
         f"--iterations {scale.iterations}",
         "scale": asdict(scale),
         "settings": dict(EXPERIMENTS[name].settings),
-        "versions": _versions(),
+        "versions": versions(),
     }
     write_atomically(out / f"{name}.json", (json.dumps(origin, indent=1) + "\n").encode())
     return out / f"{name}.csv"
 
 
 def _rows_of_seed(name: str, scale: Scale, runs: Path, seed: int) -> tuple[list[Row], float]:
-    torch.set_num_threads(1)
     start = time.process_time()
     rows = list(EXPERIMENTS[name].rows(seed, scale, partial(train_once, runs=runs)))
     return rows, time.process_time() - start
 
 
-def train_once(config: Config, *, runs: Path) -> Trained:
+def folder_of(config: Config) -> str:
+    """Return the name of the run folder of this very configuration."""
+    telling = {name: value for name, value in config.stored().items() if name not in RECORDS}
+    text = json.dumps(telling, sort_keys=True)
+    return f"{config.method}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def train_once(config: Config, *, runs: Path, progress: Progress = silent) -> Trained:
     """Meta-train, or go on with the run folder of this very configuration.
 
     The seconds that it took are stored beside each checkpoint: they are those of the iterations
     that the checkpoint holds, whichever processes did them.
 
+    Args:
+        config: what is trained.
+        runs: folder of the run folders.
+        progress: called after every iteration.
+
     Raises:
         ValueError: the folder cannot be gone on with; names it.
     """
-    telling = {name: value for name, value in config.stored().items() if name not in RECORDS}
-    text = json.dumps(telling, sort_keys=True)
-    out = runs / f"{config.method}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    out = runs / folder_of(config)
     clock, known = out / "seconds.json", (out / "checkpoint.pt").exists()
     start, before, seconds = time.process_time(), 0.0, 0.0
 
-    def keep_seconds(done: int, total: int, row: object) -> None:
+    def keep_seconds(done: int, total: int, row: HistoryRow) -> None:
         nonlocal seconds
         seconds = before + time.process_time() - start
         if done == total or done % config.checkpoint_every == 0:
             write_atomically(clock, json.dumps(seconds).encode())
+        progress(done, total, row)
 
     try:
         before = seconds = _seconds_in(clock) if known else 0.0
@@ -298,7 +302,8 @@ def _short(value: float | int | str) -> float | int | str:
     return f"{value:.6g}" if isinstance(value, float) else value
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions that the record of a table names."""
     packages = ("torch", "numpy", "gymnasium", "mujoco")
     return {"python": platform.python_version()} | {
         package: importlib.metadata.version(package) for package in packages
