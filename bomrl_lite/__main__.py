@@ -4,6 +4,7 @@
 your own.
 """
 
+import contextlib
 import importlib
 import signal
 import sys
@@ -24,9 +25,11 @@ from bomrl_lite.training.config import (
 )
 from bomrl_lite.training.evaluate import evaluate_run, mean_table
 from bomrl_lite.training.files import csv_text, write_atomically
+from bomrl_lite.training.group import Group, PeerLost, joined, rank_of_process
 from bomrl_lite.training.places import in_words, require_run, require_table, require_writable
 from bomrl_lite.training.policy_file import save_policy
 from bomrl_lite.training.progress import training_progress
+from bomrl_lite.training.run_folder import Progress, silent
 from bomrl_lite.training.stopping import Terminated, restore_ctrl_c, terminated_like_ctrl_c
 from bomrl_lite.training.stored_config import config_from_file
 from bomrl_lite.training.tables import as_table
@@ -86,6 +89,9 @@ def train_command(start: Config) -> Callable[..., int]:
 
         Example: python -m bomrl_lite train --method maml --tasks frozen_lake/costs-4x4
 
+        ``torchrun --nproc-per-node 2 -m bomrl_lite train ...`` shares the tasks of every iteration
+        among two processes: docs/scale.md.
+
         Args:
             settings: of the run.
             outer: outer update: Adam, or TRPO's step.
@@ -95,12 +101,25 @@ def train_command(start: Config) -> Callable[..., int]:
             tensorboard: also write the history to ``out``/tensorboard (pip install tensorboard).
         """
         del outer, config  # they decided what ``start`` is
-        with terminated_like_ctrl_c(), training_progress() as progress:
-            meta_train(settings, out=out, resume=resume, progress=progress, tensorboard=tensorboard)
-        print(f"done: {out}/history.csv; next: python -m bomrl_lite evaluate {out}")
+        with terminated_like_ctrl_c(), joined() as group, _progress(group) as progress:
+            meta_train(
+                settings,
+                group=group,
+                out=out,
+                resume=resume,
+                progress=progress,
+                tensorboard=tensorboard,
+            )
+        if group.rank == 0:
+            print(f"done: {out}/history.csv; next: python -m bomrl_lite evaluate {out}")
         return 0
 
     return train
+
+
+def _progress(group: Group) -> contextlib.AbstractContextManager[Progress]:
+    """Return what shows progress: in the first process of several, and in no other."""
+    return training_progress() if group.rank == 0 else contextlib.nullcontext(silent)
 
 
 def methods() -> int:
@@ -213,6 +232,12 @@ def refuse_empty(arguments: Sequence[str]) -> None:
             raise ValueError(f"what follows {place} is empty: give a value, or leave it out")
 
 
+def _say_error(said: str) -> None:
+    """Print one line; of several processes the first alone does, for all."""
+    if rank_of_process() == 0:
+        print("error:", " ".join(said.split()), file=sys.stderr)
+
+
 def main() -> int:
     """Run the command line; expected mistakes end in one plain line and exit code 2."""
     try:
@@ -222,20 +247,20 @@ def main() -> int:
         start = chosen_config(arguments[1:] if arguments[:1] == ["train"] else [])
         app = command_line(start)
         return app.cli(args=arguments, prog="python -m bomrl_lite", description=__doc__) or 0
-    except (ValueError, OSError, ArithmeticError, ModuleNotFoundError) as error:
-        said = in_words(error) if isinstance(error, OSError) else str(error)
-        print("error:", " ".join(said.split()), file=sys.stderr)
+    except (ValueError, OSError, ArithmeticError, ModuleNotFoundError, PeerLost) as error:
+        _say_error(in_words(error) if isinstance(error, OSError) else str(error))
         return 2
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "allocate" not in str(error):  # torch's own words
             raise
-        print("error: not enough memory: ask for fewer or smaller tasks", file=sys.stderr)
+        _say_error("not enough memory: ask for fewer or smaller tasks")
         return 2
     except KeyboardInterrupt as stop:
-        print(
-            "\nstopped; what was written stays (train: --resume goes on after its last iteration; "
-            "sweep and experiment: the same command goes on)"
-        )
+        if rank_of_process() == 0:
+            print(
+                "\nstopped; what was written stays (train: --resume goes on after its last "
+                "iteration; sweep and experiment: the same command goes on)"
+            )
         return 128 + (stop.args[0] if isinstance(stop, Terminated) else signal.SIGINT)
 
 

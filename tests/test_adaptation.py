@@ -14,7 +14,7 @@ from conftest import (
     solve_task,
     stack,
 )
-from torch.func import hessian, vmap
+from torch.func import grad, hessian, vmap
 
 from bomrl_lite.adaptation.closed_forms import (
     CLOSED_FORMS,
@@ -429,3 +429,15 @@ def test_simplex_solve_is_the_solution_of_the_bordered_system():
         bordered[:3, :3], bordered[3, :3], bordered[:3, 3] = matrices[s].numpy(), 1, 1
         expected = np.linalg.solve(bordered, [*cotangent[s].tolist(), 0.0])[:3]
         np.testing.assert_allclose(got[s], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("share", "climbs"), [(1.01, False), (0.99, True)])
+def test_a_climb_of_d3_stops_where_all_states_together_keep_the_tolerance(share, climbs):
+    """At phi the gradient is that of L / lam alone; of the 5 states each may have 1 / sqrt(5)."""
+    phi, data = collect(0)
+    x, lam = phi["logits"], 2.0
+    slope = grad(lambda y: data.state_weights @ (y.softmax(-1) * data.q_values).sum(-1) / lam)(x)
+    tolerance = share * slope.norm(dim=-1).max().item() * 5**0.5
+    theta, info = adapt(phi, data, policy=TABULAR, distance=d3, lam=lam, tolerance=tolerance)
+    assert theta["logits"].equal(x) != climbs
+    assert (info.iterations > 0) == climbs

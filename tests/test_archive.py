@@ -90,8 +90,14 @@ EDITS = {
         lambda c: c["phi"]["logits"].fill_(torch.nan),
         "numbers that are not finite",
     ),
-    "a foreign leaf": (put("phi", "w", torch.zeros(2)), r"must hold \['logits'\], got"),
-    "phi that is no dictionary": (put("phi", torch.zeros(2)), "must hold"),
+    "a foreign leaf": (
+        put("phi", "w", torch.zeros(2)),
+        r"must hold \['logits'\], got \['logits', 'w'\]",
+    ),
+    "phi that is no dictionary": (
+        put("phi", torch.zeros(2)),
+        r"must hold \['logits'\], got a tensor \(2,\) of torch.float32",
+    ),
     "another learning rate": (put("optimizer", "param_groups", 0, "lr", 9.0), "lr = 9.0"),
     "another constant of Adam": (
         put("optimizer", "param_groups", 0, "betas", (0.9, 0.9)),

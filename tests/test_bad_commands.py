@@ -278,6 +278,10 @@ ROWS = [
     Bad("bench --root nowhere", "there is no course in nowhere"),
     Bad("bench --root course", "bench.json is a folder", {"course/runs/bench.json/x": b""}),
     Bad("bench --root course", "course/runs is, or lies in, a file", {"course/runs": b""}),
+    Bad("bench --root course --only nought", "no row and no measurement has 'nought' in its name"),
+    Bad("bench --root course --against nowhere", "nowhere is no folder: name a checkout"),
+    Bad("bench --root course --against file.txt", "file.txt is no folder: name a checkout"),
+    Bad("bench --root course --against course", "course is no checkout of a project"),
     # ---------------------------------------------------------------- train, and no command
     Bad("train --iterations 1 --out file.txt", "file.txt is a file; name a folder for the run"),
     Bad("train --iterations 1 --out ''", "what follows --out is empty"),

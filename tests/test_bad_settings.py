@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import typing
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from jaxtyping import config as hook
 
 import bomrl_lite as bl
+from bomrl_lite.adaptation.settings import AlgSettings
 from bomrl_lite.training.config import Episodes, all_settings
 from bomrl_lite.training.problem import bytes_needed
 from bomrl_lite.training.stored_config import config_from_file
@@ -116,6 +118,13 @@ def test_no_part_of_a_configuration_changes_once_it_is_made(name):
         field = dataclasses.fields(part)[0].name
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(part, field, getattr(part, field))
+
+
+@pytest.mark.parametrize("kind", typing.get_args(AlgSettings), ids=lambda kind: kind.__name__)
+def test_what_an_alg_is_told_does_not_change_once_it_is_made(kind):
+    settings = kind()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.lam = 1.0
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.int8, int])

@@ -206,3 +206,11 @@ def test_a_distance_over_every_so_many_states_is_an_average_over_these_alone(dis
     thinned = over_every(stride, distance, seen.every(stride))
     got = thinned({"logits": x}, {"logits": y}, policy=TABULAR[0], state_weights=WEIGHTS)
     assert got.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_of_visits_however_late_only_the_ratios_count():
+    """gamma^t ends in the smallest number there is above 0."""
+    last = torch.nextafter(torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
+    weights = torch.cat([last, 0 * last])
+    shares = visit_shares(torch.tensor([1, 0]), weights, 3)
+    assert shares.tolist() == [0, 1, 0]

@@ -116,6 +116,17 @@ def test_a_table_of_tasks_that_are_not_held_out_says_so(tmp_path):
     assert mean_table([ROW])[0].endswith("k adaptations")
 
 
+def test_a_table_shows_means_over_tasks():
+    rows = [
+        ROW | {"task": task, "step": step, "return": value}
+        for step, values in enumerate([(1.0, 2.0, 6.0), (4.0, 4.5, 5.0)])
+        for task, value in enumerate(values)
+    ]
+    _, header, cells = mean_table(rows)
+    assert header == ["tasks", "prior", "k = 0", "k = 1"]
+    assert cells == [["test", "maml", "3.0000", "4.5000"]]
+
+
 class LookedAtByHand:
     """A simulator whose observations are shown in deviations from their mean, cut at 5."""
 

@@ -150,3 +150,14 @@ def test_families_differ_where_their_names_say():
     assert (goals.reward.sum((1, 2)) > 0).all()
     assert holes.transition.max() == 1
     assert set(layouts.transition.unique().tolist()) > {0.0, 1.0}
+
+
+def test_several_starts_are_equally_likely():
+    task = lakes.lake_task(("SFS", "FSG"), lakes.COSTS)
+    assert task.start.tolist() == pytest.approx([1 / 3, 0, 1 / 3, 0, 1 / 3, 0])
+
+
+def test_an_open_lake_has_its_goal_on_every_tile_but_the_start(generator):
+    drawn = {lakes.goal_map(3, generator) for _ in range(300)}
+    by_hand = {"SFFFFFFFF"[:goal] + "G" + "F" * (8 - goal) for goal in range(1, 9)}
+    assert drawn == {(rows[:3], rows[3:6], rows[6:]) for rows in by_hand}

@@ -31,6 +31,7 @@ from bomrl_lite.policies.networks import linear_softmax, tabular_softmax
 from bomrl_lite.rollout.data import DATA_FUNCTIONS, full_data
 from bomrl_lite.solvers.implicit import (
     UnsolvedInnerProblem,
+    constrained_vjp,
     hidden_by_vmap,
     implicit_vjp,
     is_solved,
@@ -509,3 +510,43 @@ def test_torchopts_implicit_root_agrees(kind):
     value = problem.return_of(solved(problem.theta[problem.name].clone(), p))
     expected = torch.autograd.grad(value, p)[0]
     assert relative_error(problem.implicit()[0][problem.name], expected) < 1e-4
+
+
+SIDEWAYS = torch.tensor([3.0, 4.0], dtype=torch.float64)
+
+
+def valley(x, phi):
+    """Falls along (4, -3) with curvature 2, rises along (3, 4) with curvature 1; both unit 1/5."""
+    along, across = (x["x"] @ v / 5 for v in (torch.tensor([4.0, -3.0]).double(), SIDEWAYS))
+    return -(along.square()) + across.square() / 2 + across + phi["x"].sum() * along
+
+
+def wall(x, phi):
+    """C = <(3, 4), x>, whose normal is 5 long."""
+    return SIDEWAYS @ x["x"]
+
+
+def test_curvature_counts_along_the_constraint_alone():
+    """At x = 0 the wall binds: F falls along it with curvature 2, and rises across it."""
+    x = {"x": torch.zeros(2, dtype=torch.float64)}
+    eta = torch.tensor(0.2, dtype=torch.float64)  # <(3, 4) / 5, grad F> / 5
+    cotangent = {"x": torch.tensor([4.0, -3.0], dtype=torch.float64)}
+    pulled, info = constrained_vjp(valley, wall, x, eta, x, cotangent)
+    assert info.curvature.item() == pytest.approx(2 / 0.2)
+    assert info.stationarity < 1e-12
+    # theta moves by 1 / 2 along (4, -3) / 5 with either number of phi.
+    torch.testing.assert_close(pulled["x"], torch.full((2,), 5 / 2, dtype=torch.float64))
+
+
+def test_where_no_constraint_binds_figures_are_those_of_the_objective():
+    def bowl(x, phi):
+        return -1.5 * x["x"].square().sum()
+
+    def far_wall(x, phi):
+        return wall(x, phi) - 9
+
+    x = {"x": torch.tensor([0.1, 0.0], dtype=torch.float64)}
+    free = torch.zeros((), dtype=torch.float64)
+    _, info = constrained_vjp(bowl, far_wall, x, free, x, x, tolerance=0.5)
+    assert info.stationarity.item() == pytest.approx(0.3)
+    assert info.curvature.item() == pytest.approx(3.0)

@@ -8,8 +8,10 @@ from bomrl_lite.solvers.linear import (
     conjugate_gradient,
     dense_matrix,
     dense_solve,
+    dot,
     hessian_vector_product,
     neumann_series,
+    norm,
     null_space_safe_solve,
 )
 
@@ -255,3 +257,10 @@ def test_hessian_vector_product_equals_differences_of_the_gradient():
 
     expected = (slope_along_v(1e-4) - slope_along_v(-1e-4)) / 2e-4
     assert relative_error(product, expected) < 1e-6
+
+
+def test_products_and_norms_are_those_of_all_leaves_as_one_vector():
+    x = {"a": torch.tensor([[1.0, 2.0]]), "b": torch.tensor(3.0)}
+    y = {"a": torch.tensor([[-4.0, 5.0]]), "b": torch.tensor(6.0)}
+    assert dot(x, y) == -4 + 10 + 18
+    assert norm(x) == 14**0.5

@@ -12,7 +12,7 @@ from bomrl_lite.physics.pool import KEPT, PhysicsPool
 from bomrl_lite.physics.robots import load_model
 from bomrl_lite.tasks import make_tasks
 from bomrl_lite.tasks.locomotion import FAMILIES, LocomotionSimulator
-from bomrl_lite.tasks.robot_goals import Speeds
+from bomrl_lite.tasks.robot_goals import Speeds, sample_speeds
 
 GYM = {
     "half_cheetah": ("HalfCheetah-v5", {}, 0.1),
@@ -282,3 +282,14 @@ def test_wrong_requests_are_named():
     ):
         with pytest.raises(ValueError, match=words):
             LocomotionSimulator(family, speeds, 2, **how)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_draw_at_the_very_end_of_the_range_stays_in_its_last_cell(split, monkeypatch):
+    """The largest number below 1 that torch draws: rounding takes its task to the end."""
+    monkeypatch.setattr(
+        torch, "rand", lambda *size, **how: torch.full(size, 1 - 2**-53, dtype=torch.float64)
+    )
+    speeds = sample_speeds(3, generator(), split, top=20.0).speed
+    last = {"train": 20, "test": 18}[split]
+    assert last - 1e-5 < speeds.max() <= last

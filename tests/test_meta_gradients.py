@@ -160,6 +160,7 @@ def test_methods_report_returns_and_batch_over_tasks(name):
         else:
             assert single_info.inner.stationarity < 1e-9
             assert single_info.inner.curvature > 0
+            assert 0 <= single_info.inner.residual < 1e-9
             assert info.return_after[i] > info.return_before[i]
 
 

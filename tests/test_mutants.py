@@ -17,6 +17,7 @@ SPARED = {
     "training/files.py": "writes files",
     "training/archive.py": "reads and writes files; every bit flipped in a test",
     "training/folder_guard.py": "locks folders; other processes try them in a test",
+    "training/group.py": "connects processes; jobs of torchrun in a test",
     "training/methods.py": "a table of settings; each of them is trained in tests",
     "training/stopping.py": "hears signals; a test sends them",
     "training/places.py": "looks at places; a table of bad commands",
@@ -83,6 +84,7 @@ def test_mutants_compile_and_are_drawn_alike_each_time():
     drawn = mutants.draw("adaptation/reductions.py", 5)
     assert len(drawn) == 5
     assert drawn == mutants.draw("adaptation/reductions.py", 5)
+    assert drawn[:3] == mutants.draw("adaptation/reductions.py", 3), "more of them begin alike"
     assert len({item.mutations[0].operator_name for item in drawn}) > 1
 
 

@@ -48,6 +48,7 @@ def test_a_point_walks_as_it_does_by_hand(name, horizon):
     family = make_tasks(name)
     size = family.observation_size
     assert size == family.action_size == (1 if name == "navigation/line" else 2)
+    assert not family.discrete
     generator = seeded()
     tasks = family.sample(5, generator, "train")
     policy = wander(size)

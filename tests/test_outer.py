@@ -165,6 +165,15 @@ def test_a_trust_region_step_is_the_natural_gradient_of_the_allowed_length():
     assert len(toy.lengths) == 1
 
 
+def test_the_system_of_a_trust_region_step_is_solved_to_one_in_a_thousand():
+    """Curvatures 1 and 1.003, the slope between both: one product leaves 0.003 / 2.003 of it."""
+    slope = SLOPE / np.linalg.norm(SLOPE)
+    steeper = (slope + np.array([-slope[1], slope[0]])) / 2**0.5
+    toy = Toy(fisher=np.eye(2) + 0.003 * np.outer(steeper, steeper))
+    assert toy.step(point(*START), cg_iterations=1).residual == pytest.approx(1.5e-3, rel=1e-2)
+    assert toy.step(point(*START)).residual < 1e-8
+
+
 def test_the_step_is_halved_until_the_divergence_fits():
     """Near the start KL is quadratic; the quartic that it misses there costs a halving."""
     size = np.linalg.norm(natural_step())

@@ -11,6 +11,7 @@ from bomrl_lite.policies.networks import (
     HEAD,
     categorical_mlp,
     gaussian_mlp,
+    linear_softmax,
     over_states,
     tabular_softmax,
 )
@@ -221,3 +222,20 @@ def test_observations_of_another_dtype_are_refused_by_name(kind):
     message = r"parameters are torch.float64 but its input is torch.float32: .*dtype=torch.float32"
     with pytest.raises(ValueError, match=message):
         policy.distribution(params, draw(3, 6, O).float())
+
+
+def test_a_linear_softmax_is_the_one_by_hand():
+    features, weights = draw(0, 4, 3, 2), draw(1, 2)
+    got = linear_softmax(features).log_probs({"weights": weights})
+    scores = np.exp(features.numpy() @ weights.numpy())
+    np.testing.assert_allclose(got.exp(), scores / scores.sum(-1, keepdims=True), rtol=1e-12)
+
+
+@KINDS
+@pytest.mark.parametrize("lost", ["body.0.weight", "body.0.bias", "head.weight", "head.bias"])
+def test_a_layer_that_lacks_a_parameter_is_named(kind, lost):
+    policy = MAKERS[kind](O, K, hidden=(4,), **DOUBLE)
+    params = {name: leaf for name, leaf in shaken(policy).items() if name != lost}
+    layer = lost.rpartition(".")[0]
+    with pytest.raises(ValueError, match=rf"must hold {layer}.weight and {layer}.bias, got \["):
+        policy.distribution(params, draw(3, 6, O))

@@ -1,5 +1,7 @@
 """Training on tasks whose best meta-policy is known by hand, and the random ones' statistics."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from bomrl_lite import mdp
 from bomrl_lite.adaptation.objective import policy_return
 from bomrl_lite.policies.networks import tabular_softmax
 from bomrl_lite.tasks import make_tasks
-from bomrl_lite.tasks.probes import random_bandits, random_mdps
+from bomrl_lite.tasks.probes import PROBES, random_bandits, random_mdps
 from bomrl_lite.training.config import configure
 from bomrl_lite.training.problem import make_problem
 from bomrl_lite.training.trainer import meta_step, meta_train, start_state
@@ -174,3 +176,42 @@ def test_random_tasks_of_one_seed_differ_between_splits(name):
 def test_impossible_random_tasks_are_refused(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()
+
+
+SHARED = {
+    "probe/opposite": 2,
+    "probe/identical": 1,
+    "probe/delayed": 1,
+    "probe/bandits-5": 0,
+    "probe/random-5x3": 0,
+    "probe/ice-1": 1,
+    "probe/ice-0.95": math.inf,
+    "probe/ice-0.9": math.inf,
+    "probe/ice-0.8": math.inf,
+    "probe/ice-0.7": math.inf,
+}
+"""How many tasks both splits of a probe draw from."""
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_a_probe_has_numbered_actions_and_says_which_tasks_its_splits_share(name):
+    family = make_tasks(name)
+    assert family.shared_tasks == SHARED[name]
+    assert family.discrete
+    tasks = [drawn(name, split, 3) for split in ("train", "test")]
+    assert [len(batch.reward) for batch in tasks] == [3, 3]
+    if family.shared_tasks == 1:
+        for field, other in zip(*tasks, strict=True):
+            assert (field == other[:1]).all()
+
+
+def test_every_probe_is_listed():
+    assert SHARED.keys() == PROBES.keys()
+
+
+def test_random_training_tasks_come_from_the_generator_itself_and_each_test_has_its_own():
+    arms = drawn("probe/bandits-5", num_tasks=3).reward[:, 0]
+    plain = torch.Generator().manual_seed(0)
+    assert arms.equal(torch.rand(3, 5, dtype=torch.float64, generator=plain))
+    tests = [drawn("probe/bandits-5", "test", 1, seed).reward for seed in range(60)]
+    assert len(torch.cat(tests).unique()) == 60 * 5

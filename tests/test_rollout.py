@@ -445,6 +445,17 @@ def test_actions_that_record_a_gradient_leave_none_behind():
         assert not any(part.requires_grad for part in simulator.step(drawn, seeded()))
 
 
+def test_every_rollout_has_a_seed_of_its_own_in_the_environments():
+    """Drawn from two thousand million: of 30 no two are alike, and half are above the middle."""
+    env, seeds = Counted(), []
+    env.reset = lambda seed: (seeds.append(seed), (np.array([5, 5]), {}))[1]
+    simulator, generator = VectorEnvSimulator(env, horizon=2), seeded()
+    for _ in range(30):
+        simulator.reset(generator)
+    assert len(set(seeds)) == 30
+    assert 5 < sum(seed > 2**30 for seed in seeds) < 25
+
+
 def test_memory_of_the_environment_is_copied():
     env = SyncVectorEnv([lambda: gym.make("Pendulum-v1")] * 2, copy=False)
     simulator = VectorEnvSimulator(env, horizon=3)
@@ -452,6 +463,40 @@ def test_memory_of_the_environment_is_copied():
     kept = first.clone()
     simulator.step(torch.ones(1, 2, 1), seeded())
     assert torch.equal(first, kept)
+
+
+class Brief:
+    """One episode of two steps at most, whose rewards are given; it counts the steps."""
+
+    horizon = 5
+
+    def __init__(self, *rewards: float):
+        self.rewards, self.steps = rewards, 0
+
+    def reset(self, generator):
+        return torch.zeros(1, 1, dtype=torch.int64)
+
+    def step(self, actions, generator):
+        reward = self.rewards[self.steps]
+        self.steps += 1
+        over = torch.tensor([[self.steps == len(self.rewards)]])
+        return torch.zeros(1, 1, dtype=torch.int64), torch.tensor([[reward]]), over, over
+
+
+def test_nothing_is_simulated_once_all_episodes_are_over():
+    simulator = Brief(1.0, 2.0)
+    rollout = collect(simulator, TABLE, {"logits": torch.zeros(1, 5, 3)}, seeded())
+    assert simulator.steps == 2
+    assert rollout.rewards.tolist() == [[[1.0, 2.0, 0.0, 0.0, 0.0]]]
+
+
+def test_where_numbers_are_not_read_on_the_way_they_are_read_at_the_end(monkeypatch):
+    """As on a GPU, which an episode does not wait for."""
+    monkeypatch.setattr("bomrl_lite.rollout.collect._may_look", lambda values: False)
+    simulator = Brief(1.0, float("nan"), 3.0, 4.0, 5.0)
+    with pytest.raises(FloatingPointError, match=r"reward at \[0, 0, 1\] is nan; the simulation"):
+        collect(simulator, TABLE, {"logits": torch.zeros(1, 5, 3)}, seeded())
+    assert simulator.steps == 5
 
 
 # --- errors ------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import torch
 
 from bomrl_lite.training import files, run_folder
 from bomrl_lite.training.config import configure
+from bomrl_lite.training.stopping import Terminated
 from bomrl_lite.training.trainer import meta_train
 
 
@@ -131,6 +132,23 @@ def test_a_run_stopped_inside_an_iteration_keeps_the_last_whole_one(tmp_path, er
     assert is_kept(tmp_path, 4)
     train(tmp_path)
     assert is_kept(tmp_path, 7)
+
+
+def test_a_stop_that_another_error_hides_is_a_stop(tmp_path):
+    """As torch.func's: interrupted before it has begun something, it cannot end it."""
+
+    def stop(iteration):
+        if iteration == 4:
+            try:
+                raise Terminated(15)
+            finally:
+                torch._C._functorch._vmap_decrement_nesting()
+
+    walk = Walk()
+    walk.half_way = stop
+    with pytest.raises(Terminated):
+        train(tmp_path, walk)
+    assert is_kept(tmp_path, 4)
 
 
 def test_ctrl_c_while_progress_is_shown_loses_nothing(tmp_path):

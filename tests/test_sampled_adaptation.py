@@ -13,7 +13,12 @@ from bomrl_lite.adaptation.head import head_adaptation
 from bomrl_lite.adaptation.natural import natural_adaptation, region_adaptation
 from bomrl_lite.adaptation.objective import surrogate_objective
 from bomrl_lite.adaptation.reductions import smooth_clip_surrogate
-from bomrl_lite.adaptation.settings import NaturalStep, SampledArgmax, alg_on_samples
+from bomrl_lite.adaptation.settings import (
+    HeadClosedForm,
+    NaturalStep,
+    SampledArgmax,
+    alg_on_samples,
+)
 from bomrl_lite.adaptation.solve import (
     linearised_objective,
     penalised_objective,
@@ -73,6 +78,50 @@ DIALS = {
     "natural": {"lam": 0.3, "ridge": 0.5},
     "region": {"delta": 0.4, "ridge": 0.5},
 }
+
+
+@pytest.mark.parametrize("settings", [HeadClosedForm(), NaturalStep(parameters="head")])
+def test_a_policy_without_a_head_is_refused_before_there_are_episodes(settings):
+    policy = over_states(tabular_softmax(2, 2))
+    with pytest.raises(ValueError, match="a tabular policy has no head to adapt alone"):
+        alg_on_samples(settings, "frozen", policy, gamma=GAMMA)
+
+
+@pytest.mark.parametrize("lam", [0.25, 3.0])
+def test_the_penalised_objective_is_what_is_gained_in_units_of_lam_less_the_distance(lam):
+    """L summed over samples by hand; D^2 of torch's own Gaussians."""
+    oracle = gaussian()
+    bound, batch = Bound(oracle, "frozen"), oracle.before
+    moved = oracle.phi + 0.1 * oracle.direction
+    seen = batch.observations.flatten(0, 1)
+    old, new = (oracle.distribution(x, seen) for x in (oracle.phi, moved))
+    weights = batch.weights.flatten()
+    divergence = weights @ torch.distributions.kl_divergence(old, new)
+    ratio = (new.log_prob(batch.actions.flatten(0, 1)) - batch.log_probs.flatten()).exp()
+    gained = weights @ (ratio * batch.advantages.flatten())
+    objective = penalised_objective(bound.data_of, policy=bound.at, distance=d1, lam=lam)
+    got = objective(oracle.params(oracle.phi))(oracle.params(moved))
+    torch.testing.assert_close(got, gained / lam - divergence, rtol=1e-10, atol=1e-12)
+
+
+def hump(slope: float):
+    """F(x, phi) = slope x - x^4 / 4, whatever phi: its gradient is slope - x^3."""
+    return lambda phi: lambda x: (slope * x["x"] - x["x"] ** 4 / 4).sum()
+
+
+@pytest.mark.parametrize("start", [1.0, 0.0])
+def test_the_stationarity_is_a_share_of_the_first_gradient_unless_that_is_0(start):
+    """A climb that was stopped after one step of 0.5: 1 - x^3 of the 1 - start^3 it began with."""
+
+    def climb(objective, x):
+        return {"x": x["x"] + 0.5}, None
+
+    solver = dense_solver()._replace(climb=climb)
+    phi = {"x": torch.tensor([start], dtype=torch.float64)}
+    for slope in (8.0, start**3):
+        _, info = solved_adaptation(phi, hump(slope), solver=solver).pull(phi)
+        first, left = abs(slope - start**3), abs(slope - (start + 0.5) ** 3)
+        assert info.stationarity.item() == pytest.approx(left / first if first else left)
 
 
 def both_ways(oracle: SampledOracle, alg: str, rung: str, names, dials, *ways):

@@ -455,3 +455,15 @@ def test_tasks_are_counted_together_under_vmap():
         alone = counted_data(Rollout(*(x[index] for x in rollout)), log_probs, gamma=0.5)
         for one_of_both, expected in zip(together, alone, strict=True):
             close(one_of_both[index], expected)
+
+
+@pytest.mark.parametrize("field", ["observations", "actions"])
+@pytest.mark.parametrize("change", [torch.Tensor.double, lambda x: x[..., :1]])
+def test_only_numbered_states_and_actions_of_one_task_are_counted(field, change):
+    numbers = {"observations": torch.zeros(2, 3).long(), "actions": torch.ones(2, 3).long()}
+    numbers[field] = change(numbers[field])
+    rest = (torch.zeros(2, 3), torch.zeros(2, 3), torch.ones(2, 3))
+    after, over = torch.zeros(2).long(), torch.zeros(2).bool()
+    rollout = Rollout(*numbers.values(), *rest, final_observations=after, terminated=over)
+    with pytest.raises(ValueError, match=rf"rollout.{field} must be numbered, \[B, T\], got"):
+        counted_data(rollout, torch.zeros(2, 2), gamma=0.5)

@@ -52,6 +52,12 @@ def test_maximize_solves_a_quadratic_in_one_step():
     assert (x["x"] == 3).all()
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_a_newton_step_does_not_depend_on_the_unit_of_the_objective(unit):
+    x, _ = maximize(lambda x: unit * quadratic(x), point(0.0, 5.0), max_iterations=1)
+    torch.testing.assert_close(x["x"], point(3.0, 3.0)["x"], rtol=0, atol=1e-12)
+
+
 def test_maximize_goes_no_further_than_it_may_in_one_step():
     for far, change in ((4.0, 4.0), (0.5, 0.5)):
         x, _ = maximize(quadratic, point(13.0, 3.0), max_iterations=1, max_change=change)

@@ -247,6 +247,19 @@ def test_an_unsolved_inner_problem_stops_and_leaves_phi_untouched():
         meta_train(config)
 
 
+def test_an_unsolved_inner_problem_is_refused_by_the_meta_gradient_itself():
+    problem = make_problem(configure("bomrl_trust_region", delta=50.0, num_tasks=2))
+    task = TabularTask(*(field[0] for field in problem.training_tasks))
+    with pytest.raises(UnsolvedInnerProblem, match="1 of 1 inner problems are not solved"):
+        problem.meta_gradient(start_state(problem).phi, task)
+
+
+def test_a_problem_does_not_change_once_it_is_made():
+    problem = make_problem(SMALL)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        problem.policy = None
+
+
 def test_one_unsolved_problem_among_solved_ones_stops_too():
     problem = make_problem(BILEVEL.replace(num_tasks=2))
     lenient = make_problem(BILEVEL.replace(num_tasks=2, unsolved="approximate"))

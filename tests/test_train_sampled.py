@@ -1,6 +1,7 @@
 """Training on samples as software: reproducible, resumable, honest about what goes wrong."""
 
 import csv
+import dataclasses
 import math
 
 import numpy as np
@@ -10,12 +11,27 @@ from torch.distributions import Normal, kl_divergence
 from torch.func import grad
 
 from bomrl_lite.solvers.implicit import is_solved
+from bomrl_lite.tasks import make_tasks
 from bomrl_lite.training import episodes as collecting
+from bomrl_lite.training import over_tasks
 from bomrl_lite.training.config import Config, configure
-from bomrl_lite.training.episodes import COLUMNS, EpisodesProblem, adapted_returns, collect_all
-from bomrl_lite.training.objective import DIAGNOSED, SOLVED, EpisodesObjective, _shuffled
+from bomrl_lite.training.episodes import (
+    COLUMNS,
+    EpisodesProblem,
+    adapted_returns,
+    collect_all,
+    episodes_problem,
+)
+from bomrl_lite.training.objective import (
+    DIAGNOSED,
+    SOLVED,
+    EpisodesObjective,
+    _shuffled,
+    _tuned_penalty,
+)
 from bomrl_lite.training.policy_file import load_policy, save_policy
 from bomrl_lite.training.problem import make_problem
+from bomrl_lite.training.streams import seeded
 from bomrl_lite.training.trainer import load, meta_step, meta_train, start_state
 
 SMALL = configure(
@@ -41,6 +57,28 @@ def same(a, b) -> bool:
     return rows == others and all(torch.equal(a.phi[k], b.phi[k]) for k in a.phi)
 
 
+def test_a_problem_does_not_change_once_it_is_made():
+    problem = make_problem(SMALL)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        problem.policy = None
+
+
+def test_training_never_asks_for_a_task_that_is_held_out(monkeypatch):
+    def guarded(name, **settings):
+        family = make_tasks(name, **settings)
+
+        def sample(num_tasks, generator, split):
+            assert split == "train"
+            return family.sample(num_tasks, generator, split)
+
+        return dataclasses.replace(family, sample=sample)
+
+    monkeypatch.setattr(collecting, "make_tasks", guarded)
+    for tasks in ("navigation/circle", "probe/bandits-5"):
+        few = {"num_tasks": 2, "num_episodes": 2, "horizon": 2, "iterations": 1}
+        meta_train(configure("lvc_maml", tasks=tasks, values="episodes", **few))
+
+
 @pytest.mark.parametrize("method", ["lvc_maml", "trpo_maml", "bomrl_solved"])
 def test_the_same_seed_gives_the_same_run_bit_for_bit(method):
     config = with_(SMALL, method=method, iterations=2 if method == "lvc_maml" else 1)
@@ -50,17 +88,29 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit(method):
         assert not same(first, meta_train(with_(config, seed=1)))
 
 
-@pytest.mark.parametrize("method", ["lvc_maml", "bomrl_natural"])
-def test_two_threads_share_the_work_and_change_nothing(method):
-    """Large enough for torch to split its loops, from 32768 numbers on: 4 x 8 x 35 x 32."""
+@pytest.mark.parametrize("method", ["promp", "trpo_maml", "bomrl_natural", "bomrl_head"])
+def test_no_bit_depends_on_the_number_of_threads(method, monkeypatch):
+    """Parts of one task on threads of their own, and loops that torch would split by itself: those
+    over 32768 numbers and more, 4 x 8 x 35 x 32, whose sums it then takes in another order."""
+    monkeypatch.setattr(over_tasks, "SAMPLES", 8 * 35)
     large = {"num_tasks": 4, "num_episodes": 8, "horizon": 35, "hidden": (32,)}
-    config = with_(SMALL, method=method, iterations=1, epochs=1, **large)
+    fewer = {} if method == "trpo_maml" else {"epochs": 2}
+    config = with_(SMALL, method=method, iterations=1, **large, **fewer)
     if method == "bomrl_natural":
         config = with_(config, cg_iterations=2)
-    first = meta_train(config)
+    first, problem = meta_train(config), episodes_problem(config)
+    evaluated = adapted_returns(
+        first.phi, problem.draw(seeded(0, "evaluation")), problem, seeded(1, "evaluation")
+    )
     try:
-        torch.set_num_threads(2)
-        assert same(first, meta_train(config))
+        for threads in (2, 5):
+            torch.set_num_threads(threads)
+            assert same(first, meta_train(config))
+            again = adapted_returns(
+                first.phi, problem.draw(seeded(0, "evaluation")), problem, seeded(1, "evaluation")
+            )
+            assert torch.equal(evaluated, again)
+            assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(1)
 
@@ -117,6 +167,49 @@ def test_a_run_killed_between_two_checkpoints_is_continued_bit_for_bit(tmp_path)
 def test_the_penalty_doubles_and_halves_to_keep_its_target(target, expected):
     config = with_(SMALL, method="promp", kl_penalty=0.1, kl_target=target, iterations=2)
     assert meta_train(config).kl_penalty == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("method", "rate", "penalty"),
+    [("trpo_maml", 1.0, 0.0), ("promp", 3e-3, 0.02), ("lvc_maml", 3e-3, 0.0)],
+)
+def test_a_state_starts_with_the_rate_and_the_penalty_of_its_settings(method, rate, penalty):
+    """TRPO has neither: it finds its own length, and a penalty would bend its gradient."""
+    told = {"learning_rate": rate, "kl_penalty": penalty}
+    config = with_(SMALL, method=method)
+    config = with_(config, **{k: v for k, v in told.items() if k in config.settings()})
+    state = start_state(make_problem(config))
+    assert state.optimizer.param_groups[0]["lr"] == rate
+    assert state.kl_penalty == penalty
+
+
+BAND = [
+    (0.0, 0.3, 1.0),
+    (0.2, 0.29, 1.0),
+    (0.2, 0.31, 2.0),
+    (0.2, 0.14, 1.0),
+    (0.2, 0.13, 0.5),
+    (0.2, 0.08, 0.5),
+]
+"""The target, the divergence, and what becomes of a penalty of 1: 1.5 times either way is near."""
+
+
+@pytest.mark.parametrize(("target", "divergence", "expected"), BAND)
+def test_the_penalty_stays_within_one_and_a_half_times_its_target(target, divergence, expected):
+    problem = make_problem(with_(SMALL, method="promp", kl_penalty=0.1, kl_target=target))
+    assert _tuned_penalty(1.0, problem, divergence) == expected
+
+
+def test_returns_that_hardly_differ_credit_nothing_beyond_measure():
+    """A deviation of 1e-8, as of tasks that all earn alike but for rounding."""
+    config = with_(SMALL, method="e_maml", num_tasks=2)
+    problem, generator = make_problem(config), torch.Generator().manual_seed(1)
+    phi = problem.policy.init(generator)
+    episodes = collect_all(phi, problem.draw(generator), problem, generator)
+    alike = torch.tensor([0.0, 2e-8], dtype=torch.float64)
+    objective = EpisodesObjective(problem, episodes._replace(returns_after=alike), phi, 0.0)
+    credit = problem.estimator.credit
+    assert objective.scores.tolist() == pytest.approx([-credit / 2, credit / 2])
 
 
 def uneven_episodes(**dials):

@@ -437,3 +437,18 @@ def test_training_with_the_default_region_on_lakes():
     history = meta_train(config).history
     assert history[-1]["return_after"] > history[0]["return_after"] + 0.2
     assert max(row["unsolved"] for row in history) == 0
+
+
+@pytest.mark.parametrize("delta", [1e-9, 1e-12])
+def test_a_tiny_region_is_used_up_too(delta):
+    """Its multiplier grows as delta^{-1/2}, far beyond the spread of Q."""
+    policy, phi = PROBLEMS["tabular"]
+    data = full_data(phi, TASKS[0], policy=policy, gamma=GAMMA)
+    _, eta, info = adapt_in_trust_region(phi, data, policy=policy, distance=d2, delta=delta)
+    assert abs(info.distance / delta - 1) < 1e-2
+    nu, q, _ = solve_task(random_logits(0).softmax(-1), TASKS[0], GAMMA)
+    probs = random_logits(0).softmax(-1)
+    advantage = q - (probs * q).sum(-1, keepdim=True)
+    # To second order D^2 = E[A^2] / (2 eta^2).
+    expected = ((nu @ (probs * advantage.square()).sum(-1)) / (2 * delta)).sqrt()
+    assert abs(eta / expected - 1) < 1e-2

@@ -61,5 +61,5 @@ def select(params: Params, names: tuple[str, ...]) -> Params:
 @checked()
 def explicit_info(phi: Params) -> SolvedInfo:
     """Return the info of an explicit step, which leaves nothing to be solved."""
-    zero = torch.zeros_like(next(iter(phi.values())).sum())
+    zero = next(iter(phi.values())).new_zeros(())
     return SolvedInfo(zero, torch.full_like(zero, torch.inf), zero)

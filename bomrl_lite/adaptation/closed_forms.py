@@ -6,12 +6,13 @@ forms and the terms of Proposition 1 of Xu and Zhu (2410.09728) live here.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import grad, hessian, vmap
+from torch.func import grad, vjp, vmap
 
 from bomrl_lite.adaptation.distances import Distance, StateDistance, d1, d2
 from bomrl_lite.require import checked, require_positive
@@ -80,13 +81,12 @@ def policywise_hypergradient(
             state_distance, policy.log_probs(p), log_theta
         )
 
-    def adjoint(p: Params) -> Tensor:
-        return (x * slopes(p)).sum()
+    def adjoint(p: Params) -> tuple[Tensor, Tensor]:
+        slope = slopes(p)
+        return (x * slope).sum(), slope
 
-    pulled = grad(adjoint)(phi)
-    slope = policywise_slope(
-        log_phi, log_theta, data_of(phi), state_distance=state_distance, lam=lam
-    )
+    pulled, slope = grad(adjoint, has_aux=True)(phi)
+    slope = _along_simplex(slope / lam, log_theta)
     # M x = c - mu 1: what is left of M x - c once the multiplier mu, its mean, is taken off.
     error = (m @ x.unsqueeze(-1)).squeeze(-1) - cotangent
     error = error - error.mean(-1, keepdim=True)
@@ -261,6 +261,10 @@ def policywise_slope(
     so that one vanishes also where a probability does: the spurious stationary points of D2.
     """
     slope = weighted_q(data) / lam - state_slope(state_distance, log_phi, log_theta)
+    return _along_simplex(slope, log_theta)
+
+
+def _along_simplex(slope: Tensor, log_theta: Tensor) -> Tensor:
     return slope - (log_theta.exp() * slope).sum(-1, keepdim=True)
 
 
@@ -272,14 +276,13 @@ def policywise_curvature(
 
     D1: diag(pi_phi / pi_theta^2). D2: diag(1 / pi_theta).
     """
+    slope, pull_back = vjp(partial(_slope_at, state_distance, log_phi), log_theta.exp())[:2]
 
-    def of_one_state(log_p: Tensor, q: Tensor) -> Tensor:
-        def divergence(probs: Tensor) -> Tensor:
-            return state_distance(log_p, probs.log())
+    def row(action: Tensor) -> Tensor:
+        return pull_back(action.expand_as(slope))[0]  # no state's slope knows another's policy
 
-        return hessian(divergence)(q)
-
-    return vmap(of_one_state)(log_phi, log_theta.exp())
+    eye = torch.eye(slope.shape[-1], dtype=slope.dtype, device=slope.device)
+    return vmap(row, out_dims=-2)(eye)
 
 
 @checked()
@@ -322,11 +325,16 @@ def state_slope(
     state_distance: StateDistance, log_phi: Float[Tensor, "S A"], log_theta: Float[Tensor, "S A"]
 ) -> Float[Tensor, "S A"]:
     r"""Return \nabla_pi d^2(pi_phi(.|s), pi) at pi = pi_theta(.|s), in every state."""
+    return _slope_at(state_distance, log_phi, log_theta.exp())
 
-    def total(probs: Tensor) -> Tensor:
-        return state_distance(log_phi, probs.log()).sum()
 
-    return grad(total)(log_theta.exp())
+def _slope_at(state_distance: StateDistance, log_phi: Tensor, probs: Tensor) -> Tensor:
+    r"""Return \nabla_pi d^2 at pi = probs, [S, A]."""
+
+    def total(x: Tensor) -> Tensor:
+        return state_distance(log_phi, x.log()).sum()
+
+    return grad(total)(probs)
 
 
 def _finite_or_identity(matrices: Tensor) -> tuple[Tensor, Tensor]:

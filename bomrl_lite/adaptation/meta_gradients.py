@@ -10,7 +10,11 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
-from bomrl_lite.adaptation.closed_forms import policywise_constrained_vjp, policywise_hypergradient
+from bomrl_lite.adaptation.closed_forms import (
+    CLOSED_FORMS,
+    policywise_constrained_vjp,
+    policywise_hypergradient,
+)
 from bomrl_lite.adaptation.distances import STATE_DISTANCES, Distance
 from bomrl_lite.adaptation.gradient import gradient_step
 from bomrl_lite.adaptation.objective import (
@@ -112,8 +116,8 @@ def bomrl(
         UnsolvedInnerProblem: it is not; under ``vmap`` the result is nan instead.
     """
     data_of = partial(data, task=task, policy=policy, gamma=gamma)
-    theta, _ = adapt(phi, data_of(phi), policy=policy, distance=distance, lam=lam)
     if has_closed_form(policy, distance):
+        theta = CLOSED_FORMS[distance](phi, data_of(phi), lam=lam)
         outer, inner = policywise_hypergradient(
             data_of,
             theta,
@@ -125,6 +129,7 @@ def bomrl(
             tolerance=tolerance,
         )
     else:
+        theta, _ = adapt(phi, data_of(phi), policy=policy, distance=distance, lam=lam)
 
         def scaled(x: Params, p: Params) -> Tensor:
             value = adaptation_objective(
@@ -221,7 +226,7 @@ def _one_step(
 ) -> tuple[Params, AdaptInfo]:
     """Adapt by an explicit step, which leaves nothing to be solved."""
     theta = gradient_step(phi, task, policy=policy, gamma=gamma, step_size=step_size)
-    zero = torch.zeros_like(task.start.sum())
+    zero = task.start.new_zeros(())
     nothing = SolvedInfo(zero, torch.full_like(zero, torch.inf), zero)
     return theta, _returns_around(phi, theta, task, policy, gamma, nothing)
 

@@ -11,14 +11,21 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import grad, jvp, vjp
+from torch.func import grad, vjp
 
 from bomrl_lite.adaptation.adapted import Adapted, DataOf, select
 from bomrl_lite.adaptation.distances import every_weight
 from bomrl_lite.adaptation.objective import surrogate_objective, surrogate_slope
 from bomrl_lite.policies.at_samples import PolicyAtSamples
 from bomrl_lite.require import checked, require_positive
-from bomrl_lite.solvers.linear import Matvec, add_scaled, conjugate_gradient, dot, scale
+from bomrl_lite.solvers.linear import (
+    Matvec,
+    add_scaled,
+    conjugate_gradient,
+    directional,
+    dot,
+    scale,
+)
 from bomrl_lite.types import ActionDistribution, Params, SolvedInfo, SolveInfo
 
 
@@ -184,13 +191,13 @@ class _LocalModel(NamedTuple):
         def value(x: Params) -> Tensor:
             return surrogate_objective({**p, **x}, data, policy=self.policy)
 
-        return jvp(value, (select(p, self.names),), (v,))[1]
+        return directional(value, select(p, self.names), v)[1]
 
     def fisher_form(self, p: Params, x: Params, v: Params) -> Float[Tensor, ""]:
         """Return <x, F(p) v> as a function of p: F's own dependence on p is wanted here."""
         outputs, start = partial(self._outputs, p), select(p, self.names)
-        at_p, forward_x = jvp(outputs, (start,), (x,))[:2]
-        fisher_v = at_p.fisher_product(jvp(outputs, (start,), (v,))[1])
+        at_p, forward_x = directional(outputs, start, x)
+        fisher_v = at_p.fisher_product(directional(outputs, start, v)[1])
         pairs = torch.stack([(a * b).sum(-1) for a, b in zip(forward_x, fisher_v, strict=True)])
         return (every_weight(self.data_of(p).state_weights, self.stride) * pairs.sum(0)).sum()
 

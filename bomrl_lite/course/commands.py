@@ -284,15 +284,20 @@ def classroom(
     return 0
 
 
-def bench(root: Path | None = None) -> int:
+def bench(only: tuple[str, ...] = (), against: Path | None = None, root: Path | None = None) -> int:
     """Measure the project's bars, print them and write runs/bench.json.
 
+    Example: python -m bomrl_lite bench --only "cheetah meta-iteration" --against ../before
+
     Args:
+        only: words, each a part of the names of rows, or of measurements; none measures all.
+        against: another checkout of this project, measured in the same minutes: the table gets its
+            figures and the ratios to them.
         root: folder of the course; by default the current one, or the nearest above it.
     """
     from bomrl_lite.course.bench.main import measure_all
 
-    return measure_all(course_root(root))
+    return measure_all(course_root(root), only=only, against=against)
 
 
 def compare(

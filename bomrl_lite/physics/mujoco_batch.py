@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bomrl_lite.physics import PhysicsState
 from bomrl_lite.physics.mujoco_types import Batch, Floats, Model, import_mujoco
+from bomrl_lite.physics.threads import processors
 
 try:
     mujoco, _batch = import_mujoco(), importlib.import_module("mujoco.batch")
@@ -40,7 +41,7 @@ class MujocoBatch:
     Args:
         model: ``mujoco.MjModel``; it is copied.
         num: M.
-        threads: None takes as many as torch may use, ``torch.get_num_threads()``.
+        threads: None takes as many as torch may use; see :mod:`bomrl_lite.physics.threads`.
     """
 
     def __init__(self, model: Model, num: int, *, threads: int | None = None) -> None:
@@ -48,7 +49,7 @@ class MujocoBatch:
         model = copy.copy(model)
         # Else MuJoCo puts a simulation that died back to its start and its count back to 0.
         model.opt.disableflags |= _NO_AUTORESET
-        self.batch = make_batch(model, num, threads or torch.get_num_threads())
+        self.batch = make_batch(model, num, threads or processors())
         self._state = torch.as_tensor(self.batch.state)
         self.qpos, self.qvel, self._controls = (
             torch.as_tensor(self.batch.bind(name)) for name in ("qpos", "qvel", "ctrl")

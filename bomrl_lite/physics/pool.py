@@ -4,10 +4,9 @@ import weakref
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from bomrl_lite.physics import Physics, make_physics
 from bomrl_lite.physics.mujoco_types import Model
+from bomrl_lite.physics.threads import processors
 
 KEPT = 4
 """So many simulations that nobody has are kept, those that were lent last: a training takes turns
@@ -31,7 +30,7 @@ class Loan:
 
     def fits(self, model: Model, num: int, backend: Literal["mujoco", "warp"]) -> bool:
         """Tell whether the simulations are as :func:`make_physics` would make them now."""
-        wanted = (num, backend, torch.get_num_threads())
+        wanted = (num, backend, processors())
         return self.model is model and (self.physics.num, self.backend, self.threads) == wanted
 
 
@@ -65,6 +64,6 @@ class PhysicsPool:
         dropped = fitting[:1] or free[:-KEPT]  # one that fits comes back below, as the latest
         self._loans = [loan for loan in self._loans if loan not in dropped]
         physics = fitting[0].physics if fitting else make_physics(model, num, backend=backend)
-        threads = torch.get_num_threads()
+        threads = processors()
         self._loans.append(Loan(physics, model, backend, threads, weakref.ref(borrower)))
         return physics

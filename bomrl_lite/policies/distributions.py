@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from bomrl_lite.policies.draws import drawn, drawn_numbers
 from bomrl_lite.require import checked
 
 
@@ -24,7 +25,7 @@ class Gaussian(NamedTuple):
     def sample(self, generator: torch.Generator) -> Tensor:
         """Draw one action per observation, [...] or [..., K]; records no gradient."""
         mean, log_std = self.mean.detach(), self.log_std.detach()
-        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
+        noise = drawn(torch.randn, mean.shape, generator, dtype=mean.dtype, device=mean.device)
         return mean + log_std.exp() * noise
 
     @checked()
@@ -55,9 +56,7 @@ class Categorical(NamedTuple):
     def sample(self, generator: torch.Generator) -> Tensor:
         """Draw one action per observation, [...] or [..., K]; records no gradient."""
         probs = self.log_probs.detach().exp()
-        draws = torch.multinomial(
-            probs.reshape(-1, probs.shape[-1]), 1, replacement=True, generator=generator
-        )
+        draws = drawn_numbers(probs.reshape(-1, probs.shape[-1]), generator)
         return draws.reshape(probs.shape[:-1])
 
     @checked()

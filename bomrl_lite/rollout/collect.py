@@ -75,12 +75,11 @@ def collect(
         # Written before the simulator moves, which may reuse the memory of its observations.
         tape.write(step, alive, observations=observations, actions=actions, log_probs=log_probs)
         after, rewards, ended, cut = simulator.step(actions, generator)
-        rewards = _where(alive, rewards, torch.zeros_like(rewards))
         # An episode that is over stays at its last observation, whatever its simulator does next.
         observations = _where(alive, after, observations)
-        _check_finite("reward", rewards, step)
-        _check_finite("observation", observations, step + 1)
         tape.write(step, alive, rewards=rewards, mask=torch.ones_like(rewards))
+        _check_finite("reward", tape.buffers["rewards"][:, :, step], step)
+        _check_finite("observation", observations, step + 1)
         # Only episodes that were alive: a simulator may report anything after an end.
         terminated |= alive & ended
         alive = alive & ~(ended | cut)

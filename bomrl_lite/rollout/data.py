@@ -355,4 +355,4 @@ def _as_data(
 
 
 def _log_probs(phi: Params, batch: SampleBatch, policy: Policy) -> Tensor:
-    return policy_at(batch, policy).log_probs(phi).squeeze(-1)
+    return policy_at(batch, policy).log_probs(phi)

@@ -31,21 +31,30 @@ def no_moments(size: int, device: torch.device | str = "cpu") -> Moments:
 def update_moments(
     moments: Moments, observations: Float[Tensor, "*M O"], mask: Float[Tensor, "*M"]
 ) -> Moments:
-    """Add observations where the mask is 1 (Chan, Golub and LeVeque, 1983, eq. 1.5)."""
+    """Add observations where the mask is 1."""
+    return merged(moments, moments_of(observations, mask))
+
+
+def moments_of(observations: Float[Tensor, "*M O"], mask: Float[Tensor, "*M"]) -> Moments:
+    """Return the moments of the observations where the mask is 1."""
     weights = mask.double().unsqueeze(-1)
     # Not values * weights: what follows an episode's end may be NaN, and NaN times 0 is NaN.
     values = torch.where(weights > 0, observations.double(), 0.0)
     axes = tuple(range(values.ndim - 1))
     count = weights.sum()
     mean = (weights * values).sum(axes) / count.clamp(min=1)
-    squares = (weights * (values - mean).square()).sum(axes)
-    total = moments.number + count
-    share = count / total.clamp(min=1)
-    difference = mean - moments.mean
+    return Moments(count, mean, (weights * (values - mean).square()).sum(axes))
+
+
+def merged(moments: Moments, others: Moments) -> Moments:
+    """Return the moments of both together (Chan, Golub and LeVeque, 1983, eq. 1.5)."""
+    total = moments.number + others.number
+    share = others.number / total.clamp(min=1)
+    difference = others.mean - moments.mean
     return Moments(
         total,
         moments.mean + share * difference,
-        moments.squares + squares + moments.number * share * difference.square(),
+        moments.squares + others.squares + moments.number * share * difference.square(),
     )
 
 
@@ -85,10 +94,14 @@ class NormalisedSimulator:
     def moments(self) -> Moments:
         """The moments with all observations since; what follows an episode's end is left out."""
         if self._shown:
-            observations, mask = (torch.stack(part) for part in zip(*self._shown, strict=True))
-            self._moments = update_moments(self._moments, observations, mask)
+            self._moments = merged(self._moments, self.seen())
             self._shown.clear()
         return self._moments
+
+    def seen(self) -> Moments:
+        """Return the moments of what was shown since :attr:`moments` was read."""
+        observations, mask = (torch.stack(part) for part in zip(*self._shown, strict=True))
+        return moments_of(observations, mask)
 
     def reset(self, generator: torch.Generator) -> Tensor:
         """Start all episodes anew; returns normalised observations [N, B, O]."""

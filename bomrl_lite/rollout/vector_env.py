@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bomrl_lite.policies.draws import shard_of
 from bomrl_lite.require import require_whole
 
 
@@ -87,6 +88,8 @@ class VectorEnvSimulator:
         """
         self._device = generator.device
         seed = int(torch.randint(2**31 - 1, (), generator=generator, device=self._device))
+        if shard := shard_of(generator):  # environment i of all tasks' is seeded with seed + i
+            seed += shard.rows(self._env.num_envs).start
         observations = self._begin(seed)
         if not self._tried and not torch.equal(self._begin(seed), observations):
             warnings.warn(

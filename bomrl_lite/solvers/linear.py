@@ -4,18 +4,20 @@ Nothing here knows policies or tasks: a matrix is a function ``matvec(v)`` that 
 parameters of the same shapes. Every solver returns ``(x, SolveInfo)`` and runs under ``vmap``.
 """
 
+import threading
 from collections.abc import Callable
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import grad, vjp, vmap
+from torch.func import grad, jvp, vjp, vmap
 
 from bomrl_lite.require import checked, require_positive
 from bomrl_lite.types import Params, SolveInfo
 
 Matvec = Callable[[Params], Params]
+Value = TypeVar("Value")
 
 # torch leaves torch.linalg without types.
 solve_columns = cast(
@@ -39,6 +41,9 @@ vector_norm = cast(
 )
 """Euclidean norm of all entries."""
 
+_FORWARD = threading.RLock()
+"""Forward differentiation of torch is one at a time in a process: another thread's spoils it."""
+
 BORDER = "border"
 """Name of the entry that a bordered system adds to the parameters."""
 
@@ -61,6 +66,12 @@ def add_scaled(x: Params, scale: float | Tensor, y: Params) -> Params:
 def scale(factor: float | Tensor, x: Params) -> Params:
     """Return factor * x, leaf by leaf; factor is a scalar."""
     return {name: factor * leaf for name, leaf in x.items()}
+
+
+def directional(function: Callable[[Params], Value], x: Params, v: Params) -> tuple[Value, Any]:
+    """Return f(x) and its derivative along v, in one pass forward; safe in several threads."""
+    with _FORWARD:
+        return jvp(function, (x,), (v,))[:2]
 
 
 @checked()

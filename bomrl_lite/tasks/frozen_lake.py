@@ -153,9 +153,11 @@ def goal_map(size: int, generator: torch.Generator) -> LakeMap:
     """
     require_whole("size", size, least=2)
     goal = int(torch.randint(1, size * size, (), generator=generator))
-    letters = ["S"] + ["F"] * (size * size - 1)
-    letters[goal] = "G"
-    return tuple("".join(letters[r * size : (r + 1) * size]) for r in range(size))
+    letters = {0: "S", goal: "G"}
+    return tuple(
+        "".join(letters.get(row * size + column, "F") for column in range(size))
+        for row in range(size)
+    )
 
 
 @checked()

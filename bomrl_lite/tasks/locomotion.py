@@ -33,6 +33,7 @@ from torch import Tensor
 from bomrl_lite.physics import Physics, make_physics, resolve_backend
 from bomrl_lite.physics.pool import PhysicsPool
 from bomrl_lite.physics.robots import ROBOTS, Robot, load_model
+from bomrl_lite.policies.draws import drawn
 from bomrl_lite.require import checked
 from bomrl_lite.tasks import robot_goals as goals
 from bomrl_lite.types import Split, TaskBatch, Tasks
@@ -190,13 +191,13 @@ def start_states(
         robot: how much noise, and of which distribution.
         generator: where the randomness comes from; states live on its device.
     """
-    device = generator.device
+    kind = {"dtype": torch.float64, "device": generator.device}
     # Positions first: the order of draws is part of what a seed means.
-    uniform = torch.rand(num, len(start), generator=generator, dtype=torch.float64, device=device)
+    uniform = drawn(torch.rand, (num, len(start)), generator, **kind)
     draw = torch.randn if robot.normal_velocities else torch.rand
-    velocity = draw(num, num_velocities, generator=generator, dtype=torch.float64, device=device)
+    velocity = drawn(draw, (num, num_velocities), generator, **kind)
     velocity = velocity if robot.normal_velocities else 2 * velocity - 1
-    position = start.to(device) + robot.position_noise * (2 * uniform - 1)
+    position = start.to(generator.device) + robot.position_noise * (2 * uniform - 1)
     return position, robot.velocity_noise * velocity
 
 

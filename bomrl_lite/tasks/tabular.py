@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from bomrl_lite.policies.draws import drawn
 from bomrl_lite.require import checked
 from bomrl_lite.types import Split, TabularTask, Tasks
 
@@ -126,12 +127,7 @@ def _cumulative(probs: Tensor) -> Tensor:
 
 def _draw(cumulative: Tensor, generator: torch.Generator) -> Tensor:
     """Draw from each row by inverting its distribution function: sums [..., S] -> [...]."""
-    uniform = torch.rand(
-        *cumulative.shape[:-1],
-        1,
-        generator=generator,
-        dtype=cumulative.dtype,
-        device=cumulative.device,
-    )
+    shape, kind = cumulative.shape[:-1], {"dtype": cumulative.dtype, "device": cumulative.device}
+    uniform = drawn(torch.rand, (*shape, 1), generator, **kind)
     # Counting the sums <= u passes over entries of probability 0, at u = 0 too.
     return (cumulative <= uniform).sum(-1)

@@ -73,7 +73,7 @@ class Simulation:
 class Config:
     """A training run; make one by :func:`configure`. Two runs of one Config are bit-identical.
 
-    On one machine and with one number of threads, that is.
+    On one machine, that is; of the number of threads no bit depends.
     """
 
     method: str

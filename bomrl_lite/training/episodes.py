@@ -5,19 +5,21 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
 from bomrl_lite.adaptation.episodes import Alg
 from bomrl_lite.adaptation.settings import AlgSettings, Rung, alg_on_samples
 from bomrl_lite.physics import resolve_backend
+from bomrl_lite.physics.threads import one_thread_for_torch
 from bomrl_lite.policies.networks import categorical_mlp, gaussian_mlp, over_states, tabular_softmax
 from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.rollout.data import SampleBatch, sample_batch
-from bomrl_lite.rollout.observations import Moments, NormalisedSimulator, no_moments
+from bomrl_lite.rollout.observations import Moments, NormalisedSimulator, merged, no_moments
 from bomrl_lite.rollout.returns import discounted_returns
 from bomrl_lite.tasks import make_tasks
 from bomrl_lite.training.config import Config, Episodes, Simulation
+from bomrl_lite.training.group import ALONE, Group
 from bomrl_lite.training.methods import Estimator
+from bomrl_lite.training.over_tasks import over_tasks
 from bomrl_lite.training.streams import seeded
 from bomrl_lite.types import Params, Policy, Rollout, Simulator, Tasks
 
@@ -46,6 +48,8 @@ class EpisodesProblem:
     alg: Alg
     device: torch.device
     """Where episodes are simulated and phi lives."""
+    group: Group = ALONE
+    """The processes that share the tasks of an iteration."""
     columns: tuple[str, ...] = COLUMNS
     whole: tuple[str, ...] = WHOLE
 
@@ -71,10 +75,16 @@ class EpisodesProblem:
         """Whether steps count with gamma^t, as in the exact values of tabular tasks."""
         return self.family.observation_size == 0
 
+    @property
+    def num_tasks(self) -> int:
+        """N of one iteration."""
+        return self.config.num_tasks
+
     def start(self) -> tuple[Params, torch.Generator]:
         """Return the first phi, and the generator that training goes on with."""
         generator = seeded(self.config.seed, "episodes")
         phi = self.policy.init(generator)
+        generator = self.group.generator(generator, self.num_tasks)
         return {name: leaf.to(self.device) for name, leaf in phi.items()}, generator
 
     def moments(self) -> Moments | None:
@@ -84,12 +94,14 @@ class EpisodesProblem:
         return no_moments(self.family.observation_size, self.device)
 
     def draw(self, generator: torch.Generator) -> Any:
-        """Return the tasks of one iteration."""
-        return self.family.sample(self.config.num_tasks, generator, "train")
+        """Return the tasks of one iteration: of several processes, one's own."""
+        return self.group.own(self.family.sample(self.num_tasks, generator, "train"))
 
     def simulator(self, tasks: Any, num_episodes: int, moments: Moments | None) -> Simulator:
         """Simulate episodes of tasks, seen through the lens of moments if there are any."""
         simulator = self.family.simulator(tasks, num_episodes, self.sampling.horizon)
+        if self.group.size > 1:
+            require_sharded(simulator)
         return simulator if moments is None else NormalisedSimulator(simulator, moments)
 
     def acting(self, generator: torch.Generator) -> torch.Generator:
@@ -97,7 +109,8 @@ class EpisodesProblem:
         if self.device.type == "cpu":
             return generator
         seed = int(torch.randint(2**31 - 1, (), generator=generator))
-        return torch.Generator(self.device).manual_seed(seed)
+        own = torch.Generator(self.device).manual_seed(seed)
+        return self.group.generator(own, self.num_tasks)
 
     def batch(self, rollout: Rollout) -> SampleBatch:
         """Make episodes ready for adaptation."""
@@ -162,6 +175,21 @@ def _policy_of(config: Config, family: Tasks[Any]) -> Policy:
     )
 
 
+def require_sharded(simulator: Simulator) -> None:
+    """Refuse a simulator of somebody's own whose random numbers several processes may draw alike.
+
+    Raises:
+        ValueError: it does not say ``sharded = True``.
+    """
+    kind = type(simulator)
+    if not kind.__module__.startswith("bomrl_lite.") and not getattr(simulator, "sharded", False):
+        raise ValueError(
+            f"{kind.__name__} is a simulator of your own: where it draws random numbers, several "
+            "processes would all draw the same ones. Draw them by bomrl_lite.policies.draws.drawn, "
+            "or none, and let it have sharded = True; or train in one process"
+        )
+
+
 class Collected(NamedTuple):
     """One iteration's episodes."""
 
@@ -193,19 +221,27 @@ def collect_all(
     # A copy: what an adaptation leaves alone must not follow phi, which is updated in place.
     start = {name: leaf.clone() for name, leaf in phi.items()}
     thetas, rollouts, before = repeat(start, num_tasks), list[Rollout](), list[SampleBatch]()
+
+    def episodes_of(thetas: Params) -> Rollout:
+        rollout = collect(simulator, problem.policy, thetas, generator)
+        if problem.group.size > 1:
+            problem.group.catch_up(generator, steps=int(rollout.mask.amax((0, 1)).sum()))
+        return rollout
+
     for _ in range(sampling.num_steps):
-        rollouts.append(collect(simulator, problem.policy, thetas, generator))
+        rollouts.append(episodes_of(thetas))
         before.append(problem.batch(rollouts[-1]))
         thetas = adapt_all(problem.alg, thetas, before[-1])
-    rollout = collect(simulator, problem.policy, thetas, generator)
-    seen = simulator.moments if isinstance(simulator, NormalisedSimulator) else None
+    rollout = episodes_of(thetas)
+    if moments is not None and isinstance(simulator, NormalisedSimulator):
+        moments = merged(moments, problem.group.merged(simulator.seen()))
     return Collected(
         tuple(before),
         problem.batch(rollout),
         thetas,
         returns_before=problem.returns(rollouts[0]),
         returns_after=problem.returns(rollout),
-        moments=seen,
+        moments=moments,
     )
 
 
@@ -215,9 +251,10 @@ def adapt_all(alg: Alg, thetas: Params, batch: SampleBatch) -> Params:
     def one(theta: Params, episodes: SampleBatch) -> Params:
         return alg(theta, episodes).theta
 
-    return vmap(one)(thetas, batch)
+    return over_tasks(one, thetas, batch, samples=batch.weights)
 
 
+@one_thread_for_torch()
 def adapted_returns(
     phi: Params,
     tasks: tuple[Tensor, ...],

@@ -20,6 +20,7 @@ from bomrl_lite.solvers.implicit import TOLERANCE, is_solved, require_solved
 from bomrl_lite.solvers.linear import norm
 from bomrl_lite.tasks import make_tasks, require_exact
 from bomrl_lite.training.config import Config, ExactValues
+from bomrl_lite.training.group import ALONE, Group
 from bomrl_lite.training.outer import Ascent, OuterInfo
 from bomrl_lite.training.run_folder import Row, require_finite
 from bomrl_lite.training.state import MetaState
@@ -28,6 +29,7 @@ from bomrl_lite.types import (
     Adaptation,
     MetaGradient,
     Params,
+    SolvedInfo,
     TabularPolicy,
     TabularTask,
     Tasks,
@@ -60,6 +62,8 @@ class ExactProblem:
     meta_gradient: MetaGradient
     adaptation: Adaptation
     """The Alg that ``meta_gradient`` differentiates."""
+    group: Group = ALONE
+    """The processes that share the tasks of an iteration."""
     columns: tuple[str, ...] = COLUMNS
     whole: tuple[str, ...] = WHOLE
 
@@ -74,6 +78,11 @@ class ExactProblem:
         assert isinstance(self.config.sampling, ExactValues)
         return self.config.sampling
 
+    @property
+    def num_tasks(self) -> int:
+        """N of one iteration."""
+        return self.sampling.batch_tasks or self.config.num_tasks
+
     def start(self) -> tuple[Params, torch.Generator]:
         """Return the first phi, and the generator that training goes on with."""
         generator = seeded(self.config.seed, "training")
@@ -83,12 +92,12 @@ class ExactProblem:
         """Tables have no observations to normalise."""
 
     def draw(self, generator: torch.Generator) -> TabularTask:
-        """Return the tasks of one iteration."""
+        """Return the tasks of one iteration: of several processes, one's own."""
         count = self.sampling.batch_tasks
         if count is None:
-            return self.training_tasks
+            return self.group.own(self.training_tasks)
         chosen = torch.randperm(self.config.num_tasks, generator=generator)[:count]
-        return TabularTask(*(field[chosen] for field in self.training_tasks))
+        return self.group.own(TabularTask(*(field[chosen] for field in self.training_tasks)))
 
 
 NO_GRADIENT = 1e-12
@@ -123,16 +132,20 @@ class ExactObjective:
         if not all(bool(leaf.isfinite().all()) for leaf in phi.values()):
             raise FloatingPointError(f"phi is not finite: training diverged; {_ADVICE}")
         per_task, info = vmap(self.problem.meta_gradient, in_dims=(None, 0))(phi, self.tasks)
+        group, num_tasks = self.problem.group, self.problem.num_tasks
+        own = (*info.inner, vmap(norm)(per_task), info.return_before, info.return_after)
+        *inner, sizes, before, after = group.gather(own, num_tasks)
+        inner = SolvedInfo(*inner)
         if self.problem.sampling.unsolved == "raise":
-            require_solved(info.inner)
-        if vmap(norm)(per_task).max() <= NO_GRADIENT:
+            require_solved(inner)
+        if sizes.max() <= NO_GRADIENT:
             warnings.warn(_FLAT, stacklevel=2)
-        gradient = {name: leaf.mean(0) for name, leaf in per_task.items()}
-        returns = (info.return_before.mean().item(), info.return_after.mean().item())
+        gradient = group.mean({name: leaf.mean(0) for name, leaf in per_task.items()}, num_tasks)
+        returns = (before.mean().item(), after.mean().item())
         figures = {"iteration": float(self.iteration), **_named(returns)}
         figures["gradient_norm"] = norm(gradient).item()
         require_finite(figures, tuple(figures)[1:], _ADVICE)
-        return Ascent(gradient, lambda: torch.zeros((), dtype=torch.float64), info.inner, returns)
+        return Ascent(gradient, lambda: torch.zeros((), dtype=torch.float64), inner, returns)
 
     def finish(self, state: MetaState, update: OuterInfo) -> Row:
         """Return the row of the history; with exact values nothing else in the state adapts."""

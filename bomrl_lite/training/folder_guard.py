@@ -43,15 +43,17 @@ def locked(out: Path) -> Generator[None, None, None]:
 def write_origin(out: Path, tasks: str) -> None:
     """Add this process to ``origin.json``, unless the last one had the same versions and threads.
 
-    Equal bits are promised under equal numbers only, so a run that goes on under others says so.
+    Equal bits are promised under equal versions only, so a run that goes on under others says so.
     """
     before, now = read_origin(out), _origin(tasks)
     if before and before[-1] == now:
         return
     write_atomically(out / "origin.json", json.dumps([*before, now], indent=1).encode())
-    if before:
-        old = before[-1]
-        changed = [f"{k} {old.get(k)} -> {v}" for k, v in now.items() if old.get(k) != v]
+    old = before[-1] if before else now
+    changed = [
+        f"{k} {old.get(k)} -> {v}" for k, v in now.items() if old.get(k) != v and k != _THREADS
+    ]
+    if changed:
         warnings.warn(
             f"the run in {out} goes on under other conditions ({', '.join(changed)}): its bits may "
             "differ from those of one that was never stopped",
@@ -71,7 +73,11 @@ def read_origin(out: Path) -> list[dict[str, Any]]:
 def _origin(tasks: str) -> dict[str, Any]:
     """Return what a process of a run has to tell: where its family is from, and its conditions."""
     own = {"import": module_of(tasks)} if module_of(tasks) else {}
-    return {**own, **conditions()}
+    return {**own, **conditions(), _THREADS: torch.get_num_threads()}
+
+
+_THREADS = "threads"
+"""Told, but no bit depends on them."""
 
 
 def conditions() -> dict[str, Any]:
@@ -79,7 +85,6 @@ def conditions() -> dict[str, Any]:
     return {
         "bomrl_lite": importlib.metadata.version("bomrl-lite"),
         "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "machine": platform.machine(),
     }

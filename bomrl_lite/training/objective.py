@@ -1,6 +1,7 @@
 r"""The outer objective of one iteration's episodes as functions of phi, and its diagnostics."""
 
 import math
+from collections.abc import Iterable
 from functools import cached_property, partial
 
 import torch
@@ -15,6 +16,7 @@ from bomrl_lite.adaptation.episodes import (
     sampled_meta_gradient,
 )
 from bomrl_lite.adaptation.settings import Rung
+from bomrl_lite.policies.draws import drawn
 from bomrl_lite.rollout.collect import repeat
 from bomrl_lite.rollout.data import SampleBatch
 from bomrl_lite.solvers.implicit import is_solved
@@ -27,6 +29,7 @@ from bomrl_lite.training.episodes import (
     collect_all,
 )
 from bomrl_lite.training.outer import Ascent, OuterInfo
+from bomrl_lite.training.over_tasks import over_tasks
 from bomrl_lite.training.run_folder import Row, require_finite
 from bomrl_lite.training.state import MetaState
 from bomrl_lite.training.streams import seeded
@@ -58,9 +61,20 @@ class EpisodesObjective:
         self.kl_penalty = kl_penalty
         clip = getattr(problem.config.outer, "clip", 0.0) or None
         self.outer = partial(ratio_objective, policy=problem.policy, clip=clip)
-        returns = episodes.returns_after
+        own = episodes.returns_after
+        self.returns_before, returns = self._of_all([episodes.returns_before, own])
+        self.returns_after = returns
         spread = returns.std(correction=0) + 1e-8
-        self.scores = problem.estimator.credit * (returns - returns.mean()) / spread
+        self.scores = problem.estimator.credit * (own - returns.mean()) / spread
+
+    def _of_all(self, columns: Iterable[Tensor]) -> list[Tensor]:
+        """Return of all tasks, [N] each, what this process has of its own."""
+        return self.problem.group.gather(columns, self.problem.num_tasks)
+
+    def _mean(self, per_task: Params) -> Params:
+        """Return the mean over all tasks of what has a row for each of one's own."""
+        means = {name: leaf.mean(0) for name, leaf in per_task.items()}
+        return self.problem.group.mean(means, self.problem.num_tasks)
 
     def gradient(self, phi: Params) -> Ascent:
         """Return the ascent direction, averaged over the tasks whose inner problem is solved.
@@ -68,7 +82,8 @@ class EpisodesObjective:
         Raises:
             ArithmeticError: no task's is.
         """
-        gradients, thetas, info = self.per_task(phi, self.problem.alg)
+        gradients, thetas, own = self.per_task(phi, self.problem.alg)
+        info, usable = SolvedInfo(*self._of_all(own)), is_solved(own, SOLVED)
         use = is_solved(info, SOLVED)
         if not bool(use.any()):
             raise ArithmeticError(
@@ -77,17 +92,21 @@ class EpisodesObjective:
                 f"best residual {info.residual.min():.2g}. Use a larger lam or ridge, or more "
                 "inner_iterations or cg_iterations"
             )
-        mean = {
-            name: leaf.where(use.reshape(-1, *(1,) * (leaf.ndim - 1)), 0.0).sum(0) / use.sum()
+        sums = {
+            name: leaf.where(usable.reshape(-1, *(1,) * (leaf.ndim - 1)), 0.0).sum(0)
             for name, leaf in gradients.items()
         }
+        group, num_tasks = self.problem.group, self.problem.num_tasks
+        mean = {name: leaf / use.sum() for name, leaf in group.sum(sums).items()}
         if self.kl_penalty > 0:
-            away = grad(self._divergence_before)(phi, self._acted)
+            away = group.mean(grad(self._divergence_before)(phi, self._acted), num_tasks)
             mean = add_scaled(mean, -self.kl_penalty, away)
 
         def moved() -> Tensor:
-            away = vmap(partial(mean_divergence, policy=self.problem.policy))
-            return away(self.episodes.thetas, thetas, self.episodes.after).mean()
+            away, after = partial(mean_divergence, policy=self.problem.policy), self.episodes.after
+            old = self.episodes.thetas
+            (far,) = self._of_all([over_tasks(away, old, thetas, after, samples=after.weights)])
+            return far.mean()
 
         return Ascent(mean, moved, info)
 
@@ -107,13 +126,17 @@ class EpisodesObjective:
                 policy=self.problem.policy,
             )
 
-        return vmap(one)(self.episodes.before, self.episodes.after, self.scores)
+        episodes = self.episodes
+        return over_tasks(
+            one, episodes.before, episodes.after, self.scores, samples=episodes.after.weights
+        )
 
     @property
     def value_at_old(self) -> Tensor:
         """The outer objective where the episodes were collected: all ratios are 1; a scalar."""
         after = self.episodes.after
-        return (after.weights * after.advantages).sum((-1, -2)).mean()
+        (values,) = self._of_all([(after.weights * after.advantages).sum((-1, -2))])
+        return values.mean()
 
     def value(self, phi: Params) -> tuple[Tensor, Tensor]:
         """Return the outer objective and the divergence of the adapted policies, both scalar."""
@@ -123,8 +146,15 @@ class EpisodesObjective:
             theta = adapted(phi, before, alg=alg)
             return self.outer(theta, after), mean_divergence(old, theta, after, policy=policy)
 
-        values, divergences = vmap(one)(
-            self.episodes.before, self.episodes.after, self.episodes.thetas
+        episodes = self.episodes
+        values, divergences = self._of_all(
+            over_tasks(
+                one,
+                episodes.before,
+                episodes.after,
+                episodes.thetas,
+                samples=episodes.after.weights,
+            )
         )
         return values.mean(), divergences.mean()
 
@@ -138,8 +168,7 @@ class EpisodesObjective:
 
             return sampled_meta_gradient(phi, b, a, alg=alg, outer=away, policy=policy)[0]
 
-        gradients = vmap(one)(*self._part)
-        return {name: leaf.mean(0) for name, leaf in gradients.items()}
+        return self._mean(over_tasks(one, *self._part, samples=self._part[1].weights))
 
     def diagnose(self, generator: torch.Generator) -> Row:
         """Measure the adaptation's noise floor and the meta-gradient's terms, at the old phi."""
@@ -147,15 +176,16 @@ class EpisodesObjective:
         shuffled = _shuffled(self.episodes.before[0], generator)
         thetas = adapt_all(self.problem.alg, repeat(phi, len(self.scores)), shuffled)
         noise = vmap(partial(mean_divergence, policy=self.problem.policy), in_dims=(None, 0, 0))
-        result = {"shuffled_distance": noise(phi, thetas, shuffled).mean().item()}
+        (distance,) = self._of_all([noise(phi, thetas, shuffled)])
+        result = {"shuffled_distance": distance.mean().item()}
         direct = vmap(grad(self.outer))(self.episodes.thetas, self.episodes.after)
-        parts = [{name: leaf.mean(0) for name, leaf in direct.items()}]
+        parts = [self._mean(direct)]
         result["norm_direct"] = norm(parts[0]).item()
         rungs: dict[str, Rung] = {"curvature": "frozen", "q": "q_gradient", "nu": "full"}
         for column, rung in rungs.items():
             alg = self.problem.alg_of(self.problem.config.alg, rung)
             gradients, _, _ = self.per_task(phi, alg)
-            parts.append({key: leaf.mean(0) for key, leaf in gradients.items()})
+            parts.append(self._mean(gradients))
             result[f"norm_{column}"] = norm(add_scaled(parts[-1], -1.0, parts[-2])).item()
         return result
 
@@ -170,19 +200,24 @@ class EpisodesObjective:
             FloatingPointError: a figure is not finite.
         """
         episodes, info = self.episodes, update.info
-        moved = _first_divergence(self.old, state.phi, episodes.before[0], self.problem.policy)
+        policy = self.problem.policy
+        own = (
+            _first_divergences(self.old, state.phi, episodes.before[0], policy),
+            _inner_distances(self.old, episodes, policy),
+        )
+        moved, distance = (figure.mean().item() for figure in self._of_all(own))
         state.kl_penalty = _tuned_penalty(state.kl_penalty, self.problem, moved)
         row = {
             "iteration": float(state.iteration),
-            "return_before": episodes.returns_before.mean().item(),
-            "return_after": episodes.returns_after.mean().item(),
+            "return_before": self.returns_before.mean().item(),
+            "return_after": self.returns_after.mean().item(),
             "gradient_norm": update.gradient_norm,
             "stationarity": info.stationarity.max().item(),
             "curvature": info.curvature.min().item(),
             "negative_curvature": (info.curvature <= 0).float().mean().item(),
             "residual": info.residual.max().item(),
             "unsolved": float((~is_solved(info, SOLVED)).sum()),
-            "distance": _inner_distance(self.old, episodes, self.problem.policy),
+            "distance": distance,
             "updates": float(update.updates),
             "outer_divergence": update.divergence,
             "outer_residual": update.residual,
@@ -200,7 +235,10 @@ class EpisodesObjective:
         """Return the costly diagnostics where this iteration measures them, else nan for each."""
         if iteration % self.problem.sampling.diagnose_every:
             return dict.fromkeys(DIAGNOSED, math.nan)
-        return self.diagnose(seeded(iteration, "diagnosis"))
+        problem = self.problem
+        return self.diagnose(
+            problem.group.generator(seeded(iteration, "diagnosis"), problem.num_tasks)
+        )
 
     @cached_property
     def _part(self) -> tuple[Batches, SampleBatch, Params]:
@@ -224,19 +262,18 @@ class EpisodesObjective:
         return vmap(one)(self.episodes.before[0], acted).mean()
 
 
-def _inner_distance(phi: Params, episodes: Collected, policy: Policy) -> float:
-    """Return D1^2 of the adaptation, averaged over tasks."""
+def _inner_distances(phi: Params, episodes: Collected, policy: Policy) -> Tensor:
+    """Return D1^2 of each task's adaptation, [N]."""
 
     def one(theta: Params, batch: SampleBatch) -> Tensor:
         return mean_divergence(phi, theta, batch, policy=policy)
 
-    return vmap(one)(episodes.thetas, every_fourth(episodes.before[0])).mean().item()
+    return vmap(one)(episodes.thetas, every_fourth(episodes.before[0]))
 
 
-def _first_divergence(old: Params, new: Params, batch: SampleBatch, policy: Policy) -> float:
-    """Return KL(pi_old || pi_new) before adaptation."""
-    part = every_fourth(batch)
-    return vmap(partial(mean_divergence, old, new, policy=policy))(part).mean().item()
+def _first_divergences(old: Params, new: Params, batch: SampleBatch, policy: Policy) -> Tensor:
+    """Return KL(pi_old || pi_new) before adaptation, [N]."""
+    return vmap(partial(mean_divergence, old, new, policy=policy))(every_fourth(batch))
 
 
 def _tuned_penalty(penalty: float, problem: EpisodesProblem, divergence: float) -> float:
@@ -252,7 +289,7 @@ def _tuned_penalty(penalty: float, problem: EpisodesProblem, divergence: float) 
 def _shuffled(batch: SampleBatch, generator: torch.Generator) -> SampleBatch:
     """Deal the advantages of each task out anew, so that they say nothing; padding stays."""
     values, padding = batch.advantages.flatten(1), batch.weights.flatten(1) == 0
-    draws = torch.rand(values.shape, generator=generator, dtype=torch.float32)
+    draws = drawn(torch.rand, values.shape, generator, dtype=torch.float32)
     draws = draws.to(values).masked_fill(padding, 2.0)
     places = torch.argsort(padding.to(torch.int8), dim=1, stable=True)
     mixed = torch.zeros_like(values).scatter(1, places, values.gather(1, draws.argsort(1)))

@@ -83,7 +83,7 @@ def climb(
             break
         size = float(norm(gradient))
         first = size if epoch == 0 else first
-        cut = min(1.0, max_norm / size) if size > 0 else 1.0
+        cut = max_norm / size if size > max_norm else 1.0
         for name, leaf in phi.items():
             leaf.grad = cut * gradient[name]
         optimizer.step()

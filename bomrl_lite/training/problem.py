@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from dataclasses import replace
 
 import torch
 
@@ -9,6 +10,7 @@ from bomrl_lite.tasks import make_tasks
 from bomrl_lite.training.config import Config, Episodes
 from bomrl_lite.training.episodes import EpisodesProblem, episodes_problem
 from bomrl_lite.training.exact import ExactObjective, ExactProblem, exact_problem
+from bomrl_lite.training.group import ALONE, Group
 from bomrl_lite.training.objective import EpisodesObjective, collect_objective
 from bomrl_lite.training.state import MetaState
 
@@ -18,14 +20,19 @@ Objective = ExactObjective | EpisodesObjective
 """The outer objective of one iteration: its ascent direction, and the row of the history."""
 
 
-def make_problem(config: Config) -> Problem:
+def make_problem(config: Config, group: Group = ALONE) -> Problem:
     """Return what a configuration stands for.
+
+    Args:
+        config: from :func:`bomrl_lite.training.config.configure`.
+        group: the processes that share the tasks of each iteration.
 
     Raises:
         ValueError: it would not fit into the memory of this machine.
     """
-    _require_memory(config)
-    return exact_problem(config) if config.values == "exact" else episodes_problem(config)
+    _require_memory(config, group.here / group.size)
+    make = exact_problem if config.values == "exact" else episodes_problem
+    return replace(make(config), group=group)
 
 
 def make_objective(problem: Problem, state: MetaState) -> Objective:
@@ -54,10 +61,11 @@ def bytes_needed(config: Config) -> int:
     return tables + config.num_tasks * (collected + weights) * torch.float32.itemsize
 
 
-def _require_memory(config: Config) -> None:
+def _require_memory(config: Config, share: float) -> None:
     if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):  # Windows does not tell
         return
-    needed, there = bytes_needed(config), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed = share * bytes_needed(config)
     if needed > there:
         raise ValueError(
             f"this run needs at least {needed / 1e9:.3g} GB of memory and this machine has "

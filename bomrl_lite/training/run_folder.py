@@ -21,7 +21,7 @@ import torch
 
 from bomrl_lite.training.archive import pack, unpack
 from bomrl_lite.training.files import csv_text, write_atomically
-from bomrl_lite.training.stopping import stopping_once
+from bomrl_lite.training.stopping import stop_behind, stopping_once
 
 Row = dict[str, float]
 """One line of the history; every row of a run has the same columns."""
@@ -246,11 +246,11 @@ def run_loop(
     write = partial(save, config=config, columns=columns, whole=whole)
     done, good = len(history), _copy(state(), "before training: the state's")
     with contextlib.ExitStack() as open_things:
-        stop = open_things.enter_context(stopping_once())
+        signals = open_things.enter_context(stopping_once())
 
         def keep(rows: list[Row]) -> None:
             if out is not None:
-                with stop.held():
+                with signals.held():
                     write(out, state=good, history=rows)
 
         # Of a new run this is the start. Of an old one a kill may have struck between its files.
@@ -266,8 +266,10 @@ def run_loop(
                     keep(history)
                 show(done, config.iterations, history[-1])
                 progress(done, config.iterations, history[-1])
-        except (KeyboardInterrupt, ArithmeticError, RuntimeError, ValueError):
+        except (KeyboardInterrupt, ArithmeticError, RuntimeError, ValueError) as error:
             keep(history[:done])
+            if (stop := stop_behind(error)) is not error:
+                raise stop from None
             raise
 
 

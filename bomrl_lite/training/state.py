@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import torch
 
-from bomrl_lite.require import described, require_not_negative
+from bomrl_lite.require import described, require_not_negative, require_whole
 from bomrl_lite.rollout.observations import Moments
 from bomrl_lite.training.run_folder import Row
 from bomrl_lite.types import Params
@@ -24,6 +24,8 @@ class MetaState:
     moments: Moments | None = None
     """Of the observations so far; None where they are not normalised."""
     history: list[Row] = field(default_factory=list[Row])
+    processes: int = 1
+    """That share the tasks of each iteration: another number gives other roundings."""
 
     @property
     def iteration(self) -> int:
@@ -38,6 +40,7 @@ class MetaState:
             "generator": self.generator.get_state(),
             "kl_penalty": self.kl_penalty,
             "moments": {} if self.moments is None else self.moments._asdict(),
+            **({"processes": self.processes} if self.processes > 1 else {}),
         }
 
     def restore(self, saved: Mapping[str, Any], history: list[Row]) -> None:
@@ -61,6 +64,7 @@ class MetaState:
         if self.moments is not None:
             there = saved["moments"].items()
             self.moments = Moments(**{name: x.to(self.moments.mean.device) for name, x in there})
+        self.processes = require_whole("processes", saved.get("processes", 1))
         self.history[:] = history
 
 

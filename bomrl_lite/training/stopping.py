@@ -24,6 +24,18 @@ class Terminated(KeyboardInterrupt):
     """A signal other than Ctrl-C asked the process to end; its number is the argument."""
 
 
+def stop_behind(error: BaseException) -> BaseException:
+    """Return the stop in whose wake an error was raised, or the error if there was none.
+
+    Interrupted between two of its own steps, torch.func undoes what it has not done yet, and says
+    so with a RuntimeError.
+    """
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, KeyboardInterrupt):
+        behind = behind.__context__
+    return behind or error
+
+
 @contextlib.contextmanager
 def terminated_like_ctrl_c() -> Generator[None, None, None]:
     """Let SIGTERM and SIGHUP raise :class:`Terminated`, unless they are ignored (nohup)."""

@@ -4,19 +4,21 @@ Rates appear as their inverse, time over time, so that small is good as everywhe
 """
 
 import os
-import statistics
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
+from importlib import import_module
+from importlib.util import find_spec
 
 import gymnasium
 import numpy as np
 import torch
 from torch import Tensor
 
-from bomrl_lite.course.bench.figure import Figure, cpu_seconds, ratio_of
+from bomrl_lite.course.bench.figure import Figure, cpu_seconds, ratio_of, wall_seconds
 from bomrl_lite.physics import resolve_backend
 from bomrl_lite.physics.mujoco_batch import MujocoBatch
+from bomrl_lite.physics.mujoco_types import Floats
 from bomrl_lite.physics.robots import MODELS, ROBOTS, Integrator, load_model
 from bomrl_lite.policies.networks import gaussian_mlp
 from bomrl_lite.rollout.collect import collect, repeat
@@ -34,38 +36,116 @@ STEPS = 100
 def stepping() -> Iterator[Figure]:
     """Compare our simulator with MuJoCo's own open loop, on one thread and the same actions."""
     for num in (64, 256, 1024):
-        actions = _actions("half_cheetah", num)
-        ours, limit = partial(_play, _simulator(num), actions), _open_loop(actions)
         name = f"cheetah, N = {num}: stepping over MuJoCo's open loop"
-        yield Figure(name, ratio_of(ours, limit, rounds=7), "ratio", round(1 / 0.85, 2))
+        yield Figure(name, partial(_over_open_loop, num), "ratio", round(1 / 0.9, 2))
 
 
 def against_gymnasium() -> Iterator[Figure]:
     """Compare wall time on all processors with gymnasium's SyncVectorEnv, which uses one."""
-    num = 64
-    actions = _actions("half_cheetah", num)
-    torch.set_num_threads(os.cpu_count() or 1)
-    try:
-        simulator = _simulator(num)
-        model = str(MODELS / ROBOTS["half_cheetah"].file)
-        theirs = gymnasium.make_vec(
-            "HalfCheetah-v5", num, vectorization_mode="sync", xml_file=model
-        )
-        theirs.reset(seed=0)
-        moves = actions.numpy()
-        ratios = []
-        for _ in range(7):
-            ours = _wall_seconds(lambda: _play(simulator, actions))
-            ratios.append(ours / _wall_seconds(lambda: [theirs.step(a) for a in moves]))
-    finally:
-        torch.set_num_threads(1)
+    model = str(MODELS / ROBOTS["half_cheetah"].file)
+    make = partial(gymnasium.make_vec, "HalfCheetah-v5", vectorization_mode="sync", xml_file=model)
     name = "cheetah, N = 64: wall time over gymnasium's SyncVectorEnv"
-    yield Figure(name, statistics.median(ratios), "ratio", 0.4)
+    ratio = partial(_over_environments, make, 64, threads=os.cpu_count() or 1)
+    yield Figure(name, ratio, "ratio", 0.4)
+
+
+def against_envpool() -> Iterator[Figure]:
+    """Compare wall time with envpool's HalfCheetah-v5; nothing where it is not installed."""
+    if find_spec("envpool") is None:
+        return
+    for threads in sorted({1, os.cpu_count() or 1}):
+        name = f"cheetah, N = 64: wall time over envpool's, threads: {threads}"
+        make = partial(_envpool, threads)
+        ratio = partial(_over_environments, make, 64, threads=threads)
+        yield Figure(name, ratio, "ratio", round(1 / 1.4, 2))
 
 
 def policy_in_the_loop() -> Iterator[Figure]:
     """Measure what a 2 x 64 policy, the tape and the checks add to the physics."""
-    num = 256
+    times = cache(partial(_collecting, 256))
+    name = "cheetah, N = 256: collecting with a policy over its physics"
+    yield Figure(name, lambda: times()[0], "ratio", 1.35)
+    name = "cheetah, N = 256: one step, policy included"
+    yield Figure(name, lambda: times()[1], "CPU-us", round(1e6 / 15e3, 1))
+
+
+def meta_iterations() -> Iterator[Figure]:
+    """Compare a whole meta-iteration, 20 x 20 x 100, with the physics of its own steps."""
+    for label, method, bar in (
+        ("BO-MRL head", "bomrl_head", 1.25),
+        ("MAML-TRPO", "trpo_maml", 1.3),
+        ("ProMP", "promp", 1.4),
+        ("BO-MRL, all parameters", "bomrl_natural", 1.6),
+    ):
+        name = f"cheetah meta-iteration over its physics, {label}"
+        yield Figure(name, partial(_over_physics, method), "ratio", bar)
+
+
+def running_learnt() -> Iterator[Figure]:
+    """Train BO-MRL on HalfCheetah direction; CPU-seconds, and minus the return after one step."""
+    learnt, name = cache(_run), "HalfCheetah direction, BO-MRL head, 0.48 M steps"
+    yield Figure(name, lambda: learnt()[0], "CPU-s", 75.0)
+    yield Figure(f"{name}: return before", lambda: learnt()[1], "return", 10.0)
+    yield Figure(f"{name}: minus return after", lambda: -learnt()[2], "return", -80.0)
+
+
+def integrators() -> Iterator[Figure]:
+    """Compare the ant on implicitfast with the ant on gymnasium's Runge-Kutta."""
+
+    def play(integrator: Integrator) -> Callable[[], None]:
+        simulator = _simulator(64, family="ant/direction", integrator=integrator)
+        return partial(_play, simulator, _actions("ant", 64))
+
+    def ratio() -> float:
+        return ratio_of(play("fast"), play("gym"), rounds=3)
+
+    yield Figure("ant, N = 64: fast over gymnasium's integrator", ratio, "ratio", round(1 / 3, 3))
+
+
+def on_a_gpu() -> Iterator[Figure]:
+    """Measure MuJoCo Warp and a meta-iteration on it; nothing where there is no GPU."""
+    if resolve_backend("auto") != "warp":
+        return
+    step = partial(_step_on_a_gpu, 8192)
+    yield Figure("GPU, cheetah, N = 8192: one step", step, "us", round(1 / 0.6, 2))
+    name = "GPU, meta-iteration of 4100 robots over 2 CPU cores"
+    yield Figure(name, _gpu_over_processors, "ratio", 0.1)
+
+
+def _envpool(threads: int, *, num_envs: int) -> gymnasium.vector.VectorEnv:
+    make = import_module("envpool").make_gymnasium
+    return make("HalfCheetah-v5", num_envs=num_envs, num_threads=threads)
+
+
+def _over_open_loop(num: int) -> float:
+    actions = _actions("half_cheetah", num)
+    ours, limit = partial(_play, _simulator(num), actions), _open_loop(actions)
+    return ratio_of(ours, limit, rounds=7)
+
+
+def _over_environments(
+    make: Callable[..., gymnasium.vector.VectorEnv], num: int, *, threads: int
+) -> float:
+    """Divide the wall time of our simulator on some threads by that of others' environments."""
+    actions = _actions("half_cheetah", num)
+    theirs, moves = make(num_envs=num), actions.numpy()
+    theirs.reset()
+    torch.set_num_threads(threads)
+    try:
+        ours = partial(_play, _simulator(num), actions)
+        steps = partial(_step_all, theirs, moves)
+        return ratio_of(ours, steps, rounds=7, seconds=wall_seconds)
+    finally:
+        torch.set_num_threads(1)
+
+
+def _step_all(environments: gymnasium.vector.VectorEnv, moves: Floats) -> None:
+    for actions in moves:
+        environments.step(actions)
+
+
+def _collecting(num: int) -> tuple[float, float]:
+    """Return the CPU time of collecting over its physics, and its microseconds per step."""
     policy, generator = gaussian_mlp(17, 6, log_std=-0.5, head_scale=0.1), _seeded()
     phi = repeat(policy.init(generator), 4)
     simulator = _simulator(num, tasks=4)
@@ -74,71 +154,42 @@ def policy_in_the_loop() -> Iterator[Figure]:
         seconds = min(
             cpu_seconds(lambda: collect(simulator, policy, phi, generator)) for _ in range(5)
         )
-    name = "cheetah, N = 256: collecting with a policy over its physics"
-    yield Figure(name, 5 * seconds / physics.seconds, "ratio", 1.35)
-    each = 1e6 * seconds / (num * simulator.horizon)
-    yield Figure(
-        "cheetah, N = 256: one step, policy included", each, "CPU-us", round(1e6 / 15e3, 1)
-    )
+    return 5 * seconds / physics.seconds, 1e6 * seconds / (num * simulator.horizon)
 
 
-def meta_iterations() -> Iterator[Figure]:
-    """Compare a whole meta-iteration, 20 x 20 x 100, with the physics of its own steps."""
-    for label, method, bar in (
-        ("BO-MRL head", "bomrl_head", 1.35),
-        ("MAML-TRPO", "trpo_maml", 1.45),
-        ("ProMP", "promp", 1.45),
-        ("BO-MRL, all parameters", "bomrl_natural", 2.0),
-    ):
-        problem = episodes_problem(_training(method, num_tasks=20))
-        state = start_state(problem)
-        meta_step(state, problem)
-        ratios = []
-        for _ in range(3):
-            with _PhysicsClock() as physics:
-                whole = cpu_seconds(partial(meta_step, state, problem))
-            ratios.append(whole / physics.seconds)
-        yield Figure(f"cheetah meta-iteration over its physics, {label}", min(ratios), "ratio", bar)
+def _over_physics(method: str) -> float:
+    problem = episodes_problem(_training(method, num_tasks=20))
+    state = start_state(problem)
+    meta_step(state, problem)
+    ratios = []
+    for _ in range(3):
+        with _PhysicsClock() as physics:
+            whole = cpu_seconds(partial(meta_step, state, problem))
+        ratios.append(whole / physics.seconds)
+    return min(ratios)
 
 
-def running_learnt() -> Iterator[Figure]:
-    """Train BO-MRL on HalfCheetah direction; CPU-seconds, and minus the return after one step."""
+def _run() -> tuple[float, float, float]:
+    """Return the CPU seconds of a training, and the return before and after one step."""
     config = _training("bomrl_head", num_tasks=4, iterations=30)
     kept: list[MetaState] = []
     seconds = cpu_seconds(lambda: kept.append(meta_train(config)))
     state, problem = kept[0], episodes_problem(config)
     tasks, generator = sample_signs(4, _seeded()), _seeded()
     returns = adapted_returns(state.phi, tasks, problem, generator, moments=state.moments).mean(0)
-    name = "HalfCheetah direction, BO-MRL head, 0.48 M steps"
-    yield Figure(name, seconds, "CPU-s", 75.0)
-    yield Figure(f"{name}: return before", returns[0].item(), "return", 10.0)
-    yield Figure(f"{name}: minus return after", -returns[1].item(), "return", -80.0)
+    return seconds, returns[0].item(), returns[1].item()
 
 
-def integrators() -> Iterator[Figure]:
-    """Compare the ant on implicitfast with the ant on gymnasium's Runge-Kutta."""
-    actions = _actions("ant", 64)
-
-    def play(integrator: Integrator) -> Callable[[], None]:
-        return partial(
-            _play, _simulator(64, family="ant/direction", integrator=integrator), actions
-        )
-
-    ratio = ratio_of(play("fast"), play("gym"), rounds=3)
-    yield Figure("ant, N = 64: fast over gymnasium's integrator", ratio, "ratio", round(1 / 3, 3))
-
-
-def on_a_gpu() -> Iterator[Figure]:
-    """Measure MuJoCo Warp and a meta-iteration on it; nothing where there is no GPU."""
-    if resolve_backend("auto") != "warp":
-        return
-    num = 8192
+def _step_on_a_gpu(num: int) -> float:
+    """Return the microseconds of one step of one robot."""
     actions = _actions("half_cheetah", num).float().cuda()
     simulator = _simulator(num)
     _play(simulator, actions)  # records the graph
     seconds = min(_device_seconds(lambda: _play(simulator, actions)) for _ in range(5))
-    each = 1e6 * seconds / (num * STEPS)
-    yield Figure("GPU, cheetah, N = 8192: one step", each, "us", round(1 / 0.6, 2))
+    return 1e6 * seconds / (num * STEPS)
+
+
+def _gpu_over_processors() -> float:
     times = {}
     for backend in ("warp", "mujoco"):
         torch.set_num_threads(2)
@@ -148,8 +199,7 @@ def on_a_gpu() -> Iterator[Figure]:
         meta_step(state, problem)
         times[backend] = _device_seconds(partial(meta_step, state, problem))
     torch.set_num_threads(1)
-    ratio = times["warp"] / times["mujoco"]
-    yield Figure("GPU, meta-iteration of 4100 robots over 2 CPU cores", ratio, "ratio", 0.1)
+    return times["warp"] / times["mujoco"]
 
 
 class _PhysicsClock:
@@ -220,12 +270,6 @@ def _open_loop(actions: Tensor) -> Callable[[], object]:
         return batch.rollout(controls.shape[1], controls)
 
     return run
-
-
-def _wall_seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def _device_seconds(work: Callable[[], object]) -> float:

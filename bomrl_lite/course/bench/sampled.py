@@ -1,7 +1,7 @@
 """Bars of the sampled road: iterations, hypergradients of the three recipes, training."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import torch
@@ -36,19 +36,21 @@ SampledAlg = Callable[[Params], Adapted]
 def iteration_times() -> Iterator[Figure]:
     """Time one whole meta-iteration, collecting included, after two to warm up."""
     for name, config, bar in (
-        ("navigation, MAML-TRPO, 20 x 20 x 100", _navigation("trpo_maml"), 1.2),
+        ("navigation, MAML-TRPO, 20 x 20 x 100", _navigation("trpo_maml"), 0.9),
         ("navigation, MAML, 20 x 20 x 100", _navigation("lvc_maml"), None),
-        ("navigation, ProMP, 20 x 20 x 100", _navigation("promp"), None),
-        ("navigation, BO-MRL B, 20 x 20 x 100", _navigation("bomrl_natural"), None),
-        ("Frozen Lake, MAML, 20 x 20 x 10", _lakes("lvc_maml"), 0.2),
+        ("navigation, ProMP, 20 x 20 x 100", _navigation("promp"), 1.5),
+        ("navigation, BO-MRL B, 20 x 20 x 100", _navigation("bomrl_natural"), 3.0),
+        ("Frozen Lake, MAML, 20 x 20 x 10", _lakes("lvc_maml"), 0.08),
     ):
-        problem = episodes_problem(config)
-        state = start_state(problem)
-        step = partial(meta_step, state, problem)
-        for _ in range(2):
-            step()
-        seconds = min(cpu_seconds(step) for _ in range(5))
+        seconds = partial(_iteration_seconds, config)
         yield Figure(f"meta-iteration, {name}", seconds, "CPU-s", bar)
+
+
+def head_iteration_time() -> Iterator[Figure]:
+    """Time one whole meta-iteration of recipe A, likewise."""
+    seconds = partial(_iteration_seconds, _navigation("bomrl_head"))
+    name = "meta-iteration, navigation, BO-MRL head, 20 x 20 x 100"
+    yield Figure(name, seconds, "CPU-s", 0.5)
 
 
 class Effort(NamedTuple):
@@ -77,25 +79,21 @@ def recipe_errors(effort: Effort = USUAL) -> Iterator[Figure]:
     }
     direction = scale(1 / norm(direction), direction)
     for name, alg, bar in _recipes(before, policy, effort):
-        theta, pull = alg(phi)
-        got = dot(pull(grad(outer)(theta))[0], direction)
-
-        def value(t: float, alg: SampledAlg = alg) -> Tensor:
-            return outer(alg(add_scaled(phi, t, direction)).theta)
-
-        h = 1e-4
-        expected = (8 * (value(h) - value(-h)) - (value(2 * h) - value(-2 * h))) / (12 * h)
-        error = abs((got - expected) / expected).item()
+        error = partial(_directional_error, alg, outer, phi, direction)
         yield Figure(f"hypergradient on samples, {name}", error, "relative", bar)
 
 
 def recipe_memory() -> Iterator[Figure]:
     """Divide the peak memory of a sampled hypergradient at 100 inner steps by that at 1."""
-    rows = list(inner_steps(0))
+    rows = cache(lambda: list(inner_steps(0)))
+
+    def ratio(way: str) -> float:
+        memory = {row["steps"]: float(row["megabytes"]) for row in rows() if row["way"] == way}
+        return memory[100] / memory[1]
+
     for way, bar in (("implicit", 1.1), ("unrolled", None)):
-        memory = {row["steps"]: float(row["megabytes"]) for row in rows if row["way"] == way}
         name = f"{way} hypergradient on samples, peak memory, 100 to 1"
-        yield Figure(name, memory[100] / memory[1], "ratio", bar)
+        yield Figure(name, partial(ratio, way), "ratio", bar)
 
 
 def batching_gain() -> Iterator[Figure]:
@@ -105,34 +103,61 @@ def batching_gain() -> Iterator[Figure]:
         ("bomrl_natural", 2, None),
         ("lvc_maml", 20, None),
     ):
-        problem = episodes_problem(configure(method, num_episodes=episodes))
-        state = start_state(problem)
-        collected = collect_all(state.phi, problem.draw(state.generator), problem, state.generator)
-        objective = EpisodesObjective(problem, collected, state.phi, 0.0)
-        pairs = (collected.before[0], collected.after)
-        singles = [[SampleBatch(*(x[i] for x in batch)) for batch in pairs] for i in range(20)]
-        one = partial(_meta_gradient, objective)
-        ratio = ratio_of(
-            partial(vmap(one), *pairs),
-            lambda one=one, singles=singles: [one(*pair) for pair in singles],
-            rounds=7,
-        )
         name = f"vmapped {method} over 20 tasks x {episodes} episodes, against a loop"
-        yield Figure(name, ratio, "ratio", bar)
+        yield Figure(name, partial(_batched_over_loop, method, episodes), "ratio", bar)
 
 
 def recipe_b_training() -> Iterator[Figure]:
     """Train recipe B on navigation for 50 iterations: CPU-seconds, and minus the last return."""
     config = configure("bomrl_natural", diagnose_every=1000)
-    history: list[float] = []
 
-    def train() -> None:
-        state = meta_train(config)
-        history.extend(row["return_after"] for row in state.history)
+    @cache
+    def train() -> tuple[float, float]:
+        history: list[float] = []
+        seconds = cpu_seconds(
+            lambda: history.extend(row["return_after"] for row in meta_train(config).history)
+        )
+        return seconds, -sum(history[-5:]) / 5
 
-    yield Figure("recipe B on navigation, 50 iterations", cpu_seconds(train), "CPU-s", 60.0)
-    last = -sum(history[-5:]) / 5
-    yield Figure("  minus its return after adaptation, last 5", last, "return", 7.6)
+    name = "recipe B on navigation, 50 iterations"
+    yield Figure(name, lambda: train()[0], "CPU-s", 60.0)
+    name = "  minus its return after adaptation, last 5"
+    yield Figure(name, lambda: train()[1], "return", 7.6)
+
+
+def _iteration_seconds(config: Config) -> float:
+    problem = episodes_problem(config)
+    step = partial(meta_step, start_state(problem), problem)
+    for _ in range(2):
+        step()
+    return min(cpu_seconds(step) for _ in range(5))
+
+
+def _directional_error(
+    alg: SampledAlg, outer: Callable[[Params], Tensor], phi: Params, direction: Params
+) -> float:
+    """Compare the slope along a direction with a fourth-order central difference."""
+    theta, pull = alg(phi)
+    got = dot(pull(grad(outer)(theta))[0], direction)
+
+    def value(t: float) -> Tensor:
+        return outer(alg(add_scaled(phi, t, direction)).theta)
+
+    h = 1e-4
+    expected = (8 * (value(h) - value(-h)) - (value(2 * h) - value(-2 * h))) / (12 * h)
+    return abs((got - expected) / expected).item()
+
+
+def _batched_over_loop(method: str, num_episodes: int) -> float:
+    problem = episodes_problem(configure(method, num_episodes=num_episodes))
+    state = start_state(problem)
+    collected = collect_all(state.phi, problem.draw(state.generator), problem, state.generator)
+    objective = EpisodesObjective(problem, collected, state.phi, 0.0)
+    pairs = (collected.before[0], collected.after)
+    singles = [[SampleBatch(*(x[i] for x in batch)) for batch in pairs] for i in range(20)]
+    one = partial(_meta_gradient, objective)
+    batched, loop = partial(vmap(one), *pairs), lambda: [one(*pair) for pair in singles]
+    return ratio_of(batched, loop, rounds=7)
 
 
 def _navigation(method: str) -> Config:

@@ -163,15 +163,13 @@ def require_same(there: dict[str, Any], here: dict[str, Any]) -> None:
 
     Args:
         there: conditions of the driver.
-        here: those of this node; threads do not count, units take one.
+        here: those of this node.
 
     Raises:
         WrongNodeError: names what differs.
     """
     differing = [
-        f"{name} {there[name]} -> {here[name]}"
-        for name in there
-        if name != "threads" and there[name] != here[name]
+        f"{name} {there[name]} -> {here[name]}" for name in there if there[name] != here[name]
     ]
     if differing:
         raise WrongNodeError(
