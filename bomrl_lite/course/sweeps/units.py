@@ -135,7 +135,10 @@ def _iterations_in(folder: Path) -> int:
 
 def _note_attempt(folder: Path, place: str, begun: int) -> None:
     file = folder / "attempts.json"
-    before = json.loads(file.read_bytes()) if file.exists() else []
+    try:
+        before = list(json.loads(file.read_bytes()))
+    except (OSError, ValueError, TypeError):  # the first attempt, or a spoilt list
+        before = []
     attempts = [*before, {"place": place, "from": begun}]
     write_atomically(file, json.dumps(attempts, indent=1).encode())
 
