@@ -13,6 +13,7 @@ from bomrl_lite.solvers.linear import (
     neumann_series,
     norm,
     null_space_safe_solve,
+    scale,
 )
 
 
@@ -264,3 +265,15 @@ def test_products_and_norms_are_those_of_all_leaves_as_one_vector():
     y = {"a": torch.tensor([[-4.0, 5.0]]), "b": torch.tensor(6.0)}
     assert dot(x, y) == -4 + 10 + 18
     assert norm(x) == 14**0.5
+
+
+def test_scaling_scales_every_leaf():
+    scaled = scale(-2.0, {"a": torch.tensor([1.0, 3.0]), "b": torch.tensor(5.0)})
+    assert {name: leaf.tolist() for name, leaf in scaled.items()} == {"a": [-2, -6], "b": -10}
+
+
+def test_the_curvature_of_a_matrix_that_is_not_symmetric_is_that_of_its_symmetric_part():
+    """x^T A x = 2 (x_1 + x_2)^2: flat along (1, -1)."""
+    matrix = torch.tensor([[2.0, 4.0], [0.0, 2.0]], dtype=torch.float64)
+    _, info = dense_solve(product_with(matrix), vector(1.0, 0.0))
+    assert abs(info.curvature) < 1e-12

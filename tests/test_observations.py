@@ -11,6 +11,7 @@ from bomrl_lite.rollout.observations import (
     no_moments,
     update_moments,
 )
+from bomrl_lite.tasks import make_tasks
 
 RNG = np.random.default_rng(0)
 
@@ -132,3 +133,11 @@ def test_an_episode_that_ended_or_was_cut_does_not_come_back():
     play(simulator, 5)
     assert simulator.moments.number == 5
     assert simulator.moments.mean[0].item() == pytest.approx(np.mean([10, 10, 11, 11, 12]))
+
+
+def test_an_observation_may_be_one_number(generator):
+    family = make_tasks("navigation/line")
+    points = family.simulator(family.sample(2, generator, "train"), 3, 4)
+    simulator = NormalisedSimulator(points, no_moments(1))
+    assert simulator.reset(generator).tolist() == [[[0.0]] * 3] * 2
+    assert simulator.moments.number == 6

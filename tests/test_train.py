@@ -260,6 +260,12 @@ def test_a_problem_does_not_change_once_it_is_made():
         problem.policy = None
 
 
+@pytest.mark.parametrize(("batch_tasks", "count"), [(None, 4), (2, 2)])
+def test_an_iteration_has_as_many_tasks_as_its_problem_says(batch_tasks, count, generator):
+    problem = make_problem(SMALL.replace(batch_tasks=batch_tasks))
+    assert problem.num_tasks == len(problem.draw(generator).reward) == count
+
+
 def test_one_unsolved_problem_among_solved_ones_stops_too():
     problem = make_problem(BILEVEL.replace(num_tasks=2))
     lenient = make_problem(BILEVEL.replace(num_tasks=2, unsolved="approximate"))
