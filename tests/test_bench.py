@@ -2,8 +2,8 @@
 
 import json
 import shutil
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -271,16 +271,20 @@ def test_a_fresh_process_has_the_threads_and_the_library_of_the_row(tmp_path, mo
 
 
 def test_an_iteration_is_timed_after_one_to_warm_up(monkeypatch):
-    taken = []
-    usual = process.configure
+    clock, wait, usual = [0.0], [50.0, 4.0, 3.0], process.configure
     small = {"num_tasks": 2, "num_episodes": 2, "horizon": 5}
     monkeypatch.setattr(process, "configure", lambda *a, **k: usual(*a, **{**k, **small}))
-    monkeypatch.setattr(process, "meta_step", lambda *_: taken.append(1) or time.sleep(wait.pop(0)))
-    wait = [0.0, 0.2, 0.1]
+    monkeypatch.setattr(process, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def step(*_):
+        clock[0] += wait.pop(0)
+
+    monkeypatch.setattr(process, "meta_step", step)
+    monkeypatch.setattr(process, "peak_memory", lambda: psutil.Process().memory_info().rss + 5e8)
     figures = process.iteration("promp")
-    assert len(taken) == 3
-    assert 0.1 <= figures["seconds"] < 0.2
-    assert figures["megabytes"] > 0
+    assert not wait
+    assert figures["seconds"] == 3.0
+    assert figures["megabytes"] == pytest.approx(500, abs=200)  # what the process itself gained
 
 
 def test_peak_memory_counts_what_is_held_no_longer():
