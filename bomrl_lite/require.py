@@ -27,8 +27,8 @@ Rule = Callable[[str, Any], Any]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-MOST_SEED = 2**59 - 1
-"""The largest seed: torch takes 63 bits, and a seed has sixteen streams."""
+MOST_SEED = 2**28 - 1
+"""The largest seed: torch's generator reads 32 bits, and a seed has sixteen streams."""
 
 
 def require_whole(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
@@ -57,7 +57,7 @@ def require_whole(name: str, value: Any, *, least: int = 1, most: int | None = N
 
 
 def require_seed(value: Any, name: str = "seed") -> int:
-    """Return a seed: a whole number in [0, 2^59).
+    """Return a seed: a whole number in [0, 2^28).
 
     Raises:
         ValueError: it is none.

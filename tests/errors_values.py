@@ -191,7 +191,7 @@ VALUES = {
         "family must be one of frozen_lake",
     ),
     "a negative seed": (lambda: seeded(-1, "tasks"), "seed must be at least 0, got -1"),
-    "a seed of 2^59": (lambda: seeded(2**59, "tasks"), "seed must be at most"),
+    "a seed of 2^28": (lambda: seeded(2**28, "tasks"), "seed must be at most"),
     "a purpose that is none": (lambda: seeded(0, "task"), "purpose must be.*'task'"),
     "actions that a table does not have": (
         lambda: (

@@ -41,7 +41,7 @@ BAD = {
     "signed": [NAN, INF, -INF, 1e300, *NO_NUMBERS],
     "truth": ["no", "yes", 0, 1, None, 0.0, [], torch.tensor(True)],
     "widths": [8, "8", (8, 0), (8, -1), (2.5,), (True,), (None,), {8: 8}, None, (NAN,), "88"],
-    "seed": [-1, 2**59, 2**63, 2**80, 0.5, NAN, *NO_NUMBERS],
+    "seed": [-1, 2**28, 2**32, 2**63, 2**80, 0.5, NAN, *NO_NUMBERS],
     "word": NO_WORDS,
 }
 KINDS = {

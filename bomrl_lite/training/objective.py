@@ -236,9 +236,8 @@ class EpisodesObjective:
         if iteration % self.problem.sampling.diagnose_every:
             return dict.fromkeys(DIAGNOSED, math.nan)
         problem = self.problem
-        return self.diagnose(
-            problem.group.generator(seeded(iteration, "diagnosis"), problem.num_tasks)
-        )
+        generator = seeded(problem.config.seed, "diagnosis")  # the same shuffle every time
+        return self.diagnose(problem.group.generator(generator, problem.num_tasks))
 
     @cached_property
     def _part(self) -> tuple[Batches, SampleBatch, Params]:

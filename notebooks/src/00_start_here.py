@@ -25,6 +25,7 @@ from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
 from bomrl_lite.course.setup_check import setup_check
 from bomrl_lite.tasks import frozen_lake as lakes
+from bomrl_lite.training.streams import seeded
 
 begin(profile, seed)
 plots.use_style()
@@ -48,7 +49,7 @@ fig = plots.meta_learning_picture()
 
 # %%
 family = "frozen_lake/holes-4x4"
-held_out_maps = lakes.sample_maps(family, 3, torch.Generator().manual_seed(seed + 5), "test")
+held_out_maps = lakes.sample_maps(family, 3, seeded(seed, "evaluation"), "test")
 fig, axes = plots.plt.subplots(1, 3, figsize=(7, 2.4))
 for name, lake_map, ax in zip("ABC", held_out_maps, axes, strict=True):
     plots.draw_lake(lake_map, ax=ax, title=f"lake {name}")

@@ -38,6 +38,7 @@ from bomrl_lite.course.experiments import laboratory
 from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
 from bomrl_lite.course.show import show_source, stored_table
+from bomrl_lite.training.streams import seeded
 
 begin(profile, seed)
 plots.use_style()
@@ -313,7 +314,7 @@ from bomrl_lite.rollout.data import policy_at, sample_batch
 from bomrl_lite.rollout.returns import discounted_returns
 
 family = bl.make_tasks("probe/random-5x3")
-generator = torch.Generator().manual_seed(seed)
+generator = seeded(seed, 5)
 mdps = family.sample(2, generator, "train")
 tabular = bl.tabular_softmax(5, 3)
 reader = over_states(tabular)  # the same policy, reading state numbers

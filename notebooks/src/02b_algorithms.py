@@ -55,6 +55,7 @@ sizes = {
 
 # %%
 from bomrl_lite.adaptation.episodes import ratio_objective
+from bomrl_lite.training.streams import seeded
 
 show_source(ratio_objective)
 pd.DataFrame(
@@ -157,7 +158,7 @@ from torch.func import vmap
 from bomrl_lite.rollout.collect import repeat
 
 corners = bl.make_tasks("navigation/corners")
-any_corner = corners.sample(1, torch.Generator().manual_seed(seed), "train")
+any_corner = corners.sample(1, seeded(seed, 5), "train")
 four = type(any_corner)(torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]))
 
 
@@ -165,7 +166,7 @@ def walk(method, **changed):
     """Train a method; return its walks [4, B, T] before and after one adaptation in each corner."""
     dials = {"seed": seed, "iterations": sizes["corner_iterations"], **sizes["batch"]}
     config = bl.configure(method, tasks="navigation/corners", **dials, **changed)
-    problem, draw = bl.make_problem(config), torch.Generator().manual_seed(seed + 1)
+    problem, draw = bl.make_problem(config), seeded(seed, 6)
     simulator = corners.simulator(four, 20, None)
     thetas = repeat(bl.meta_train(config).phi, 4)
     before = bl.collect(simulator, problem.policy, thetas, draw)

@@ -222,7 +222,7 @@ truth = bl.full_data(phi, lake, **exact)
 for episodes in (1, 20, 400, "infinitely many"):
     counted = truth
     if isinstance(episodes, int):
-        rollout = play(phi, few, episodes, torch.Generator().manual_seed(seed))
+        rollout = play(phi, few, episodes, seeded(seed, 13))
         counted = counts_of(phi, *(field[0] for field in rollout))
     seen = counted.state_weights > 1e-12
     error = (counted.q_values - truth.q_values)[seen].abs().mean().item()

@@ -401,7 +401,7 @@ predictions.ask(
 )
 
 # %%
-starts = bilevel.random_problems(sizes["starts"], seed, streams=(16, 17))
+starts = bilevel.random_problems(sizes["starts"], seed, streams=(12, 13))
 
 
 def newton(phi, task, iterations=40):

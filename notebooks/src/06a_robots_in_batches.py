@@ -68,11 +68,11 @@ from bomrl_lite.render.render import frames
 # %%
 pictures, rows = {}, {}
 for name, family in FAMILIES.items():
-    goals = family.sample(1, seeded(seed, 1), "train")
+    goals = family.sample(1, seeded(seed, 6), "train")
     (clip,) = widgets.record_clips(
         LocomotionSimulator(family, goals, 1, 8, backend="mujoco"),
         lambda o, size=family.runner.action_size: torch.zeros(1, 1, size),
-        seeded(seed, 0),
+        seeded(seed, 5),
         robot=family.runner.robot,
         tasks=[name],
         stage="at rest",
@@ -113,12 +113,12 @@ show_source(speed_reward, direction_reward)
 # What makes it *meta*-learning: **the goal is in no observation**. Two cheetahs with opposite goals, the same start and the same actions see the same, bit by bit. Only what they are paid differs.
 
 # %%
-moves = 2 * torch.rand(sizes["horizon"], 1, 1, 6, generator=seeded(seed, 2)) - 1
+moves = 2 * torch.rand(sizes["horizon"], 1, 1, 6, generator=seeded(seed, 7)) - 1
 seen, paid = [], []
 for way in (-1.0, 1.0):
     goal = Directions(torch.tensor([[way]]))
     simulator = LocomotionSimulator(cheetah, goal, 1, len(moves), backend="mujoco")
-    generator = seeded(seed, 3)
+    generator = seeded(seed, 8)
     simulator.reset(generator)
     outcomes = [simulator.step(move, generator) for move in moves]
     seen.append(torch.stack([outcome[0] for outcome in outcomes]))
@@ -181,10 +181,10 @@ robot, model = ROBOTS["half_cheetah"], load_model("half_cheetah")
 forwards, steps = Directions(torch.ones(1, 1)), sizes["steps"]
 rows = []
 for num in robots_of:
-    actions = 2 * torch.rand(steps, 1, num, 6, generator=seeded(seed, 4)) - 1
+    actions = 2 * torch.rand(steps, 1, num, 6, generator=seeded(seed, 9)) - 1
     controls = actions[:, 0].double().movedim(0, 1).repeat_interleave(robot.frame_skip, 1).numpy()
     simulator = LocomotionSimulator(cheetah, forwards, num, steps, backend="mujoco")
-    batch, generator = Batch(model, num, 1), seeded(seed, 0)
+    batch, generator = Batch(model, num, 1), seeded(seed, 5)
 
     def open_loop(batch=batch, controls=controls):
         batch.reset()
@@ -230,7 +230,7 @@ from bomrl_lite.physics import make_physics, resolve_backend
 
 backend = resolve_backend("auto")
 simulator = LocomotionSimulator(cheetah, both_ways, 3, 10)
-generator = seeded(seed, 0)
+generator = seeded(seed, 5)
 observations = simulator.reset(generator)
 problem = bl.make_problem(bl.configure("bomrl_head", tasks="cheetah/direction"))
 print(f"backend 'auto' is {backend!r} here, device {observations.device}")
@@ -256,7 +256,7 @@ start = torch.as_tensor(model.qpos0).repeat(3, 1)
 start[1:, 2] += torch.tensor([1e-12, 1e-7])
 physics.reset(start, torch.zeros(3, model.nv))
 apart = {}
-for step, move in enumerate((2 * torch.rand(100, 1, 6, generator=seeded(seed, 5)) - 1).double(), 1):
+for step, move in enumerate((2 * torch.rand(100, 1, 6, generator=seeded(seed, 10)) - 1).double(), 1):
     physics.step(move.expand(3, -1), robot.frame_skip)
     if step in (1, 10, 25, 50, 100):
         apart[step] = (physics.qpos[1:] - physics.qpos[0]).abs().amax(-1).tolist()
@@ -275,7 +275,7 @@ pd.DataFrame(apart, index=["1e-12 apart", "1e-7 apart"]).map("{:.0e}".format).re
 def steps_per_second(backend, num):
     simulator = LocomotionSimulator(cheetah, forwards, num, steps, backend=backend)
     device = simulator.physics.qpos.device
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(0)
     actions = 2 * torch.rand(steps, 1, num, 6, generator=generator, device=device) - 1
     rates = []
     for _ in range(2):  # the first round compiles and records, where there is something to

@@ -201,9 +201,10 @@ for n in (2, 4, 6, 8, 10) if profile != "smoke" else (2, 6):
         after = bl.adapted_returns(even, tasks, adapt, **exact)[:, 1]
         share = (after / bl.optimal_returns(tasks, family.gamma)).mean().item()
         rows.append({"length": n, "episodes": "exact", "seed": s, "silent": 0.0, "earned": share})
+        draw = seeded(s, 6)
         for k in (5, 20, 100):
             batch = open_questions.adapt_from_episodes(
-                even, tasks, family, exact, seeded(s, k), num_episodes=k, lam=lam
+                even, tasks, family, exact, draw, num_episodes=k, lam=lam
             )
             assert batch.moved[~batch.rewarded].sum() == 0, "no reward, no move"
             row = {"silent": (~batch.rewarded).double().mean().item()}
@@ -285,7 +286,7 @@ for s in seeds:
     test = family.sample(sizes["num_test"], seeded(s, "evaluation"), "test")
     for name, phi in phis.items():
         batch = open_questions.adapt_from_episodes(
-            phi, test, family, exact, seeded(s, 3), num_episodes=20, lam=0.03
+            phi, test, family, exact, seeded(s, 7), num_episodes=20, lam=0.03
         )
         least = exact["policy"].log_probs(phi).exp()[shared:digits].min().item()
         rows.append({"prior": name, "seed": s, "least probability": least})

@@ -25,6 +25,7 @@ from bomrl_lite.solvers.implicit import LinearSolver, implicit_vjp
 from bomrl_lite.solvers.linear import add_scaled, conjugate_gradient, norm
 from bomrl_lite.solvers.maximize import ascend, maximize
 from bomrl_lite.tasks import make_tasks
+from bomrl_lite.training.streams import seeded
 from bomrl_lite.types import Params
 
 STEPS = (1, 5, 20, 100)
@@ -80,7 +81,7 @@ def _problem(
     seed: int,
 ) -> tuple[Callable[[Params, Params], Tensor], Callable[[Params], Tensor], Params, tuple[str, ...]]:
     """Return the inner objective, the outer one, phi and what is adapted, in double precision."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed, 5)
     family = make_tasks("navigation/circle")
     policy = gaussian_mlp(2, 2, hidden=(32, 32), dtype=torch.float64)
     phi = policy.init(generator)

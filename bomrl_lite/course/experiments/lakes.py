@@ -29,6 +29,7 @@ from bomrl_lite.rollout.collect import collect, repeat
 from bomrl_lite.rollout.data import OneTimeData, counted_data
 from bomrl_lite.tasks.tabular import TabularSimulator
 from bomrl_lite.training.metrics import optimal_returns
+from bomrl_lite.training.streams import seeded
 from bomrl_lite.types import Params, Rollout, TabularTask
 
 FAMILIES = {"holes": "frozen_lake/holes-4x4", "layouts": "frozen_lake/layouts-4x4"}
@@ -85,7 +86,7 @@ def _priors(here: Setting, train: Train) -> dict[str, Params]:
 def _data(phi: Params, lakes: TabularTask, here: Setting, episodes: int, seed: int) -> OneTimeData:
     """Let phi act for some episodes in every lake, several times over: data [N * repeats]."""
     tasks = _repeated(lakes)
-    generator = torch.Generator().manual_seed(seed * 16 + 5)
+    generator = seeded(seed, 5)
     simulator = TabularSimulator(tasks, episodes, HORIZON)
     phis = repeat(phi, len(tasks.reward))
     rollout = collect(simulator, over_states(here.policy), phis, generator)

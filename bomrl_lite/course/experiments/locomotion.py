@@ -27,7 +27,7 @@ from bomrl_lite.training.trainer import start_state
 
 TUNING_SEED = 100
 EPISODES = (1, 2, 5, 10, 20)
-CHOICE = Measure(test_episodes=10, purpose=5)
+CHOICE = Measure(test_episodes=10, purpose="choice")
 """How returns are measured when the factor of later steps is chosen."""
 
 ARMS: dict[str, dict[str, str]] = {
@@ -172,8 +172,7 @@ def _evaluation_rows(arm: str, state: MetaState, problem: EpisodesProblem) -> It
         of_step = {"adaptations": step, "factor": factor, "before": values[0], "value": value}
         yield _row(arm, seed, "steps", episodes=20, **of_step)
     for episodes in EPISODES:
-        # Other tasks than those of the steps. The stored table took the numbers of a choice.
-        one = Measure(num_episodes=episodes, purpose="choice")
+        one = Measure(num_episodes=episodes, purpose=7)  # other tasks than those of the steps
         values = fresh_returns(state, problem, one).mean(0).tolist()
         of_count = {"episodes": episodes, "before": values[0], "value": values[1]}
         yield _row(arm, seed, "episodes", adaptations=1, **of_count)
