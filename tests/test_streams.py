@@ -1,4 +1,4 @@
-"""No two purposes of any two seeds draw the same random numbers, and nothing is seeded past that."""
+"""No two purposes of two seeds draw the same numbers, and nothing is seeded past the rule."""
 
 import ast
 from pathlib import Path

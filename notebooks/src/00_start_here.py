@@ -49,7 +49,7 @@ fig = plots.meta_learning_picture()
 
 # %%
 family = "frozen_lake/holes-4x4"
-held_out_maps = lakes.sample_maps(family, 3, seeded(seed, "evaluation"), "test")
+held_out_maps = lakes.sample_maps(family, 3, seeded(seed, 5), "test")
 fig, axes = plots.plt.subplots(1, 3, figsize=(7, 2.4))
 for name, lake_map, ax in zip("ABC", held_out_maps, axes, strict=True):
     plots.draw_lake(lake_map, ax=ax, title=f"lake {name}")

@@ -314,7 +314,7 @@ from bomrl_lite.rollout.data import policy_at, sample_batch
 from bomrl_lite.rollout.returns import discounted_returns
 
 family = bl.make_tasks("probe/random-5x3")
-generator = seeded(seed, 5)
+generator = seeded(seed, "tasks")
 mdps = family.sample(2, generator, "train")
 tabular = bl.tabular_softmax(5, 3)
 reader = over_states(tabular)  # the same policy, reading state numbers

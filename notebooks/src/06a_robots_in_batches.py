@@ -256,7 +256,9 @@ start = torch.as_tensor(model.qpos0).repeat(3, 1)
 start[1:, 2] += torch.tensor([1e-12, 1e-7])
 physics.reset(start, torch.zeros(3, model.nv))
 apart = {}
-for step, move in enumerate((2 * torch.rand(100, 1, 6, generator=seeded(seed, 10)) - 1).double(), 1):
+for step, move in enumerate(
+    (2 * torch.rand(100, 1, 6, generator=seeded(seed, 10)) - 1).double(), 1
+):
     physics.step(move.expand(3, -1), robot.frame_skip)
     if step in (1, 10, 25, 50, 100):
         apart[step] = (physics.qpos[1:] - physics.qpos[0]).abs().amax(-1).tolist()

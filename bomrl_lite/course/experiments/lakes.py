@@ -8,7 +8,6 @@ for all: by Alg with D2, or by a policy-gradient step on the same episodes.
 from collections.abc import Iterator
 from functools import partial
 
-import torch
 from torch import Tensor
 from torch.func import vmap
 
