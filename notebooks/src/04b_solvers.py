@@ -528,7 +528,8 @@ for (name, part_of), road in itertools.product(
             "largest error, refused": "none refused" if ok.all() else f"{error[~ok].max():.1e}",
         }
     )
-    record(f"largest_accepted_error_{name}_{road}".replace(" ", "_"), error[ok].max(), "relative")
+    largest = error[ok].max(skipna=False)
+    record(f"largest_accepted_error_{name}_{road}".replace(" ", "_"), largest, "relative")
 pd.DataFrame(rows).set_index(["distance", "road"])
 
 # %% [markdown]
