@@ -139,6 +139,22 @@ ten.map("{:.1e}".format)
 # %% [markdown]
 # *Conjugate gradients after ten iterations, smallest and largest over tasks: relative error of the hypergradient, and the relative residual of the linear system.* Ten suffice for the 5-state problems, whose $H$ has ten eigenvalues that are not 0; on the lakes they do not. The count tells you nothing; the *residual* does, so `bl.conjugate_gradient` stops at its residual and reports it, and `bl.implicit_vjp` refuses a large one.
 #
+# The Neumann series is written above as a sum of powers, and computed as steps $x\leftarrow x+\eta(c-Hx)$. Are they one? Ten terms, written out:
+
+# %%
+phi, task = small.singles()[0]
+theta = bilevel.solution(phi, task, small, bl.d1, 1.0)
+objective = bilevel.inner_objective(task, small, bl.d1, 1.0)
+product = solvers.hessian_vector_product(lambda x: -objective(x, phi), theta)
+c = bl.policy_gradient(theta, task, **small.exact)
+H, eta = solvers.dense_matrix(product, theta), 1 / eigenvalues["5 states"].max()
+rest = torch.eye(len(H), dtype=torch.float64) - eta * H
+terms = [torch.linalg.matrix_power(rest, k) @ solvers.flatten(c) for k in range(10)]
+written_out = solvers.unflatten(eta * torch.stack(terms).sum(0), c)
+x, _ = solvers.neumann_series(product, c, step_size=eta.item(), max_iterations=10)
+record("neumann_against_its_terms", bilevel.relative_error(x, written_out), "relative")
+
+# %% [markdown]
 # ### Directions that change nothing
 #
 # The zero eigenvalues above are no accident: adding a constant to all logits of a state changes no probability, one such **gauge direction** per state. $H$ is singular, and a dense factorisation divides by what rounding left of those zeros. The null-space-safe solve leaves them out, and conjugate gradients never see them: $c$ has no part in them, and products with $H$ add none.
@@ -295,7 +311,18 @@ predictions.reveal("04b.memory", growth["unrolled"])
 record("implicit_memory_growth", growth["implicit, 10 CG"], "ratio")
 record("unrolled_memory_growth", growth["unrolled"], "ratio")
 
+
+def ten_steps(phi, task):
+    """Climb F from phi by ten gradient steps."""
+    climbed = bilevel.inner_objective(task, small, bl.d1, 1.0)
+    return ascend(lambda x: climbed(x, phi), phi, step_size=STEP_SIZE, num_steps=10)
+
+
+of_ten_steps = bilevel.differences(ten_steps, phi, task, small)
+record("unrolled_error", bilevel.relative_error(unrolled(10), of_ten_steps), "relative")
+
 # %% [markdown]
+# - *What it differentiates*: the unrolled hypergradient is that of ten steps (`unrolled_error`, against central differences through them).
 # - *Accuracy*: both approach the exact hypergradient as the inner problem gets solved. Neither is right before: the unrolled one answers another question, the implicit one answers this question at the wrong place.
 # - *Memory*: the unrolled graph keeps every step. The implicit hypergradient forgets how $\theta$ was found.
 # - *Time*: both pay for the inner steps; the unrolled one pays again on the way back, the implicit one a constant for its linear solver. With few steps that constant is the larger part.
@@ -438,6 +465,7 @@ def examine(phi, task):
         "to differences": bilevel.relative_error(got, differences),
         "to closed form": bilevel.relative_error(got, closed),
         "accepted in logits": is_solved(info),
+        "slope in logits": info.stationarity,
         "slope in probabilities": by_slope(phi, task, theta).stationarity,
         "least probability": starts.policy.log_probs(theta).exp().min(),
     }
@@ -452,6 +480,7 @@ print(f"{len(spurious)} of {len(found)} starts end at a spurious point;")
 print(f"in logits, {int(spurious['accepted in logits'].sum())} of them look solved,")
 print(f"in probabilities, {int((spurious['slope in probabilities'] < 1e-6).sum())}")
 record("spurious_share", len(spurious) / len(found), "of starts")
+record("largest_slope_in_logits", found["slope in logits"].max(skipna=False), "norm")
 predictions.reveal("04b.spurious", len(spurious) / len(found))
 columns = ["to differences", "to closed form", "slope in probabilities", "least probability"]
 spurious[columns].agg(["min", "median", "max"]).map("{:.1e}".format)
