@@ -8,6 +8,7 @@ from functools import cache
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from figure_cases import CASES
 from matplotlib.colors import to_hex, to_rgb
@@ -278,6 +279,15 @@ def test_every_figure_says_in_words_what_it_shows(name):
     assert "$" not in text
     assert "\\" not in text
     assert text[0].isupper() or text[0].isdigit()
+
+
+def test_a_condition_that_all_but_overflows_is_drawn():
+    """An axis up to it has no next tick."""
+    rows = [
+        {"lam": lam, "distance": "D2", "task": 0, "condition": condition, "error: by state": 1e-9}
+        for lam, condition in ((1e-3, 1.6e308), (1e-2, 1e40), (1.0, 1e3))
+    ]
+    plots.condition_over_lam(pd.DataFrame(rows)).canvas.draw()
 
 
 def test_the_words_name_the_best_first():

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from conftest import central_difference, relative_error
@@ -83,6 +85,16 @@ def test_conjugate_gradient_reports_the_residual_it_has():
     true = (matrix @ x["x"] - b["x"]).norm() / b["x"].norm()
     torch.testing.assert_close(info.residual, true)
     assert info.residual > 1e-2
+
+
+@pytest.mark.parametrize("solve", [conjugate_gradient, partial(neumann_series, step_size=0.02)])
+def test_a_tolerance_is_relative_to_the_right_hand_side(solve):
+    product = product_with(symmetric([0.3, 1.0, 2.0, 5.0, 40.0]))
+    needed = [
+        solve(product, vector(*[size] * 5), tolerance=1e-2)[1].iterations
+        for size in (1e-6, 1.0, 1e6)
+    ]
+    assert 0 < needed[0] == needed[1] == needed[2]
 
 
 def test_conjugate_gradient_of_zero_is_zero():
@@ -196,9 +208,9 @@ def test_neumann_series_equals_a_dense_solve_and_counts_its_terms():
 
 def test_neumann_series_truncated_is_the_sum_of_its_terms():
     matrix, b = symmetric([0.4, 1.0, 1.9]), vector(1.0, -2.0, 0.5)
-    x, info = neumann_series(product_with(matrix), b, step_size=0.5, max_iterations=3)
-    shrink = torch.eye(3, dtype=torch.float64) - 0.5 * matrix
-    expected = 0.5 * (b["x"] + shrink @ b["x"] + shrink @ shrink @ b["x"])
+    x, info = neumann_series(product_with(matrix), b, step_size=0.3, max_iterations=3)
+    shrink = torch.eye(3, dtype=torch.float64) - 0.3 * matrix
+    expected = 0.3 * (b["x"] + shrink @ b["x"] + shrink @ shrink @ b["x"])
     assert relative_error(x["x"], expected) < 1e-14
     assert info.iterations == 3
     missing = (b["x"] - matrix @ expected).norm() / b["x"].norm()

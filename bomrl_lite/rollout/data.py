@@ -339,9 +339,9 @@ def counted_data(
 
     visits, paid = total(weights), total(weights * returns)
     seen = visits.sum(-1, keepdim=True)
-    value = paid.sum(-1, keepdim=True) / seen.where(seen > 0, 1.0)
-    q = torch.where(visits > 0, paid / visits.where(visits > 0, 1.0), value)
-    probs = log_probs.exp() if known_policy else visits / seen.where(seen > 0, 1.0)
+    value = paid.sum(-1, keepdim=True) / seen.where(seen > 0, torch.inf)
+    q = torch.where(visits > 0, paid / visits, value)
+    probs = log_probs.exp() if known_policy else visits / seen.where(seen > 0, torch.inf)
     return OneTimeData(seen.squeeze(-1) / visits.sum(), probs, log_probs, q)
 
 

@@ -168,7 +168,7 @@ def neumann_series(
         image = matvec(residual)
         rayleigh = dot(residual, image) / torch.where(active, squared, 1.0)
         curvature = torch.where(active, torch.minimum(curvature, rayleigh), curvature)
-        step = torch.where(active, step_size, 0.0)
+        step = step_size * active.to(squared)
         x, residual = add_scaled(x, step, residual), add_scaled(residual, -step, image)
         squared = dot(residual, residual)
         iterations = iterations + active

@@ -108,7 +108,7 @@ class EpisodesProblem:
         """Return where the randomness of actions comes from: a GPU draws its own, seeded by it."""
         if self.device.type == "cpu":
             return generator
-        seed = int(torch.randint(2**31 - 1, (), generator=generator))
+        seed = int(torch.randint(torch.iinfo(torch.int32).max, (), generator=generator))
         own = torch.Generator(self.device).manual_seed(seed)
         return self.group.generator(own, self.num_tasks)
 

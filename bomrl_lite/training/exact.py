@@ -142,9 +142,8 @@ class ExactObjective:
             warnings.warn(_FLAT, stacklevel=2)
         gradient = group.mean({name: leaf.mean(0) for name, leaf in per_task.items()}, num_tasks)
         returns = (before.mean().item(), after.mean().item())
-        figures = {"iteration": float(self.iteration), **_named(returns)}
-        figures["gradient_norm"] = norm(gradient).item()
-        require_finite(figures, tuple(figures)[1:], _ADVICE)
+        figures = {**_named(returns), "gradient_norm": norm(gradient).item()}
+        require_finite({"iteration": float(self.iteration), **figures}, figures, _ADVICE)
         return Ascent(gradient, lambda: torch.zeros((), dtype=torch.float64), inner, returns)
 
     def finish(self, state: MetaState, update: OuterInfo) -> Row:

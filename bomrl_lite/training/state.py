@@ -40,7 +40,7 @@ class MetaState:
             "generator": self.generator.get_state(),
             "kl_penalty": self.kl_penalty,
             "moments": {} if self.moments is None else self.moments._asdict(),
-            **({"processes": self.processes} if self.processes > 1 else {}),
+            "processes": self.processes,
         }
 
     def restore(self, saved: Mapping[str, Any], history: list[Row]) -> None:

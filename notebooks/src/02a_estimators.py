@@ -382,6 +382,11 @@ show_source(magic_box, dice_objective)
 x = torch.tensor(0.3)
 print("value", magic_box(x).item(), " derivative", grad(magic_box)(x).item())
 
+# Two episodes, paid at their last step and at their first: in value all boxes are 1.
+rewards = torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]], dtype=torch.float64)
+by_dice = dice_objective(torch.full_like(rewards, -0.7), rewards, gamma=0.9)
+record("dice_value_error", abs(by_dice - (0.9**2 + 1) / 2), "return")
+
 # %% [markdown]
 # **Loaded DiCE** writes the same with advantages in place of rewards, which takes variance away, and can forget causes of long ago (`causal_trace`). On one-time data the boxes go where the four terms are: into the advantages ($H_{12}$, by `samples_with_q_gradient`) and into the weights of visits ($H_{12}^\top$). Below, `_log_probs` is the function `log_probs` of the cell above, and padding has weight 0:
 

@@ -68,7 +68,51 @@ pd.DataFrame(
 # %% [markdown]
 # That table is the whole family: every method is an Alg, a rung and an outer update, with the settings of each. Methods on exact values (lessons 01, 03 to 05) stand beside those on episodes; `lvc_maml` is MAML by rung `frozen`. Three recipes of BO-MRL are among them, which lesson 04c takes apart: **A** (`bomrl_head`) adapts the last layer alone, **B** (`bomrl_natural`) all parameters by a linear surrogate and the KL to second order, **C** (`bomrl_solved`) solves the inner problem for any surrogate and distance.
 #
-# Let three of them train on the plane: a point that starts at the origin and walks to a goal on the unit circle that it cannot see.
+# All of them read the same batch: an advantage $\hat A$ for each step. How is it made? One batch of a point that starts at the origin and walks to a goal on the unit circle that it cannot see, and the advantages of its first task by hand: returns $G$, a baseline $V$ fitted to them by ridge regression, and $\hat A_t=\sum_{u\ge t}(\gamma\lambda)^{u-t}\big(r_u+\gamma V_{u+1}-V_u\big)$ (Schulman et al., 2016), brought to mean 0 and deviation 1.
+
+# %%
+from bomrl_lite.rollout.collect import repeat
+from bomrl_lite.training.episodes import episodes_problem
+
+config = bl.configure("promp", tasks="navigation/circle", seed=seed, **sizes["batch"])
+problem = episodes_problem(config)
+phi, generator = problem.start()
+tasks = problem.draw(generator)
+simulator = problem.simulator(tasks, config.sampling.num_episodes, None)
+rollout = bl.collect(simulator, problem.policy, repeat(phi, config.num_tasks), generator)
+batch, gamma = problem.batch(rollout), problem.gamma
+
+
+def backwards(values, factor):
+    """Sum what comes later, weighed with powers of a factor."""
+    sums, later = [], torch.zeros_like(values[:, 0])
+    for value in values.flip(-1).T:
+        later = value + factor * later
+        sums.insert(0, later)
+    return torch.stack(sums, -1)
+
+
+# %%
+rewards, seen = rollout.rewards[0].double(), rollout.observations[0].double()
+time = (torch.arange(rewards.shape[-1]) / 100).expand(rewards.shape).double().unsqueeze(-1)
+features = [seen, seen**2, time, time**2, time**3, torch.ones_like(time)]
+x = torch.cat(features, -1).flatten(0, 1)
+ridge = 1e-5 * len(x) * torch.eye(x.shape[-1], dtype=x.dtype)
+fitted = torch.linalg.solve(x.T @ x + ridge, x.T @ backwards(rewards, gamma).flatten())
+value = (x @ fitted).reshape(rewards.shape)
+following = torch.cat([value[:, 1:], torch.zeros_like(value[:, :1])], -1)
+advantage = backwards(rewards + gamma * following - value, gamma * problem.estimator.trace)
+advantage = (advantage - advantage.mean()) / advantage.std(correction=0)
+record("advantage_error", (advantage - batch.advantages[0]).abs().max(), "deviations")
+earned = rewards.sum(-1).mean()
+record("return_error", (problem.returns(rollout)[0] - earned).abs(), "return")
+sectors = torch.atan2(*tasks[0].double().T.flip(0)) % (2 * torch.pi) // (2 * torch.pi / 40)
+record("held_out_share", (sectors % 5 == 0).double().mean(), "of training goals")
+
+# %% [markdown]
+# *The return counts every step alike; training goals lie in four of five sectors of the circle, and the fifth is kept for the test.*
+#
+# Let three methods train on such points.
 
 # %%
 curves = []

@@ -270,8 +270,9 @@ rows = [
     for (name, distance), lam in itertools.product(bl.DISTANCES.items(), prices)
 ]
 roads = pd.DataFrame(rows).set_index(["distance", "lam"])
-record("largest_stationarity", roads["stationarity"].max(), "norm")
-record("closed_form_against_climb", roads["difference to the climb"].max(), "probability")
+record("largest_stationarity", roads["stationarity"].max(skipna=False), "norm")
+apart = roads["difference to the climb"].max(skipna=False)
+record("closed_form_against_climb", apart, "probability")
 columns = {"stationarity": "{:.0e}", "D^2": "{:.4f}", "difference to the climb": "{:.0e}"}
 roads.style.format(columns).format_index("{:g}", level="lam")
 
@@ -335,8 +336,13 @@ for delta in (0.01, 0.1, 0.5, 1.0):
     rows.append({"delta": delta, "multiplier": eta.item(), "D^2": info.distance.item()})
     rows[-1] |= {"stationarity": info.stationarity.item(), "return": earned}
 regions = pd.DataFrame(rows).set_index("delta")
-used = (regions["D^2"] / regions.index - 1)[regions["multiplier"] > 0].abs().max()
+used = (regions["D^2"] / regions.index - 1)[regions["multiplier"] > 0].abs().max(skipna=False)
 record("trust_region_error", used, "relative")
+at_limit = bl.adapt_in_trust_region(prior_params, data, policy=kind, distance=bl.d2, delta=0.1)[
+    2
+].distance
+print(f"shared weights, delta = 0.1: D^2 = {at_limit:.4f}")
+record("trust_region_error_with_shared_weights", abs(at_limit / 0.1 - 1).item(), "relative")
 best_of_state = data.q_values.max(-1, keepdim=True).values
 greedy = {"logits": 1e3 * (data.q_values > best_of_state - 1e-12).double()}
 of_greedy = bl.d2(uniform, greedy, policy=policy, state_weights=data.state_weights)
@@ -410,6 +416,7 @@ mean = errors.groupby(["reduction", "lam"])["difference"].mean().unstack("lam")
 falls = mean[100.0] / mean[10000.0]
 for name in ("D1 and natural gradient", "D3 and policy gradient"):
     record(f"fall_{name.split()[0]}", falls[name], "ratio over 100x lam")
+record("fall_clip", falls["D1 and D1 with smooth clip"], "ratio over 100x lam")
 record("D2_and_natural_gradient", max(surprise), "relative")
 print(f"D2 and natural gradient: largest relative difference {max(surprise):.0e}")
 falls.round(1)

@@ -235,6 +235,28 @@ for episodes in (1, 20, 400, "infinitely many"):
         record(f"return_from_{episodes}_episodes", value, "return")
 
 # %% [markdown]
+# And an action that was never tried, after 20 episodes? By hand, the mean return of its state:
+
+# %%
+from bomrl_lite.rollout.returns import discounted_returns
+
+rollout = play(phi, few, 20, torch.Generator().manual_seed(seed))
+states, actions = rollout.observations[0], rollout.actions[0]
+shares = (gamma ** torch.arange(50, dtype=torch.float64)).expand(states.shape)
+
+
+def of_state(values):
+    return torch.zeros(16, dtype=torch.float64).index_add(0, states.flatten(), values.flatten())
+
+
+mean_return = of_state(shares * discounted_returns(rollout, gamma)[0]) / of_state(shares)
+never = mean_return.isfinite().unsqueeze(-1).repeat(1, 4)
+never[states, actions] = False
+priced = counts_of(phi, *(field[0] for field in rollout)).q_values - mean_return.unsqueeze(-1)
+print(f"{int(never.sum())} actions were never tried in a state that was seen")
+record("never_tried_against_state", priced[never].abs().sum(), "return")
+
+# %% [markdown]
 # One episode sees a few states and prices their actions by a single try; with 20 the policy improves, with 400 it is close to what exact data give. Here a prior can help twice: it *goes where the data matter*, and it needs a shorter way.
 #
 # The stored experiment (`python -m bomrl_lite experiment sampled_lakes`) asks how large the gap to each lake's optimum is after ONE adaptation from $K$ episodes, on lakes that training never saw. Every pair of a prior and $K$ may choose its $\lambda$ on the training lakes, from one grid.

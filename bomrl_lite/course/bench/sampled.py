@@ -71,7 +71,7 @@ SMALL = Effort(hidden=1, newton=7, cg=12, newton_cg=(7, 12))
 def recipe_errors(effort: Effort = USUAL) -> Iterator[Figure]:
     """Compare each recipe's hypergradient with central differences, on frozen data, in float64."""
     policy = gaussian_mlp(2, 2, hidden=(effort.hidden,), dtype=torch.float64)
-    phi, before, outer = _frozen_problem(policy)
+    phi, before, outer = frozen_problem(policy)
     generator = torch.Generator().manual_seed(1)
     direction = {
         name: torch.randn(leaf.shape, dtype=leaf.dtype, generator=generator)
@@ -123,6 +123,30 @@ def recipe_b_training() -> Iterator[Figure]:
     yield Figure(name, lambda: train()[0], "CPU-s", 60.0)
     name = "  minus its return after adaptation, last 5"
     yield Figure(name, lambda: train()[1], "return", 7.6)
+
+
+def frozen_problem(
+    policy: Policy,
+) -> tuple[Params, SampleBatch, Callable[[Params], Tensor]]:
+    """Return phi, one task's episodes, and an outer objective on others; float64."""
+    family, generator = make_tasks("navigation/circle"), torch.Generator().manual_seed(0)
+    task = family.sample(1, generator, "train")
+    task = type(task)(*(field.double() for field in task))
+    simulator = family.simulator(task, 10, 15)
+    phi = policy.init(generator)
+    before, after = (
+        sample_batch(collect(simulator, policy, repeat(phi, 1), generator), gamma=0.99, trace=0.95)
+        for _ in range(2)
+    )
+    before, after = (SampleBatch(*(field[0] for field in b)) for b in (before, after))
+    # Away from the policy that collected, as in the later ones of several epochs.
+    phi = {name: leaf + 0.02 * torch.randn_like(leaf) for name, leaf in phi.items()}
+    seen = policy_at(after, policy)
+
+    def outer(theta: Params) -> Tensor:
+        return surrogate_objective(theta, frozen_samples(theta, after, policy=policy), policy=seen)
+
+    return phi, before, outer
 
 
 def _iteration_seconds(config: Config) -> float:
@@ -180,30 +204,6 @@ def _meta_gradient(objective: EpisodesObjective, before: SampleBatch, after: Sam
     return sampled_meta_gradient(
         objective.old, (before,), after, alg=alg, outer=objective.outer, policy=policy
     )[0]
-
-
-def _frozen_problem(
-    policy: Policy,
-) -> tuple[Params, SampleBatch, Callable[[Params], Tensor]]:
-    """Return phi, one task's episodes, and an outer objective on others; float64."""
-    family, generator = make_tasks("navigation/circle"), torch.Generator().manual_seed(0)
-    task = family.sample(1, generator, "train")
-    task = type(task)(*(field.double() for field in task))
-    simulator = family.simulator(task, 10, 15)
-    phi = policy.init(generator)
-    before, after = (
-        sample_batch(collect(simulator, policy, repeat(phi, 1), generator), gamma=0.99, trace=0.95)
-        for _ in range(2)
-    )
-    before, after = (SampleBatch(*(field[0] for field in b)) for b in (before, after))
-    # Away from the policy that collected, as in the later ones of several epochs.
-    phi = {name: leaf + 0.02 * torch.randn_like(leaf) for name, leaf in phi.items()}
-    seen = policy_at(after, policy)
-
-    def outer(theta: Params) -> Tensor:
-        return surrogate_objective(theta, frozen_samples(theta, after, policy=policy), policy=seen)
-
-    return phi, before, outer
 
 
 def _recipes(

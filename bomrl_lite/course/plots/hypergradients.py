@@ -26,6 +26,8 @@ from bomrl_lite.course.plots.style import (
 
 FLOOR = 1e-16
 """Errors below the rounding of double precision are drawn there."""
+LARGEST = 1e300
+"""Nearer to the largest double there is no next tick for an axis."""
 TASKS = "medians over tasks, the range over tasks behind them"
 
 
@@ -137,10 +139,11 @@ def condition_over_lam(conditions: pd.DataFrame) -> Figure:
 
     Args:
         conditions: columns lam, distance, task, condition, and one error column per road, named
-            ``error: <road>``; not finite where a road gave nothing.
+            ``error: <road>``; not finite where a road gave nothing. A condition above 1e300 is as
+            good as infinite: not drawn.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4.2))
-    finite = pd.DataFrame(conditions[np.isfinite(conditions["condition"])])
+    finite = pd.DataFrame(conditions[conditions["condition"] < LARGEST])
     look = {"colours": DISTANCE_COLOURS, "median": True}
     draw_lines(left, finite, x="lam", y="condition", by="distance", **look)
     left.set(xscale="log", yscale="log", xlabel=r"$\lambda$", title="condition number of $M(s)$")
