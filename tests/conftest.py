@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+import typechecking  # noqa: F401  before the library: what is imported after it is checked
 
 from bomrl_lite.types import TabularTask
 
