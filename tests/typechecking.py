@@ -10,10 +10,11 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
+from jaxtyping import AbstractArray
 
 PACKAGE = "bomrl_lite"
 # An int passes for a float, as it does for type checkers.
@@ -64,14 +65,29 @@ def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
     if checked is function:  # no annotation
         return function
 
+    has_axes = _has_axes(function)
+
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         if jaxtyping.config.jaxtyping_disable:
             return function(*args, **kwargs)
+        if not has_axes:
+            return checked(*args, **kwargs)
         with _axes:
             return checked(*args, **kwargs)
 
     return call
+
+
+def _has_axes(function: Callable[..., Any]) -> bool:
+    """Tell whether annotations may name axes; if they cannot be read, they may."""
+    try:
+        hints = list(get_type_hints(function).values())
+    except Exception:
+        return True
+    for hint in hints:  # which grows by what its members are made of
+        hints += get_args(hint)
+    return any(isinstance(hint, type) and issubclass(hint, AbstractArray) for hint in hints)
 
 
 install()
