@@ -3,6 +3,7 @@
 import itertools
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,11 @@ torch.set_num_threads(1)
 # Of what tests start too: threads of two processes that wait for each other's processor spin, and
 # an example that takes 4 seconds takes 40.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+WITHOUT_IRI = str(Path(__file__).with_name("without_iri"))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [WITHOUT_IRI, *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+sys.modules["rfc3987_syntax"] = None  # here too
 
 
 @pytest.fixture(autouse=True)
