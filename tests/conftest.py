@@ -23,6 +23,21 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 sys.modules["rfc3987_syntax"] = None  # here too
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Files that take minutes go first, or one of them would keep a single worker busy at the end.
+
+    What follows is in the order of names.
+    """
+    long = {
+        item.path
+        for item in items
+        for mark in ("papermill", "browser")
+        if item.get_closest_marker(mark)
+    }
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(autouse=True)
 def close_figures():
     """A figure that one test leaves open must not be found by another that asks for none."""
