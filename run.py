@@ -29,7 +29,8 @@ CHECKS = (
     ("lint-imports", ("-c", LINT_IMPORTS)),
     ("basedpyright", ("-m", "basedpyright")),
 )
-PYTEST = "-m pytest -n auto"
+# A file stays with one worker, which makes what its tests share once.
+PYTEST = "-m pytest -n auto --dist loadfile --no-loadscope-reorder"
 FAST = '-m "not papermill and not browser"'
 # No execution: the pages show the committed outputs. A warning is an error.
 SITE = "-m sphinx --quiet --fail-on-warning --keep-going -c docs . build/site"

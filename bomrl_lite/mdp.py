@@ -82,13 +82,15 @@ def optimal_policy(
 ) -> tuple[Float[Tensor, "S A"], ControlInfo]:
     """Find an optimal deterministic policy by policy iteration (Howard, 1960).
 
-    Each improvement is strict until the policy is optimal, after which it no longer changes; the
-    number of iterations is fixed so that ``vmap`` can batch it. Ties go to the first action.
+    Each improvement is strict until the policy is optimal, after which it no longer changes. Where
+    that can be seen it ends there; under ``vmap`` it goes on to the last. Ties go to the first
+    action.
 
     Args:
         task: one task.
         gamma: discount in [0, 1).
-        iterations: improvements, >= 1. Check ``info.residual`` (0 when optimal) on large problems.
+        iterations: most improvements, >= 1. On large problems check ``info.residual``, which is 0
+            when optimal.
 
     Returns:
         pi*(a | s) as a table of zeros and ones, [S, A], and the residual of its optimality.
@@ -98,13 +100,15 @@ def optimal_policy(
     """
     probs = torch.full_like(task.reward, 1.0 / task.reward.shape[-1])
     for _ in range(iterations):
-        q = q_values(probs, task, gamma)
+        before, q = probs, q_values(probs, task, gamma)
         # A change needs a real gain: rounding must not make equal actions take turns.
         best = q.max(-1, keepdim=True).values
         near = q >= best - 1e-12 * (1 + best.abs())
         # The count is 1 from the first near action to the second: one of these is near itself.
         first = near & (near.cumsum(-1) == 1)
         probs = first.to(q.dtype)
+        if may_look(probs) and torch.equal(probs, before):
+            break
     q = q_values(probs, task, gamma)
     residual = (q.max(-1).values - (probs * q).sum(-1)).abs().max()
     return probs, ControlInfo(residual)

@@ -3,10 +3,12 @@
 import itertools
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import typechecking  # noqa: F401  before the library: what is imported after it is checked
 
 from bomrl_lite.types import TabularTask
 
@@ -14,6 +16,26 @@ torch.set_num_threads(1)
 # Of what tests start too: threads of two processes that wait for each other's processor spin, and
 # an example that takes 4 seconds takes 40.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+WITHOUT_IRI = str(Path(__file__).with_name("without_iri"))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [WITHOUT_IRI, *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+sys.modules["rfc3987_syntax"] = None  # here too
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Files that take minutes go first, or one of them would keep a single worker busy at the end.
+
+    What follows is in the order of names.
+    """
+    long = {
+        item.path
+        for item in items
+        for mark in ("papermill", "browser")
+        if item.get_closest_marker(mark)
+    }
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(autouse=True)

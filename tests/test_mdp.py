@@ -77,6 +77,23 @@ def test_optimal_policies_of_a_batch_equal_a_loop():
         assert info.residual[i] < 1e-12
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_policy_iteration_ends_where_nothing_changes_and_that_changes_no_bit(seed, monkeypatch):
+    asked, task = [], random_task(seed)
+    values = mdp.q_values
+    monkeypatch.setattr(mdp, "q_values", lambda *given: asked.append(given) or values(*given))
+    early, residual = mdp.optimal_policy(task, 0.9)
+    assert 3 <= len(asked) <= 10
+    monkeypatch.setattr(mdp, "may_look", lambda _: False)
+    asked.clear()
+    late, last = mdp.optimal_policy(task, 0.9)
+    assert len(asked) == 51
+    assert torch.equal(early, late)
+    assert torch.equal(residual.residual, last.residual)
+    slope = grad(lambda r: mdp.optimal_policy(task._replace(reward=r), 0.9)[1].residual)
+    assert torch.isfinite(slope(task.reward)).all()
+
+
 def test_optimal_policy_admits_when_it_has_not_finished():
     # a corridor of 12 states pays only at its far end: one improvement cannot see that far
     size = 12

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import WITHOUT_IRI
 from nbformat import v4
 from nbgrader.api import Gradebook
 from nbgrader.utils import determine_grade
@@ -335,7 +336,7 @@ class Term:
         here = str(Path(sys.executable).parent)
         self.environment = environment | {
             "PATH": os.pathsep.join([here, environment["PATH"]]),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join([WITHOUT_IRI, str(ROOT)]),
             "JUPYTER_CONFIG_DIR": str(settings),
             "OMP_NUM_THREADS": "1",
         }

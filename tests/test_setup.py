@@ -366,7 +366,8 @@ def test_every_check_runs_and_the_table_follows(monkeypatch, project, capsys, ta
     monkeypatch.setattr(run, "ensure_venv", lambda folder: "python")
     monkeypatch.setattr(run, "run_child", lambda words, _: ran.append(words) or next(codes))
     assert run.main([target, "-k", "one"], project) == 1
-    assert ran[-1] == ["python", "-m", "pytest", "-n", "auto", *selection, "-k", "one"]
+    by_file = ["-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
+    assert ran[-1] == ["python", "-m", "pytest", *by_file, *selection, "-k", "one"]
     assert [words[2] for words in ran[:4]] == ["ruff", "ruff", run.LINT_IMPORTS, "basedpyright"]
     table = [line.split() for line in capsys.readouterr().out.splitlines()[-5:]]
     assert [row[-2] for row in table] == ["ok", "FAILED", "ok", "FAILED", "ok"]
