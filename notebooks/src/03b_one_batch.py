@@ -240,7 +240,7 @@ for episodes in (1, 20, 400, "infinitely many"):
 # %%
 from bomrl_lite.rollout.returns import discounted_returns
 
-rollout = play(phi, few, 20, torch.Generator().manual_seed(seed))
+rollout = play(phi, few, 20, seeded(seed, 13))
 states, actions = rollout.observations[0], rollout.actions[0]
 shares = (gamma ** torch.arange(50, dtype=torch.float64)).expand(states.shape)
 

@@ -421,7 +421,7 @@ predictions.ask(
 )
 
 # %%
-starts = bilevel.random_problems(sizes["starts"], seed, streams=(12, 13))
+starts = bilevel.random_problems(sizes["starts"], seed, streams=(7, 8))
 
 
 def newton(phi, task, iterations=40):

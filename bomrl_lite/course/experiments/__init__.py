@@ -86,6 +86,12 @@ ROBOTS: Origin = {
     "ant": {"grids": locomotion.ANT_GRIDS, "methods": tuned_settings("ant")},
 }
 
+HEADS: Origin = {
+    "grids": locomotion.HEAD_GRIDS,
+    "arms": {arm: locomotion.ARMS[arm] for arm in locomotion.HEADS},
+    "methods": tuned_settings("robots"),
+}
+
 EXPERIMENTS = {
     "returns": Experiment("returns after 0 to 4 adaptation steps", returns),
     "bounds": Experiment("gap after one step beside its bounds", bounds),
@@ -119,14 +125,26 @@ EXPERIMENTS = {
     ),
     "cheetah_direction": Experiment(
         "training and adaptation on HalfCheetah direction",
-        locomotion.comparison("cheetah/direction", tuple(locomotion.ARMS)),
+        locomotion.comparison("cheetah/direction", locomotion.COMPARED),
         ROBOTS,
         40,
     ),
     "cheetah_velocity": Experiment(
         "training and adaptation on HalfCheetah velocity",
-        locomotion.comparison("cheetah/velocity", tuple(locomotion.ARMS)),
+        locomotion.comparison("cheetah/velocity", locomotion.COMPARED),
         ROBOTS,
+        40,
+    ),
+    "head_tuning": Experiment(
+        "8 configurations of ProMP on the head alone, HalfCheetah direction",
+        locomotion.tuning("cheetah/direction", locomotion.HEAD_GRIDS),
+        HEADS,
+        30,
+    ),
+    "heads": Experiment(
+        "adaptation of the head alone by ProMP and by BO-MRL, HalfCheetah direction",
+        locomotion.comparison("cheetah/direction", locomotion.HEADS),
+        HEADS,
         40,
     ),
     "ant_tuning": Experiment(

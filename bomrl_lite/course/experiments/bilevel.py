@@ -87,8 +87,8 @@ def lake_problems(count: int, seed: int) -> Problems:
 
 def linear_problems(count: int, seed: int) -> Problems:
     """Draw the tasks of :func:`random_problems` with a policy whose states share 6 weights."""
-    features = _normal("features", (STATES, ACTIONS, FEATURES), seed, 14)["features"]
-    weights = _normal("weights", (count, FEATURES), seed, 15)["weights"]
+    features = _normal("features", (STATES, ACTIONS, FEATURES), seed, 5)["features"]
+    weights = _normal("weights", (count, FEATURES), seed, 6)["weights"]
     return random_problems(count, seed)._replace(
         policy=linear_softmax(features), phis={"weights": 0.5 * weights}
     )

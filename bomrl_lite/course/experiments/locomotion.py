@@ -9,6 +9,7 @@ Comparison: other seeds; speeds and headings of the test split. Returns are sums
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from bomrl_lite.course.experiments.sampled import (
     Grids,
@@ -30,7 +31,7 @@ EPISODES = (1, 2, 5, 10, 20)
 CHOICE = Measure(test_episodes=10, purpose="choice")
 """How returns are measured when the factor of later steps is chosen."""
 
-ARMS: dict[str, dict[str, str]] = {
+ARMS: dict[str, dict[str, Any]] = {
     "MAML-TRPO": {"method": "trpo_maml"},
     "ProMP": {"method": "promp"},
     "BO-MRL head": {"method": "bomrl_head"},
@@ -38,14 +39,21 @@ ARMS: dict[str, dict[str, str]] = {
     "BO-MRL D3": {"method": "lvc_maml"},
     "BO-MRL D1": {"method": "bomrl_solved", "distance": "d1"},
     "BO-MRL D2": {"method": "bomrl_solved", "distance": "d2"},
+    "ProMP head": {"method": "promp", "parameters": "head"},
 }
 """What is compared, by label, as settings of :func:`configure`.
 
 BO-MRL is recipe B, quadratic in the KL divergence: D1 and D2 are one to second order. BO-MRL D1 and
 D2 solve the problem with the divergence itself and take the settings of recipe B. With the linear
 surrogate D3 has a closed form, MAML's step with alpha = 1 / (2 lam); trained in clipped epochs it
-is ProMP without its penalty."""
+is ProMP without its penalty. ProMP head adapts the head alone, by MAML's step: the control for
+BO-MRL head, of what the head does and what Alg."""
 
+COMPARED = tuple(arm for arm in ARMS if arm != "ProMP head")
+"""Whom the families are learnt by."""
+
+HEADS = ("ProMP", "ProMP head", "BO-MRL head")
+"""Whom the control compares."""
 
 SLOW = ("BO-MRL D1", "BO-MRL D2", "BO-MRL D3")
 """What is trained on three seeds at most."""
@@ -69,6 +77,11 @@ GRIDS: Grids = {
 }
 """Eight configurations per method; the winners are the settings of ``METHODS`` on robots."""
 
+
+HEAD_GRIDS: Grids = {
+    "ProMP head": combinations(step_size=(0.3, 1.0, 3.0, 10.0), learning_rate=(1e-2, 2e-2)),
+}
+"""Eight configurations, as for the others."""
 
 ANT_GRIDS: Grids = {
     arm: [
