@@ -46,6 +46,7 @@ from bomrl_lite.training.methods import METHODS, Kind
 from bomrl_lite.training.places import require_writable
 from bomrl_lite.training.run_folder import Progress, silent
 from bomrl_lite.training.run_folder import Row as HistoryRow
+from bomrl_lite.training.streams import STREAMS
 from bomrl_lite.training.trainer import meta_train
 
 Origin = Mapping[str, object]
@@ -136,7 +137,7 @@ EXPERIMENTS = {
         40,
     ),
     "head_tuning": Experiment(
-        "8 configurations of ProMP on the head alone, HalfCheetah direction",
+        "12 configurations of ProMP on the head alone, HalfCheetah direction",
         locomotion.tuning("cheetah/direction", locomotion.HEAD_GRIDS),
         HEADS,
         30,
@@ -241,6 +242,7 @@ def run(
         f"--iterations {scale.iterations}",
         "scale": asdict(scale),
         "settings": dict(EXPERIMENTS[name].settings),
+        "streams": STREAMS,
         "versions": versions(),
     }
     write_atomically(out / f"{name}.json", (json.dumps(origin, indent=1) + "\n").encode())

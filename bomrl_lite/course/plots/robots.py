@@ -32,6 +32,7 @@ ARM_COLOURS = {
     "BO-MRL D1": COLOURS["bomrl_d1"],
     "BO-MRL D2": COLOURS["bomrl_d2"],
     "BO-MRL D3": COLOURS["bomrl_d3"],
+    "ProMP head": "#149aa8",
 }
 """The course's colours, by the methods' names in tables of robots."""
 ARM_MARKERS = dict(zip(ARM_COLOURS, MARKERS, strict=False))
@@ -246,6 +247,8 @@ ROBOT_FIGURES = {
     "cheetah_tuning": robot_tuning_figure,
     "cheetah_direction": partial(family_figure, family="cheetah/direction"),
     "cheetah_velocity": partial(family_figure, family="cheetah/velocity"),
+    "head_tuning": robot_tuning_figure,
+    "heads": partial(family_figure, family="cheetah/direction"),
     "ant_tuning": robot_tuning_figure,
     "ant_direction": partial(family_figure, family="ant/direction"),
     "ant_velocity": partial(family_figure, family="ant/velocity"),
