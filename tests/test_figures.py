@@ -285,7 +285,7 @@ def test_a_condition_that_all_but_overflows_is_drawn():
     """An axis up to it has no next tick."""
     rows = [
         {"lam": lam, "distance": "D2", "task": 0, "condition": condition, "error: by state": 1e-9}
-        for lam, condition in ((1e-3, 1.6e308), (1e-2, 1e40), (1.0, 1e3))
+        for lam, condition in ((1e-4, 1.6e308), (1e-3, 1e290), (1e-2, 1e199), (1.0, 1e3))
     ]
     plots.condition_over_lam(pd.DataFrame(rows)).canvas.draw()
 

@@ -103,9 +103,10 @@ value = (x @ fitted).reshape(rewards.shape)
 following = torch.cat([value[:, 1:], torch.zeros_like(value[:, :1])], -1)
 advantage = backwards(rewards + gamma * following - value, gamma * problem.estimator.trace)
 advantage = (advantage - advantage.mean()) / advantage.std(correction=0)
-record("advantage_error", (advantage - batch.advantages[0]).abs().max(), "deviations")
+wrong = (advantage - batch.advantages[0]).abs().max().item()
+record("advantage_error", round(wrong, 4), "deviations")  # in single precision
 earned = rewards.sum(-1).mean()
-record("return_error", (problem.returns(rollout)[0] - earned).abs(), "return")
+record("return_error", round((problem.returns(rollout)[0] - earned).item(), 3), "return")
 sectors = torch.atan2(*tasks[0].double().T.flip(0)) % (2 * torch.pi) // (2 * torch.pi / 40)
 record("held_out_share", (sectors % 5 == 0).double().mean(), "of training goals")
 

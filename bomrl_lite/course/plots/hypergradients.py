@@ -26,8 +26,8 @@ from bomrl_lite.course.plots.style import (
 
 FLOOR = 1e-16
 """Errors below the rounding of double precision are drawn there."""
-LARGEST = 1e300
-"""Nearer to the largest double there is no next tick for an axis."""
+LARGEST = 1e200
+"""Of a condition number that is drawn: an axis asks for ticks beyond it, and doubles end."""
 TASKS = "medians over tasks, the range over tasks behind them"
 
 
@@ -139,8 +139,8 @@ def condition_over_lam(conditions: pd.DataFrame) -> Figure:
 
     Args:
         conditions: columns lam, distance, task, condition, and one error column per road, named
-            ``error: <road>``; not finite where a road gave nothing. A condition above 1e300 is as
-            good as infinite: not drawn.
+            ``error: <road>``; not finite where a road gave nothing. A condition above 1e200 is
+            as good as infinite: not drawn.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4.2))
     finite = pd.DataFrame(conditions[conditions["condition"] < LARGEST])
