@@ -1,9 +1,11 @@
 """The check of types that all tests stand under refuses what it should, and is on everywhere."""
 
 import dataclasses
+import gc
 import importlib
 import inspect
 import pkgutil
+import weakref
 from collections.abc import Iterator
 
 import jaxtyping
@@ -95,6 +97,29 @@ def test_what_fits_passes_and_is_not_changed():
 def test_what_does_not_fit_is_refused(call):
     with pytest.raises(TypeError, match=r"violates|Type-check error"):
         call()
+
+
+def test_a_function_in_a_function_is_checked_at_each_making_and_not_kept():
+    def make(kind, number):
+        kept = torch.tensor(0)
+
+        @checked_call
+        def within(x: Float[Tensor, "N N"], more: kind = number) -> kind:
+            return more if kept == 0 else None
+
+        return within
+
+    first, second, other = make(int, 1), make(int, 2), make(str, "3")
+    assert (first(torch.eye(2)), second(torch.eye(2)), other(torch.eye(2))) == (1, 2, "3")
+    for each, wrong in ((first, "1"), (second, "1"), (other, 1)):
+        with pytest.raises(TypeError, match="violates"):
+            each(torch.eye(2), wrong)
+        with pytest.raises(TypeError, match="violates"):
+            each(ROWS)
+    kept = weakref.ref(inspect.getclosurevars(first.__wrapped__).nonlocals["kept"])
+    del first, each
+    gc.collect()
+    assert kept() is None
 
 
 def test_it_can_be_taken_away():

@@ -10,6 +10,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
+from types import CellType, CodeType, FunctionType
 from typing import Any, get_args, get_type_hints
 
 import jaxtyping
@@ -21,6 +22,7 @@ PACKAGE = "bomrl_lite"
 _check = beartype(conf=BeartypeConf(is_pep484_tower=True, violation_type=TypeError))
 _jaxtyped = jaxtyping.jaxtyped
 _axes = _jaxtyped("context")  # the names of axes that one call binds
+_written: dict[tuple[CodeType, str], tuple[Any, bool] | None] = {}
 
 
 def install() -> None:
@@ -61,11 +63,9 @@ def checked_call(each: Any) -> Any:
 def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
     if inspect.isgeneratorfunction(function):  # its body runs after the call
         return _jaxtyped(function, typechecker=_check)
-    checked = _check(function)
+    checked, has_axes = _typed(function)
     if checked is function:  # no annotation
         return function
-
-    has_axes = _has_axes(function)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -77,6 +77,47 @@ def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
             return checked(*args, **kwargs)
 
     return call
+
+
+def _typed(function: Callable[..., Any]) -> tuple[Callable[..., Any], bool]:
+    """Put beartype around a function, and tell whether its annotations name axes.
+
+    A function in a function is made at each call of the outer one: what beartype wrote for it the
+    first time is used again.
+    """
+    key = function.__code__, str(function.__annotations__)
+    if key not in _written:
+        alike = _emptied(function)
+        checked = _check(alike)
+        _written[key] = None if checked is alike else (checked, _has_axes(function))
+    known = _written[key]
+    return (_around(known[0], function), known[1]) if known else (function, False)
+
+
+def _emptied(function: Any) -> FunctionType:
+    """Copy a function without what it closes over, which would be kept: tensors, for one."""
+    cells = tuple(CellType() for _ in function.__code__.co_freevars)
+    alike = FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        cells or None,
+    )
+    alike.__kwdefaults__, alike.__annotations__ = function.__kwdefaults__, function.__annotations__
+    alike.__module__, alike.__qualname__ = function.__module__, function.__qualname__
+    return alike
+
+
+def _around(checked: Any, function: Callable[..., Any]) -> FunctionType:
+    """Return beartype's wrapper, but around another function than it was written for."""
+    names = {**checked.__kwdefaults__, "__beartype_func": function}
+    if names.keys() != checked.__kwdefaults__.keys():
+        raise RuntimeError("this beartype calls the function by another name: see its kwdefaults")
+    parts = (checked.__globals__, checked.__name__, checked.__defaults__, checked.__closure__)
+    other = FunctionType(checked.__code__, *parts)
+    other.__kwdefaults__ = names
+    return other
 
 
 def _has_axes(function: Callable[..., Any]) -> bool:
