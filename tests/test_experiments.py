@@ -36,8 +36,10 @@ def rows_of(path):
 SEEDS = {"navigation": 10, "navigation_tuning": 2, "episodes": 3, "heterogeneity": 3}
 SEEDS |= {"cheetah_tuning": 1, "cheetah_velocity": 3, "collections": 3}
 SEEDS |= {"ant_tuning": 1, "ant_direction": 1, "ant_velocity": 1}
+SEEDS |= {"head_tuning": 1, "heads": 10}
 """How many seeds a stored table has, where they are not five."""
-TUNED = {"navigation_tuning": TUNING_SEEDS, "cheetah_tuning": [100], "ant_tuning": [100]}
+TUNED = {"navigation_tuning": TUNING_SEEDS}
+TUNED |= dict.fromkeys(("cheetah_tuning", "head_tuning", "ant_tuning"), [100])
 """The seeds of a stored table, where they do not begin at 0."""
 
 
@@ -88,6 +90,18 @@ def test_on_robots_too_the_dials_are_the_best_of_eight():
         for name in ("bomrl_solved", "bomrl_natural")
     )
     assert all(solved[name] == quadratic[name] for name in ("lam", "ridge", "learning_rate"))
+
+
+def test_the_control_of_the_head_takes_the_best_of_its_grid_which_is_on_no_edge():
+    frame = pd.read_csv(RESULTS / "head_tuning.csv")
+    (grid,) = locomotion.HEAD_GRIDS.values()
+    assert list(frame["dials"]) == [str(dials) for dials in grid]
+    best = grid[int(frame.set_index("configuration")["return"].idxmax())]
+    dials = configure(**locomotion.ARMS["ProMP head"], tasks="cheetah/direction").settings()
+    assert {name: dials[name] for name in best} == best
+    for name, value in best.items():
+        tried = [dials[name] for dials in grid]
+        assert min(tried) < value < max(tried), name
 
 
 def test_the_dials_of_the_ant_are_the_best_of_four():
