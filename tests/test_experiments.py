@@ -39,7 +39,7 @@ SEEDS |= {"ant_tuning": 1, "ant_direction": 1, "ant_velocity": 1}
 SEEDS |= {"head_tuning": 1, "heads": 10}
 """How many seeds a stored table has, where they are not five."""
 TUNED = {"navigation_tuning": TUNING_SEEDS}
-TUNED |= dict.fromkeys(("cheetah_tuning", "head_tuning", "ant_tuning"), [100])
+TUNED |= dict.fromkeys(("cheetah_tuning", "head_tuning", "ant_tuning"), (100,))
 """The seeds of a stored table, where they do not begin at 0."""
 
 

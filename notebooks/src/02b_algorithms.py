@@ -251,7 +251,7 @@ pd.Series(gained).unstack()[["before", "after"]].round(2)
 # %% [markdown]
 # *Six episodes per corner, before and after one adaptation, in the colour of the corner that pays; discs show where. One seed.*
 #
-# Look at the *before* panels first: a policy that always walks to the same corner is right in one task of four without adapting at all, and is stuck. ProMP's walks end between two corners, at (1, 0), where neither pays yet and a little noise finds either. In this run that serves it in the two corners on the right; if a corner on the left pays, it learns nothing and stays where it is. The stored table has five seeds per method, with the settings of the dense task:
+# Look at the *before* panels first: a policy that always walks to the same corner is right in one task of four without adapting at all, and is stuck; E-MAML's passes close to a second corner on its way, and can turn to that one. ProMP's walks end between two corners, at (1, 0), where neither pays yet and a little noise finds either. In this run that serves it in the two corners on the right; if a corner on the left pays, it learns nothing and stays where it is. The stored table has five seeds per method, with the settings of the dense task:
 
 # %%
 sparse = stored_table("corners")
@@ -285,7 +285,7 @@ for label, (method, changed) in changes.items():
 pd.Series(gained).unstack()[["before", "after"]].round(2)
 
 # %% [markdown]
-# *One seed of each.* With a longer inner step MAML, too, earns next to nothing before it adapts, and much afterwards. But so does ProMP with the shorter step, and with a single outer step. So no one setting is *the* reason. Walking to one corner is a local optimum, right in one task of four; each of these changes gets past it, and the tuned settings of MAML, tuned where every step tells the goal, do not. How large each gain is takes more seeds to say: set `seed = 1` at the top and compare before you believe a number.
+# *One seed of each.* ProMP with MAML's shorter step still earns next to nothing before it adapts and much afterwards, and so it does with a single outer step, if less. MAML with ProMP's longer step stays with its one corner, in this run. So no one of these settings is *the* reason. Walking to one corner is a local optimum, right in one task of four, and whether a training gets past it is partly chance: set `seed = 1` at the top and compare before you believe a number.
 #
 # **Learnt:** whether a meta-policy explores is decided by settings as much as by the name of the method, and the E-MAML term is neither needed for it nor enough.
 

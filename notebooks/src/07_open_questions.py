@@ -306,7 +306,7 @@ found.round(3)
 # %% [markdown]
 # *Held-out locks: share of tasks without a reward in 20 episodes, share of the best return after one adaptation by Alg with D2, $\lambda=0.03$, and the least probability that the prior gives to an action in the digits that differ. Mean and range over seeds.*
 #
-# **Learnt:** The even policy hears next to nothing: $(1-2^{-8})^{20}$ is 92 % silence. The joint prior and MAML's learn the shared digits **and one code besides**: in some digit they have given an action up, and a held-out lock stays shut whatever the data; Alg with D2 multiplies, and $0\cdot e^{Q/\lambda}=0$. Both BO-MRL priors know the shared digits and keep each action of the others at 0.2 or more: they are paid in more than half of the tasks (with even odds in the last four digits it would be 72 %), and earn half of the best return after one adaptation.
+# **Learnt:** The even policy hears next to nothing: $(1-2^{-8})^{20}$ is 92 % silence. The joint prior and MAML's learn the shared digits **and one code besides**: in some digit they have given an action up, and a held-out lock stays shut whatever the data; Alg with D2 multiplies, and $0\cdot e^{Q/\lambda}=0$. Both BO-MRL priors know the shared digits and keep each action of the others at 0.2 or more: they are paid in more than half of the tasks (with even odds in the last four digits it would be 72 %), and earn almost half of the best return after one adaptation.
 #
 # **What it does not show.** Neither $\alpha=30$ nor $\lambda=0.1$ was tuned for locks, and training on exact values never met silence. How to *train* when most data are silent is the open part.
 #

@@ -84,9 +84,7 @@ GRIDS: Grids = {
 
 
 HEAD_GRIDS: Grids = {
-    "ProMP head": combinations(
-        step_size=(0.03, 0.1, 0.3, 1.0), learning_rate=(5e-3, 1e-2, 2e-2)
-    ),
+    "ProMP head": combinations(step_size=(0.03, 0.1, 0.3, 1.0), learning_rate=(5e-3, 1e-2, 2e-2)),
 }
 """More than the eight of the others: the best of eight lay on the edge of its grid."""
 
