@@ -16,10 +16,10 @@ from bomrl_lite.types import Split, Tasks
 
 
 def ellipse_goals(num_tasks: int, generator: torch.Generator, split: Split) -> Goals:
-    """Draw goals on an ellipse; the test split has those below the x axis."""
-    angle = math.pi * torch.rand(num_tasks, generator=generator)
-    below = -1.0 if split == "test" else 1.0
-    return Goals(torch.stack([angle.cos(), 0.5 * below * angle.sin()], dim=-1))
+    """Draw goals on an ellipse of ten sectors; the test split has every other one."""
+    sector = 2 * torch.randint(5, (num_tasks,), generator=generator) + (split == "test")
+    angle = math.tau * (sector + torch.rand(num_tasks, generator=generator)) / 10
+    return Goals(torch.stack([angle.cos(), 0.5 * angle.sin()], dim=-1))
 
 
 def points(tasks: Goals, num_episodes: int, horizon: int | None = None) -> PointSimulator:

@@ -22,6 +22,7 @@ from bomrl_lite.training.episodes import adapted_returns, collect_all
 from bomrl_lite.training.methods import METHODS
 from bomrl_lite.training.policy_file import load_policy
 from bomrl_lite.training.problem import make_problem
+from bomrl_lite.training.streams import seeded
 from bomrl_lite.training.trainer import meta_train, start_state
 
 RESULTS = Path(__file__).parents[1] / "notebooks" / "results"
@@ -230,7 +231,7 @@ def test_the_untrained_policy_looks_through_the_lens_of_the_trained_one(calls):
     assert all(set(call["phi"]) == {"trained"} for call in calls[:half])
     assert all(call["moments"] is SEEN for call in calls)
     config = configure("bomrl_head", tasks="cheetah/velocity", seed=2)
-    start = make_problem(config).policy.init(torch.Generator().manual_seed(2))
+    start = make_problem(config).policy.init(seeded(2, "episodes"))
     for call in calls[half:]:
         assert all(torch.equal(call["phi"][name], leaf) for name, leaf in start.items())
 

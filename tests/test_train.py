@@ -21,7 +21,6 @@ from bomrl_lite.solvers.implicit import UnsolvedInnerProblem
 from bomrl_lite.training import files
 from bomrl_lite.training.config import configure
 from bomrl_lite.training.problem import make_problem
-from bomrl_lite.training.streams import seeded
 from bomrl_lite.training.trainer import load, meta_step, meta_train, start_state
 from bomrl_lite.types import TabularTask
 
@@ -327,11 +326,6 @@ def test_every_dial_reaches_the_method():
         assert other["gradient_norm"] != first["gradient_norm"], rung
     smaller = meta_train(region.replace(delta=0.1)).history[0]
     assert smaller["return_after"] < meta_train(region).history[0]["return_after"]
-
-
-def test_streams_of_one_seed_differ():
-    draws = {torch.rand(1, generator=seeded(s, k)).item() for s in range(3) for k in range(3)}
-    assert len(draws) == 9
 
 
 UNLIKE = configure(

@@ -25,7 +25,6 @@ from bomrl_lite.course.parameters import begin
 from bomrl_lite.course.record import record
 from bomrl_lite.course.setup_check import setup_check
 from bomrl_lite.tasks import frozen_lake as lakes
-from bomrl_lite.training.streams import seeded
 
 begin(profile, seed)
 plots.use_style()
@@ -48,6 +47,8 @@ fig = plots.meta_learning_picture()
 # Our first family is **Frozen Lake**. You start at S and want to reach G; black discs are holes. In this family a hole swallows you and costs 1 at every later step, while the goal pays 1 at every later step. The *return* is the sum of all rewards, each later one worth 0.8 of the one before. So it can be negative: a policy that soon falls into a hole pays for ever (though never more than $1/(1-0.8)=5$ in all), and one that stays on the ice has 0. Each *task* is another lake.
 
 # %%
+from bomrl_lite.training.streams import seeded
+
 family = "frozen_lake/holes-4x4"
 held_out_maps = lakes.sample_maps(family, 3, seeded(seed, 5), "test")
 fig, axes = plots.plt.subplots(1, 3, figsize=(7, 2.4))
