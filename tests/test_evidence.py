@@ -11,7 +11,11 @@ import pandas as pd
 import pytest
 
 from bomrl_lite.course.experiments import EXPERIMENTS
-from bomrl_lite.course.statistics import stratified_interval
+from bomrl_lite.course.statistics import (
+    interquartile_mean,
+    probability_of_improvement,
+    stratified_interval,
+)
 from bomrl_lite.training.streams import STREAMS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,6 +56,14 @@ def robots(name: str, kind: str, value: int) -> pd.DataFrame:
     column = "adaptations" if kind == "steps" else "episodes"
     frame = table(name)
     return frame[(frame["kind"] == kind) & (frame[column] == value)]
+
+
+def lead(name: str, ours: str, theirs: str, *, after: int = 1) -> str:
+    return difference(robots(name, "steps", after), ours, theirs)
+
+
+def few(name: str, episodes: int, theirs: str) -> str:
+    return difference(robots(name, "episodes", episodes), "BO-MRL head", theirs)
 
 
 def points(name: str, **chosen: object) -> pd.DataFrame:
@@ -111,52 +123,53 @@ FIGURES: dict[str, Callable[[], str]] = {
     "The gap is below its bound": bounds_that_hold,
     "The gap grows with the variance": along_variance,
     "Implicit differentiation needs": memory_of_unrolling,
-    "Half cheetah, directions, the head": lambda: difference(
-        robots("heads", "steps", 1), "BO-MRL head", "ProMP"
+    "Half cheetah, directions, the head": lambda: lead(CHEETAH, "BO-MRL head", "ProMP"),
+    "Half cheetah, directions, the head, over ProMP on the head": lambda: lead(
+        CHEETAH, "BO-MRL head", "ProMP head"
     ),
-    "Half cheetah, directions, the head, over ProMP on the head": lambda: difference(
-        robots("heads", "steps", 1), "BO-MRL head", "ProMP head"
+    "Half cheetah, directions, the head, over MAML": lambda: lead(
+        CHEETAH, "BO-MRL head", "MAML-TRPO"
     ),
-    "Half cheetah, directions, the head, three": lambda: difference(
-        robots("heads", "steps", 3), "BO-MRL head", "ProMP"
+    "Half cheetah, directions, the head, three": lambda: lead(
+        CHEETAH, "BO-MRL head", "ProMP", after=3
     ),
-    "Half cheetah, directions, all": lambda: difference(
-        robots(CHEETAH, "steps", 1), "BO-MRL", "ProMP"
+    "Half cheetah, directions, usual settings: the head, over ProMP": lambda: lead(
+        "heads", "BO-MRL head", "ProMP"
     ),
-    "Half cheetah, speeds, the head": lambda: difference(
-        robots(VELOCITY, "steps", 1), "BO-MRL head", "ProMP"
+    "Half cheetah, directions, usual settings: the head, over ProMP on the head": lambda: lead(
+        "heads", "BO-MRL head", "ProMP head"
     ),
-    "Half cheetah, speeds, all": lambda: difference(
-        robots(VELOCITY, "steps", 1), "BO-MRL", "ProMP"
-    ),
-    "Ant, speeds": lambda: difference(robots("ant_velocity", "steps", 1), "BO-MRL head", "ProMP"),
-    "Ant, directions": lambda: difference(
-        robots("ant_direction", "steps", 1), "BO-MRL head", "ProMP"
-    ),
+    "Half cheetah, directions, all": lambda: lead(CHEETAH, "BO-MRL", "ProMP"),
+    "Half cheetah, directions, D3": lambda: lead(CHEETAH, "BO-MRL D3", "ProMP"),
+    "Half cheetah, speeds, the head": lambda: lead(VELOCITY, "BO-MRL head", "ProMP"),
+    "Half cheetah, speeds, the head, over MAML": lambda: lead(VELOCITY, "BO-MRL head", "MAML-TRPO"),
+    "Half cheetah, speeds, all": lambda: lead(VELOCITY, "BO-MRL", "ProMP"),
+    "Half cheetah, speeds, D3": lambda: lead(VELOCITY, "BO-MRL D3", "ProMP"),
+    "Ant, speeds": lambda: lead("ant_velocity", "BO-MRL head", "ProMP"),
+    "Ant, directions": lambda: lead("ant_direction", "BO-MRL head", "ProMP"),
     "2-D navigation": lambda: difference(
         points("navigation", step=1), "bomrl_natural", "promp", decimals=2
     ),
     "Rewards only near": lambda: difference(
         points("corners", step=1), "bomrl_natural", "promp", decimals=2
     ),
-    "One episode, half cheetah, directions": lambda: difference(
-        robots("heads", "episodes", 1), "BO-MRL head", "ProMP"
+    "One episode, half cheetah, directions": lambda: few(CHEETAH, 1, "ProMP"),
+    "One episode, half cheetah, directions, usual settings": lambda: few("heads", 1, "ProMP"),
+    "Five episodes, half cheetah, directions": lambda: few(CHEETAH, 5, "ProMP"),
+    "Five episodes, half cheetah, directions, over ProMP on the head": lambda: few(
+        CHEETAH, 5, "ProMP head"
     ),
-    "Five episodes, half cheetah, directions": lambda: difference(
-        robots("heads", "episodes", 5), "BO-MRL head", "ProMP"
-    ),
-    "Five episodes, half cheetah, directions, over ProMP on the head": lambda: difference(
-        robots("heads", "episodes", 5), "BO-MRL head", "ProMP head"
-    ),
-    "One episode, half cheetah, speeds": lambda: difference(
-        robots(VELOCITY, "episodes", 1), "BO-MRL head", "ProMP"
-    ),
+    "One episode, half cheetah, speeds": lambda: few(VELOCITY, 1, "ProMP"),
+    "Five episodes, half cheetah, speeds": lambda: few(VELOCITY, 5, "ProMP"),
     "One episode, 2-D navigation": lambda: difference(
         points("episodes", trained_with=20, episodes=1), "bomrl_natural", "promp", decimals=2
     ),
     "Forty episodes at once": lambda: collections(1, 4),
-    "ProMP is ahead of MAML-TRPO": lambda: difference(
-        robots(CHEETAH, "steps", 1), "ProMP", "MAML-TRPO"
+    "ProMP is ahead of MAML-TRPO: half cheetah, directions": lambda: lead(
+        CHEETAH, "ProMP", "MAML-TRPO"
+    ),
+    "ProMP is ahead of MAML-TRPO: half cheetah, speeds": lambda: lead(
+        VELOCITY, "ProMP", "MAML-TRPO"
     ),
 }
 
@@ -196,10 +209,43 @@ def test_a_claim_holds_only_where_its_whole_interval_says_so(row):
     assert row[3] == verdict
 
 
+def standing(name: str, method: str) -> list[str]:
+    """A method's row for a family: return after one adaptation, chance, price, seeds."""
+    frame = table(name)
+    if "kind" in frame:
+        seconds = frame[frame["kind"] == "training"].groupby(["method", "seed"])["seconds"].max()
+        frame, rival = robots(name, "steps", 1), "ProMP"
+    else:
+        frame, rival = points(name, step=1), "promp"
+        seconds = frame.set_index(["method", "seed"])["seconds"]
+    mine, theirs = (frame[frame["method"] == who]["return"].to_numpy() for who in (method, rival))
+    low, high = stratified_interval(mine)
+    chance = probability_of_improvement(mine, theirs)
+    return [
+        f"{interquartile_mean(mine):.1f} [{low:.1f}, {high:.1f}]",
+        "" if method == rival else f"{chance:.2f}",
+        f"{seconds[method].mean():.0f}" if method in seconds else "",
+        str(len(mine)),
+    ]
+
+
+STANDINGS = ("cheetah_direction", "cheetah_velocity", "navigation")
+
+
+@pytest.mark.parametrize("name", STANDINGS)
+def test_the_standing_of_a_family_is_that_of_its_table(name):
+    part = PAGE.partition(f"### `{name}`")[2].partition("\n#")[0]
+    rows = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| ")]
+    told = {row[0].strip("`"): [cell.strip() for cell in row[1:]] for row in rows[1:]}
+    assert told == {method: standing(name, method) for method in set(table(name)["method"])}
+    order = [float(cells[0].split()[0]) for cells in told.values()]
+    assert order == sorted(order, reverse=True)
+
+
 EPISODES = {
     *("navigation_tuning", "navigation", "corners", "episodes", "heterogeneity", "inner_steps"),
-    *("cheetah_tuning", "cheetah_direction", "cheetah_velocity", "collections", "head_tuning"),
-    *("heads", "ant_tuning", "ant_direction", "ant_velocity"),
+    *("cheetah_tuning", "cheetah_direction", "cheetah_velocity_tuning", "cheetah_velocity"),
+    *("collections", "heads", "ant_tuning", "ant_direction", "ant_velocity"),
 }
 """Tables of trainings on episodes, which the change of the streams touched."""
 

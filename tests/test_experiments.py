@@ -12,14 +12,16 @@ import pandas as pd
 import pytest
 import torch
 
-from bomrl_lite.course.experiments import EXPERIMENTS, locomotion, run, sampled
-from bomrl_lite.course.experiments.navigation import GRIDS, TUNING_SEEDS
+from bomrl_lite.course.experiments import EXPERIMENTS, locomotion, navigation, run, sampled
+from bomrl_lite.course.experiments.navigation import SAMPLED
+from bomrl_lite.course.experiments.sampled import REACH, TRIALS, TUNING_SEED
 from bomrl_lite.course.experiments.setting import Scale
+from bomrl_lite.course.experiments.tuned import TUNED
 from bomrl_lite.course.plots.experiments import FIGURES, draw
+from bomrl_lite.course.tuning import usual_settings
 from bomrl_lite.rollout.observations import no_moments
 from bomrl_lite.training.config import configure
 from bomrl_lite.training.episodes import adapted_returns, collect_all
-from bomrl_lite.training.methods import METHODS
 from bomrl_lite.training.policy_file import load_policy
 from bomrl_lite.training.problem import make_problem
 from bomrl_lite.training.streams import seeded
@@ -34,14 +36,22 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-SEEDS = {"navigation": 10, "navigation_tuning": 2, "episodes": 3, "heterogeneity": 3}
-SEEDS |= {"cheetah_tuning": 1, "cheetah_velocity": 3, "collections": 3}
+SEEDS = {"navigation": 20, "cheetah_direction": 10, "heads": 10}
+SEEDS |= {"episodes": 3, "heterogeneity": 3, "collections": 3}
 SEEDS |= {"ant_tuning": 1, "ant_direction": 1, "ant_velocity": 1}
-SEEDS |= {"head_tuning": 1, "heads": 10}
 """How many seeds a stored table has, where they are not five."""
-TUNED = {"navigation_tuning": TUNING_SEEDS}
-TUNED |= dict.fromkeys(("cheetah_tuning", "head_tuning", "ant_tuning"), (100,))
-"""The seeds of a stored table, where they do not begin at 0."""
+SEARCHES = {
+    "navigation/circle": ("navigation_tuning", navigation.REACHES),
+    **{
+        family: (name, sampled.reaches(locomotion.SEARCHED, locomotion.WIDER[family]))
+        for family, name in (
+            ("cheetah/direction", "cheetah_tuning"),
+            ("cheetah/velocity", "cheetah_velocity_tuning"),
+        )
+    },
+}
+"""The table of a family's search, and how far that of every arm goes."""
+OF_TUNING = {*(name for name, _ in SEARCHES.values()), "ant_tuning"}
 
 
 def test_every_experiment_has_a_figure_and_a_stored_table_of_its_seeds():
@@ -49,60 +59,57 @@ def test_every_experiment_has_a_figure_and_a_stored_table_of_its_seeds():
     for name in EXPERIMENTS:
         origin = json.loads((RESULTS / f"{name}.json").read_text())
         assert origin["command"].startswith(f"python -m bomrl_lite experiment {name} ")
-        count = SEEDS.get(name, 5)
+        count = 1 if name in OF_TUNING else SEEDS.get(name, 5)
         assert origin["scale"]["seeds"] == count
-        seeds = TUNED.get(name, range(count))
+        seeds = (TUNING_SEED,) if name in OF_TUNING else range(count)
         found = {row["seed"] for row in rows_of(RESULTS / f"{name}.csv")}
         assert found == {str(seed) for seed in seeds}
 
 
-def test_every_method_has_the_same_tuning_budget():
-    assert set(GRIDS) == {name for name, m in METHODS.items() if "episodes" in m.values}
-    rows = rows_of(RESULTS / "navigation_tuning.csv")
-    for method, grid in GRIDS.items():
-        mine = [row for row in rows if row["method"] == method]
-        assert len(grid) == 8
-        assert {(row["dials"], int(row["seed"])) for row in mine} == {
-            (str(dials), seed) for dials in grid for seed in TUNING_SEEDS
-        }
+def usual_config(family, arm):
+    """Where the search of an arm begins."""
+    if family == "navigation/circle":
+        return configure(arm, tasks=family)
+    return configure(**locomotion.ARMS[arm], tasks=family)
 
 
-def test_the_dials_of_every_method_are_the_best_that_tuning_found():
-    frame = pd.read_csv(RESULTS / "navigation_tuning.csv")
-    for method in GRIDS:
-        mine = frame[frame["method"] == method].groupby("configuration")["return"].mean()
-        best = GRIDS[method][int(mine.idxmax())]
-        dials = configure(method, tasks="navigation/circle").settings()
-        assert {name: dials[name] for name in best} == best, method
-
-
-def test_on_robots_too_the_dials_are_the_best_of_eight():
-    frame = pd.read_csv(RESULTS / "cheetah_tuning.csv")
-    assert set(frame["method"]) == set(locomotion.GRIDS)
-    for arm, grid in locomotion.GRIDS.items():
+@pytest.mark.parametrize("family", SEARCHES)
+def test_every_method_has_the_same_search_of_which_its_usual_settings_are_the_first(family):
+    name, arms = SEARCHES[family]
+    frame = pd.read_csv(RESULTS / f"{name}.csv")
+    assert json.loads((RESULTS / f"{name}.json").read_text())["scale"]["iterations"] == 20
+    assert list(frame["method"].unique()) == list(arms)
+    for arm in arms:
         mine = frame[frame["method"] == arm]
-        assert list(mine["dials"]) == [str(dials) for dials in grid]
-        assert len(grid) == 8
-        best = grid[int(mine.set_index("configuration")["return"].idxmax())]
-        dials = configure(**locomotion.ARMS[arm], tasks="cheetah/direction").settings()
-        assert {name: dials[name] for name in best} == best, arm
-    solved, quadratic = (
-        configure(name, tasks="cheetah/direction").settings()
-        for name in ("bomrl_solved", "bomrl_natural")
-    )
-    assert all(solved[name] == quadratic[name] for name in ("lam", "ridge", "learning_rate"))
+        assert list(mine["trial"]) == list(range(TRIALS))
+        usual = usual_settings(usual_config(family, arm))
+        assert mine["dials"].iloc[0] == str({k: float(f"{v:.2g}") for k, v in usual.items()})
+        assert mine["dials"].nunique() >= TRIALS - 1
 
 
-def test_the_control_of_the_head_takes_the_best_of_its_grid_which_is_on_no_edge():
-    frame = pd.read_csv(RESULTS / "head_tuning.csv")
-    (grid,) = locomotion.HEAD_GRIDS.values()
-    assert list(frame["dials"]) == [str(dials) for dials in grid]
-    best = grid[int(frame.set_index("configuration")["return"].idxmax())]
-    dials = configure(**locomotion.ARMS["ProMP head"], tasks="cheetah/direction").settings()
-    assert {name: dials[name] for name in best} == best
-    for name, value in best.items():
-        tried = [dials[name] for dials in grid]
-        assert min(tried) < value < max(tried), name
+@pytest.mark.parametrize("family", SEARCHES)
+def test_what_is_compared_are_the_best_settings_of_the_search_and_on_no_edge_of_it(family):
+    name, arms = SEARCHES[family]
+    frame = pd.read_csv(RESULTS / f"{name}.csv")
+    assert list(TUNED[family]) == list(arms)
+    for arm in arms:
+        mine = frame[frame["method"] == arm]
+        best = TUNED[family][arm]
+        assert mine["dials"].loc[mine["return"].idxmax()] == str(best)
+        for setting, usual in usual_settings(usual_config(family, arm)).items():
+            reach = arms[arm] / 1.05
+            assert 1 / reach < best[setting] / usual < reach, (arm, setting)
+
+
+def test_a_comparison_trains_with_what_its_search_found():
+    for arm in locomotion.ARMS:
+        settings = locomotion.tuned_config(arm, 7, "cheetah/velocity", 40).settings()
+        found = TUNED["cheetah/velocity"]["BO-MRL" if arm[-2:] in ("D1", "D2") else arm]
+        assert {name: settings[name] for name in found} == found
+    for method in SAMPLED:
+        settings = navigation.tuned_config(method, "navigation/corners", 7, Scale()).settings()
+        found = TUNED["navigation/circle"][method]
+        assert {name: settings[name] for name in found} == found
 
 
 def test_the_dials_of_the_ant_are_the_best_of_four():
@@ -125,7 +132,7 @@ def test_a_comparison_of_robots_has_rows_of_training_steps_and_episodes(monkeypa
         small = {"num_tasks": 2, "num_episodes": 2, "horizon": 3, "iterations": iterations}
         return configure("bomrl_head", tasks=tasks, seed=seed, **small)
 
-    monkeypatch.setattr(locomotion, "_config", tiny)
+    monkeypatch.setattr(locomotion, "tuned_config", tiny)
     arms = ("ProMP", "BO-MRL head")
     rows = list(
         locomotion.comparison("cheetah/velocity", arms)(
@@ -238,6 +245,7 @@ def test_the_untrained_policy_looks_through_the_lens_of_the_trained_one(calls):
 
 def test_collections_share_forty_episodes_and_report_the_last_return(calls, monkeypatch):
     monkeypatch.setitem(locomotion.ARMS, "MAML-TRPO", {"method": "lvc_maml"})  # one that trains
+    monkeypatch.setitem(TUNED["cheetah/direction"], "MAML-TRPO", {})
     rows = list(locomotion.collections(1, Scale(iterations=1), trained))
     budgets = [(1, 40), (2, 20), (4, 10), (8, 5)]
     measured = [call for call in calls if call["split"] == "test"]
@@ -269,6 +277,39 @@ def test_tuning_trains_each_configuration_and_judges_it_on_train_tasks(calls):
     assert [row["return"] for row in rows] == pytest.approx([6, 6, math.nan], nan_ok=True)
     assert [row["note"] for row in rows] == ["", "", "nothing was solved"]
     assert [(call["split"], call["seed"] // 16) for call in calls] == [("train", 7)] * 2
+
+
+def test_a_search_begins_at_the_usual_settings_and_then_draws_near_the_best(calls, monkeypatch):
+    seen = []
+
+    def train(config):
+        seen.append(config)
+        if len(seen) == 3:
+            raise ArithmeticError("training diverged: use less of it")
+        return trained(config)
+
+    def score(state, problem, measure):
+        return -torch.tensor([[0.0, (problem.config.alg.step_size / 0.9 - 1) ** 2]])
+
+    def config_of(method):
+        return configure(method, tasks="navigation/circle", seed=7)
+
+    def rows():
+        seen.clear()
+        return list(sampled.search_rows({"lvc_maml": REACH}, config_of, train, sampled.Measure()))
+
+    monkeypatch.setattr(sampled, "fresh_returns", score)
+    first = rows()
+    pd.testing.assert_frame_equal(pd.DataFrame(rows()), pd.DataFrame(first))
+    assert [row["trial"] for row in first] == list(range(TRIALS))
+    assert seen[0] == config_of("lvc_maml")
+    tried = [config.alg.step_size for config in seen]
+    assert len(set(tried)) >= TRIALS - 1  # of rounded settings two can be alike
+    assert all(0.3 / REACH <= size <= 0.3 * REACH for size in tried)
+    assert all(f"{size:.2g}" == f"{size:g}" for size in tried)
+    assert [row["note"] for row in first] == [*[""] * 2, "training diverged", *[""] * 9]
+    assert math.isnan(first[2]["return"])
+    assert np.abs(np.array(tried[6:]) - 0.9).mean() < np.abs(np.array(tried[1:6]) - 0.9).mean()
 
 
 @pytest.mark.parametrize(

@@ -109,20 +109,21 @@ def test_collections_start_with_the_return_before_them():
     assert [text.get_text() for text in ax.get_xticklabels()] == ["none", "1", "2", "4"]
 
 
-def test_tuning_shows_every_configuration_and_counts_the_diverged():
-    values = [1.0, 2.0, float("nan"), float("nan")]
+def test_tuning_shows_what_was_tried_and_counts_the_diverged_and_the_far():
+    values = [1.0, 2.0, float("nan"), float("nan"), -900.0]
     frame = pd.DataFrame(
         [
-            {"method": m, "configuration": c, "return": v}
+            {"method": m, "trial": c, "return": v}
             for m in ("BO-MRL", "MAML-TRPO")
-            for c, v in enumerate(values if m == "BO-MRL" else range(4))
+            for c, v in enumerate(values if m == "BO-MRL" else range(5))
         ]
     )
     (ax,) = ROBOT_FIGURES["cheetah_tuning"](frame).axes
     drawn = {x.get_color(): x.get_xdata() for x in ax.lines}
-    np.testing.assert_array_equal(drawn[ARM_COLOURS["BO-MRL"]], values)
-    np.testing.assert_array_equal(drawn[ARM_COLOURS["MAML-TRPO"]], range(4))
-    assert [(t.get_text().strip(), t.get_position()[1]) for t in ax.texts] == [("2 diverged", 1)]
+    np.testing.assert_array_equal(drawn[ARM_COLOURS["BO-MRL"]], [1, 2])
+    np.testing.assert_array_equal(drawn[ARM_COLOURS["MAML-TRPO"]], range(5))
+    told = [(t.get_text().strip(), t.get_position()[1]) for t in ax.texts]
+    assert told == [("2 diverged, 1 further down", 0.9)]
 
 
 def test_leads_are_those_of_every_form_of_bomrl_over_the_baselines_that_are_there():

@@ -44,3 +44,16 @@ def test_a_result_that_is_not_stored_is_named_with_those_that_are():
     assert len(stored_table("laboratory")) > 10
     with pytest.raises(FileNotFoundError, match=r"no result is stored as 'lab'; .*laboratory"):
         stored_table("lab")
+
+
+def test_one_far_seed_does_not_hide_the_front():
+    returns = {"promp": [-7.0] * 10, "lvc_maml": [-8.0] * 10, "naive_maml": [-9.0] * 9 + [-59.0]}
+    rows = [
+        {"method": m, "seed": i, "step": step, "return": value, "seconds": 1.0}
+        for m, values in returns.items()
+        for i, value in enumerate(values)
+        for step in (1, 2, 3)
+    ]
+    front = plots.draw_experiment("navigation", pd.DataFrame(rows)).axes[0]
+    best, last = -7.0, -14.0  # means of the methods that are enlarged
+    assert front.get_xlim()[0] == pytest.approx(last - (best - last))

@@ -75,14 +75,11 @@ MEANS: dict[str, Callable[[], dict[str, float]]] = {
     "2-D navigation, on the head": lambda: one_adaptation("navigation"),
     "2-D navigation, on all parameters, solved": lambda: one_adaptation("navigation"),
     "2-D navigation, trained and tested": one_episode,
-    "navigation to four corners": lambda: one_adaptation("corners"),
-    "half cheetah, speeds": lambda: robots("cheetah_velocity", "steps", 1),
-    "half cheetah, directions, all parameters, from": lambda: robots(
-        "cheetah_direction", "episodes", 1
-    ),
+    "half cheetah, speeds, on the head": lambda: robots("cheetah_velocity", "steps", 1),
+    "half cheetah, speeds, all": lambda: robots("cheetah_velocity", "steps", 1),
     "ant, speeds": lambda: robots("ant_velocity", "steps", 1),
     "half cheetah, directions: D2": lambda: robot_seconds("cheetah_direction"),
-    "2-D navigation, all parameters, where": lambda: seconds("navigation"),
+    "2-D navigation, all parameters, for": lambda: seconds("navigation"),
 }
 
 

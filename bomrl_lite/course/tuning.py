@@ -12,7 +12,7 @@ from bomrl_lite.require import require_whole
 from bomrl_lite.training.config import Config
 from bomrl_lite.training.trainer import meta_train
 
-TUNED = ("step_size", "lam", "delta", "ridge", "learning_rate", "max_kl")
+TUNED = ("step_size", "lam", "delta", "ridge", "credit", "learning_rate", "max_kl")
 """What is searched, of what the method has."""
 WIDTH = 10.0
 """A setting is searched between its usual value over this and times this."""
@@ -54,7 +54,7 @@ def tune(
         ValueError: no trial was asked for, or all diverged.
     """
     trials, seeds = require_whole("trials", trials), require_whole("seeds", seeds)
-    usual = {name: value for name, value in config.settings().items() if name in TUNED and value}
+    usual = usual_settings(config)
     out.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -69,10 +69,7 @@ def tune(
         study.enqueue_trial(usual)
 
     def score(trial: optuna.Trial) -> float:
-        chosen = {
-            name: trial.suggest_float(name, value / WIDTH, value * WIDTH, log=True)
-            for name, value in usual.items()
-        }
+        chosen = suggested(trial, usual, WIDTH)
         value = sum(score_of(config.replace(**chosen, seed=FIRST_SEED + k)) for k in range(seeds))
         words = "  ".join(f"{name} {x:.3g}" for name, x in chosen.items())
         show(f"{trial.number + 1:>3}/{trials}  return {value / seeds:+.4f}  {words}")
@@ -92,6 +89,19 @@ def tune(
         settings=study.best_params,
         trials=len(study.trials),
     )
+
+
+def usual_settings(config: Config) -> dict[str, float]:
+    """Return the settings of a method that a search changes."""
+    return {name: value for name, value in config.settings().items() if name in TUNED and value}
+
+
+def suggested(trial: optuna.Trial, usual: dict[str, float], width: float) -> dict[str, float]:
+    """Return settings between the usual ones over ``width`` and times it, even in logarithms."""
+    return {
+        name: trial.suggest_float(name, value / width, value * width, log=True)
+        for name, value in usual.items()
+    }
 
 
 def score_of(config: Config) -> float:

@@ -375,10 +375,10 @@ METHODS: dict[str, Method] = {
 }
 """The methods by name.
 
-From episodes, settings are the best of eight on 2-D navigation (the experiment
-``navigation_tuning``), on robots the best of eight on HalfCheetah direction (``cheetah_tuning``),
-those of ``bomrl_natural`` for ``bomrl_solved``; on the ant the best of four more
-(``ant_tuning``)."""
+From episodes, settings were the best of eight on 2-D navigation and on HalfCheetah direction, those
+of ``bomrl_natural`` for ``bomrl_solved``; on the ant the best of four more (``ant_tuning``). They
+are where the searches of the experiments begin (``navigation_tuning``, ``cheetah_tuning``,
+``cheetah_velocity_tuning``); comparisons train with what those found."""
 
 
 def rows() -> Iterator[tuple[str, str, str, str, str, str]]:

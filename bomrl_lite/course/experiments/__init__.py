@@ -39,6 +39,7 @@ from bomrl_lite.course.experiments.gaps import (
 )
 from bomrl_lite.course.experiments.hypergradients import condition, consistency
 from bomrl_lite.course.experiments.setting import MATCHED, Row, Rows, Scale, Trained
+from bomrl_lite.course.experiments.tuned import TUNED
 from bomrl_lite.require import require_not_negative, require_whole
 from bomrl_lite.training.config import Config
 from bomrl_lite.training.files import csv_text, write_atomically
@@ -78,19 +79,13 @@ def tuned_settings(kind: Kind) -> dict[str, dict[str, object]]:
     }
 
 
-SAMPLED: Origin = {"grids": navigation.GRIDS, "methods": tuned_settings("points")}
+SAMPLED: Origin = {"tuned": TUNED["navigation/circle"], "methods": tuned_settings("points")}
 
 ROBOTS: Origin = {
-    "grids": locomotion.GRIDS,
+    "tuned": {family: found for family, found in TUNED.items() if family.startswith("cheetah/")},
     "arms": locomotion.ARMS,
     "methods": tuned_settings("robots"),
     "ant": {"grids": locomotion.ANT_GRIDS, "methods": tuned_settings("ant")},
-}
-
-HEADS: Origin = {
-    "grids": locomotion.HEAD_GRIDS,
-    "arms": {arm: locomotion.ARMS[arm] for arm in locomotion.HEADS},
-    "methods": tuned_settings("robots"),
 }
 
 EXPERIMENTS = {
@@ -107,7 +102,7 @@ EXPERIMENTS = {
         "error of the sampled term through Q over truncation", q_gradient.stored, q_gradient.ORIGIN
     ),
     "navigation_tuning": Experiment(
-        "8 configurations of every sampled method on 2 seeds", navigation.tuning, SAMPLED, 30
+        "12 trials of every sampled method", navigation.tuning, SAMPLED, 20
     ),
     "navigation": Experiment(
         "returns after 0 to 3 adaptations on a goal circle", navigation.comparison, SAMPLED, 50
@@ -119,38 +114,38 @@ EXPERIMENTS = {
         "return after one adaptation over one-time episodes", navigation.episodes, SAMPLED, 50
     ),
     "cheetah_tuning": Experiment(
-        "8 configurations of every method on HalfCheetah direction",
-        locomotion.tuning("cheetah/direction", locomotion.GRIDS),
+        "12 trials of every method on HalfCheetah direction",
+        locomotion.tuning("cheetah/direction"),
         ROBOTS,
-        30,
+        20,
+    ),
+    "cheetah_velocity_tuning": Experiment(
+        "12 trials of every method on HalfCheetah velocity",
+        locomotion.tuning("cheetah/velocity"),
+        ROBOTS,
+        20,
     ),
     "cheetah_direction": Experiment(
         "training and adaptation on HalfCheetah direction",
-        locomotion.comparison("cheetah/direction", locomotion.COMPARED),
+        locomotion.comparison("cheetah/direction", tuple(locomotion.ARMS)),
         ROBOTS,
         40,
     ),
     "cheetah_velocity": Experiment(
         "training and adaptation on HalfCheetah velocity",
-        locomotion.comparison("cheetah/velocity", locomotion.COMPARED),
+        locomotion.comparison("cheetah/velocity", locomotion.SEARCHED),
         ROBOTS,
         40,
     ),
-    "head_tuning": Experiment(
-        "12 configurations of ProMP on the head alone, HalfCheetah direction",
-        locomotion.tuning("cheetah/direction", locomotion.HEAD_GRIDS),
-        HEADS,
-        30,
-    ),
     "heads": Experiment(
-        "adaptation of the head alone by ProMP and by BO-MRL, HalfCheetah direction",
-        locomotion.comparison("cheetah/direction", locomotion.HEADS),
-        HEADS,
+        "adaptation of the head alone, usual settings, HalfCheetah direction",
+        locomotion.comparison("cheetah/direction", locomotion.HEADS, searched=False),
+        ROBOTS,
         40,
     ),
     "ant_tuning": Experiment(
         "4 configurations of two methods on Ant velocity",
-        locomotion.tuning("ant/velocity", locomotion.ANT_GRIDS),
+        locomotion.ant_tuning,
         ROBOTS,
         40,
     ),

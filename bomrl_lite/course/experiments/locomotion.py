@@ -1,8 +1,9 @@
-r"""Methods on robots: tuned alike on HalfCheetah direction, then compared on fresh seeds.
+r"""Methods on robots: tuned alike on each family, then compared on fresh seeds.
 
-Tuning: every method gets the eight configurations of its row in :data:`GRIDS` on one seed, with the
-same number of environment steps, and keeps the best for all families. The ant, which learns nothing
-with those, gets four more of how to explore and climb on Ant velocity: :data:`ANT_GRIDS`.
+Tuning: on either family of the cheetah every method gets the same search
+(:func:`bomrl_lite.course.experiments.sampled.search_rows`) and keeps the best it found,
+:data:`bomrl_lite.course.experiments.tuned.TUNED`. The ant, which learns nothing with the cheetah's
+settings, gets four of how to explore and climb on Ant velocity: :data:`ANT_GRIDS`.
 Comparison: other seeds; speeds and headings of the test split. Returns are sums over an episode.
 """
 
@@ -12,21 +13,23 @@ from dataclasses import replace
 from typing import Any
 
 from bomrl_lite.course.experiments.sampled import (
+    TUNING_SEED,
     Grids,
     Measure,
     best_factor,
-    combinations,
     fresh_returns,
+    reaches,
     reason,
+    search_rows,
     tuning_rows,
 )
 from bomrl_lite.course.experiments.setting import Row, Rows, Scale, Train
+from bomrl_lite.course.experiments.tuned import TUNED
 from bomrl_lite.training.config import Config, configure
 from bomrl_lite.training.episodes import EpisodesProblem, episodes_problem
 from bomrl_lite.training.state import MetaState
 from bomrl_lite.training.trainer import start_state
 
-TUNING_SEED = 100
 EPISODES = (1, 2, 5, 10, 20)
 CHOICE = Measure(test_episodes=10, purpose="choice")
 """How returns are measured when the factor of later steps is chosen."""
@@ -39,6 +42,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "BO-MRL D3": {"method": "lvc_maml"},
     "BO-MRL D1": {"method": "bomrl_solved", "distance": "d1"},
     "BO-MRL D2": {"method": "bomrl_solved", "distance": "d2"},
+    "ANIL": {"method": "trpo_maml", "parameters": "head", "step_size": 0.5, "max_kl": 0.1},
     "ProMP head": {
         "method": "promp",
         "parameters": "head",
@@ -52,41 +56,24 @@ BO-MRL is recipe B, quadratic in the KL divergence: D1 and D2 are one to second 
 D2 solve the problem with the divergence itself and take the settings of recipe B. With the linear
 surrogate D3 has a closed form, MAML's step with alpha = 1 / (2 lam); trained in clipped epochs it
 is ProMP without its penalty. ProMP head adapts the head alone, by MAML's step: the control for
-BO-MRL head, of what the head does and what Alg."""
+BO-MRL head, of what the head does and what Alg. ANIL (1909.09157) does so with an outer trust
+region, as its authors do."""
 
-COMPARED = tuple(arm for arm in ARMS if arm != "ProMP head")
-"""Whom the families are learnt by."""
+SEARCHED = tuple(arm for arm in ARMS if arm not in ("BO-MRL D1", "BO-MRL D2"))
+"""Who is tuned; the two that are left out take the settings of BO-MRL."""
+
+WIDER: dict[str, tuple[str, ...]] = {
+    "cheetah/direction": ("MAML-TRPO",),
+    "cheetah/velocity": (),
+}
+"""Whose search goes further than that of the others."""
 
 HEADS = ("ProMP", "ProMP head", "BO-MRL head")
-"""Whom the control compares."""
+"""Who is compared with the usual settings too, to see what hangs on the luck of a search."""
 
-SLOW = ("BO-MRL D1", "BO-MRL D2", "BO-MRL D3")
+SLOW = ("BO-MRL D1", "BO-MRL D2")
 """What is trained on three seeds at most."""
 
-
-_STEPS = combinations(step_size=(0.05, 0.1, 0.2, 0.5), learning_rate=(1e-2, 2e-2))
-GRIDS: Grids = {
-    "MAML-TRPO": combinations(step_size=(0.1, 0.2, 0.5, 1.0), max_kl=(3e-2, 1e-1)),
-    "ProMP": _STEPS,
-    "BO-MRL D3": _STEPS,
-    "BO-MRL head": [
-        {"lam": lam, "ridge": ridge, "learning_rate": rate}
-        for lam, ridge in ((0.1, 1.0), (0.1, 3.0), (0.3, 0.3), (0.3, 1.0))
-        for rate in (1e-2, 2e-2)
-    ],
-    "BO-MRL": [
-        {"lam": lam, "ridge": ridge, "learning_rate": rate}
-        for lam, ridge in ((0.05, 60.0), (0.1, 30.0), (0.1, 100.0), (0.2, 15.0))
-        for rate in (1e-2, 2e-2)
-    ],
-}
-"""Eight configurations per method; the winners are the settings of ``METHODS`` on robots."""
-
-
-HEAD_GRIDS: Grids = {
-    "ProMP head": combinations(step_size=(0.03, 0.1, 0.3, 1.0), learning_rate=(5e-3, 1e-2, 2e-2)),
-}
-"""More than the eight of the others: the best of eight lay on the edge of its grid."""
 
 ANT_GRIDS: Grids = {
     arm: [
@@ -99,24 +86,42 @@ ANT_GRIDS: Grids = {
 """Four configurations per method; the winners are the settings of ``METHODS`` on the ant."""
 
 
-def tuning(tasks: str, grids: Grids) -> Rows:
-    """Return the rows of a tuning: one per method and configuration, of one seed."""
+def ant_tuning(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
+    """Yield one row per method and configuration of the ant."""
+
+    def config_of(arm: str) -> Config:
+        return _config(arm, TUNING_SEED + seed, "ant/velocity", scale.iterations)
+
+    yield from tuning_rows(ANT_GRIDS, config_of, train, Measure(num_episodes=20))
+
+
+def tuning(tasks: str) -> Rows:
+    """Return the rows of the search for a family's settings: one per method and trial."""
 
     def rows(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
         def config_of(arm: str) -> Config:
             return _config(arm, TUNING_SEED + seed, tasks, scale.iterations)
 
-        yield from tuning_rows(grids, config_of, train, Measure(num_episodes=20))
+        yield from search_rows(
+            reaches(SEARCHED, WIDER[tasks]), config_of, train, Measure(num_episodes=20)
+        )
 
     return rows
 
 
-def comparison(tasks: str, arms: tuple[str, ...]) -> Rows:
-    """Return the rows of a family: what training saw, and what the policies do with fresh tasks."""
+def comparison(tasks: str, arms: tuple[str, ...], *, searched: bool = True) -> Rows:
+    """Return the rows of a family: what training saw, and what the policies do with fresh tasks.
+
+    Args:
+        tasks: the family.
+        arms: who is compared.
+        searched: with the settings that the family's search found, not the usual ones.
+    """
+    config_of = tuned_config if searched else _config
 
     def rows(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
         for arm in (arm for arm in arms if seed < 3 or arm not in SLOW):
-            config = _config(arm, seed, tasks, scale.iterations)
+            config = config_of(arm, seed, tasks, scale.iterations)
             problem = episodes_problem(config)
             try:
                 state, seconds = train(config)
@@ -140,7 +145,7 @@ def collections(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
     is chosen for every method and number of parts, on other episodes.
     """
     for arm in ("MAML-TRPO", "ProMP", "BO-MRL head"):
-        config = _config(arm, seed, "cheetah/direction", scale.iterations)
+        config = tuned_config(arm, seed, "cheetah/direction", scale.iterations)
         state, _ = train(config)
         problem = episodes_problem(config)
         for parts in (1, 2, 4, 8):
@@ -157,6 +162,12 @@ def collections(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
                 "before": values[:, 0].mean().item(),
                 "return": values[:, -1].mean().item(),
             }
+
+
+def tuned_config(arm: str, seed: int, tasks: str, iterations: int) -> Config:
+    """Return a training of the comparison, with the best settings of the family's search."""
+    found = TUNED.get(tasks, {}).get(arm if arm in SEARCHED else "BO-MRL", {})
+    return _config(arm, seed, tasks, iterations).replace(**found)
 
 
 def _training_rows(
@@ -206,6 +217,7 @@ def _row(
 
 
 def _config(arm: str, seed: int, tasks: str, iterations: int) -> Config:
+    """Return a training with an arm's usual settings."""
     num_tasks, num_episodes = (4, 20) if "direction" in tasks else (10, 10)
     return configure(
         **ARMS[arm],

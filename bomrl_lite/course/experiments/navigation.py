@@ -1,8 +1,8 @@
 r"""Every sampled method on 2-D navigation: tuned alike, then compared on fresh seeds and goals.
 
-Tuning: each method gets the eight configurations of its row in :data:`GRIDS` on the two seeds 100
-and 101 and keeps the best; the winners are the settings of ``METHODS``. Comparison: other seeds,
-goals of the test split.
+Tuning: each method gets the same search on the circle of goals
+(:func:`bomrl_lite.course.experiments.sampled.search_rows`) and keeps the best it found for every
+arrangement of goals. Comparison: other seeds, goals of the test split.
 """
 
 import math
@@ -10,54 +10,36 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bomrl_lite.course.experiments.sampled import (
-    Grids,
+    TUNING_SEED,
     Measure,
     best_factor,
-    combinations,
     fresh_returns,
+    reaches,
     reason,
-    tuning_rows,
+    search_rows,
 )
 from bomrl_lite.course.experiments.setting import Row, Scale, Train
+from bomrl_lite.course.experiments.tuned import TUNED
 from bomrl_lite.training.config import Config, configure
 from bomrl_lite.training.episodes import episodes_problem
+from bomrl_lite.training.methods import METHODS
 
-TUNING_SEEDS = (100, 101)
-TUNING_ITERATIONS = 30
+SAMPLED = tuple(name for name, method in METHODS.items() if "episodes" in method.values)
+"""Every method that learns from episodes."""
 
-_GRADIENT = combinations(step_size=(0.3, 0.5, 1.0, 2.0), learning_rate=(5e-3, 1e-2))
-GRIDS: Grids = {
-    "joint": [{"learning_rate": rate} for rate in (1e-3, 2e-3, 3e-3, 5e-3, 1e-2, 2e-2, 3e-2, 5e-2)],
-    "naive_maml": _GRADIENT,
-    "first_order_maml": _GRADIENT,
-    "lvc_maml": _GRADIENT,
-    "dice_maml": combinations(step_size=(0.1, 0.3, 1.0, 2.0), learning_rate=(3e-3, 1e-2)),
-    "loaded_dice_maml": _GRADIENT,
-    "e_maml": combinations(step_size=(0.3, 0.5), credit=(0.1, 1.0, 10.0, 30.0)),
-    "trpo_maml": combinations(step_size=(0.3, 0.5, 1.0, 2.0), max_kl=(1e-2, 3e-2)),
-    "promp": combinations(step_size=(0.3, 0.5, 1.0, 2.0), learning_rate=(3e-3, 6e-3)),
-    "anil": combinations(step_size=(0.25, 0.5, 1.0, 2.0), learning_rate=(5e-3, 1e-2)),
-    "imaml": combinations(lam=(0.5, 1.0, 2.0, 4.0), learning_rate=(5e-3, 1e-2)),
-    "bomrl_natural": [
-        {"lam": lam, "ridge": 1 / lam, "learning_rate": rate}
-        for lam in (0.00625, 0.0125, 0.025, 0.05)
-        for rate in (3e-3, 6e-3)
-    ],
-    "bomrl_natural_region": combinations(delta=(1.0, 3.0, 10.0, 30.0), ridge=(1.0, 30.0)),
-    "bomrl_head": combinations(lam=(0.025, 0.05, 0.1, 0.2), learning_rate=(5e-3, 1e-2)),
-    "bomrl_solved": combinations(lam=(0.03, 0.1, 0.3, 1.0), ridge=(0.1, 1.0)),
-}
-"""Eight configurations per method; settings that are not named are those of ``METHODS``."""
+
+REACHES = reaches(SAMPLED, wider=("joint", "trpo_maml", "imaml"))
+"""Of the search of every method."""
 
 
 def tuning(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
-    """Yield one row per method and configuration of a tuning seed."""
-    scale = replace(scale, num_tasks=20, iterations=TUNING_ITERATIONS)
+    """Yield one row per method and trial of a search."""
+    scale = replace(scale, num_tasks=20)
 
     def config_of(method: str) -> Config:
-        return _config(method, "navigation/circle", TUNING_SEEDS[seed], scale)
+        return _config(method, "navigation/circle", TUNING_SEED + seed, scale)
 
-    yield from tuning_rows(GRIDS, config_of, train, Measure(num_tasks=40))
+    yield from search_rows(REACHES, config_of, train, Measure(num_tasks=40))
 
 
 SLOW = ("dice_maml", "loaded_dice_maml", "imaml", "bomrl_natural_region", "bomrl_solved")
@@ -76,7 +58,7 @@ EXPLORING = (
 
 def comparison(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
     """Yield one row per method and number of adaptation steps, on goals of the test split."""
-    methods = [method for method in GRIDS if seed < 3 or method not in SLOW]
+    methods = [method for method in SAMPLED if seed < 3 or method not in SLOW]
     yield from _compare("navigation/circle", methods, seed, scale, train)
 
 
@@ -86,7 +68,10 @@ def corners(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
 
 
 def episodes(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
-    """Yield returns after one adaptation from 1 to 20 episodes, priors trained for that number."""
+    """Yield returns after one adaptation from 1 to 20 episodes, priors trained for that number.
+
+    With the usual settings: those of the search are for 20 episodes.
+    """
     for method in COMPARED:
         for trained in (1, 2, 5, 10, 20):
             config = _config(method, "navigation/circle", seed, scale, num_episodes=trained)
@@ -109,7 +94,7 @@ def heterogeneity(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
     """Yield returns after one adaptation where goals lie on an arc of growing width."""
     for method in COMPARED:
         for tasks in ("navigation/arc-45", "navigation/arc-180", "navigation/circle"):
-            config = _config(method, tasks, seed, scale)
+            config = tuned_config(method, tasks, seed, scale)
             state, seconds = train(config)
             measure = Measure(num_tasks=2 * scale.num_test)
             returns = fresh_returns(state, episodes_problem(config), measure)
@@ -131,7 +116,7 @@ def _compare(
     tasks: str, methods: list[str], seed: int, scale: Scale, train: Train
 ) -> Iterator[Row]:
     for method in methods:
-        config = _config(method, tasks, seed, scale)
+        config = tuned_config(method, tasks, seed, scale)
         labels = {"method": method, "seed": seed}
         try:
             state, seconds = train(config)
@@ -149,7 +134,13 @@ def _compare(
             yield {**labels, **reached, "note": ""}
 
 
+def tuned_config(method: str, tasks: str, seed: int, scale: Scale) -> Config:
+    """Return a training with the best settings of the search, whatever the arrangement of goals."""
+    return _config(method, tasks, seed, scale).replace(**TUNED["navigation/circle"][method])
+
+
 def _config(method: str, tasks: str, seed: int, scale: Scale, *, num_episodes: int = 20) -> Config:
+    """Return a training with the method's usual settings."""
     return configure(
         method,
         tasks=tasks,

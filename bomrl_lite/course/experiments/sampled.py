@@ -6,9 +6,10 @@ train split.
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+import optuna
 from torch import Tensor
 
 from bomrl_lite.adaptation.episodes import Alg
@@ -22,6 +23,7 @@ from bomrl_lite.adaptation.settings import (
     SampledArgmax,
 )
 from bomrl_lite.course.experiments.setting import Row, Train
+from bomrl_lite.course.tuning import suggested, usual_settings
 from bomrl_lite.training.config import Config
 from bomrl_lite.training.episodes import EpisodesProblem, adapted_returns, episodes_problem
 from bomrl_lite.training.state import MetaState
@@ -30,6 +32,17 @@ from bomrl_lite.types import Split
 
 Grids = dict[str, list[dict[str, float]]]
 """Settings of each configuration that is tried, by method or by label."""
+
+TUNING_SEED = 100
+"""Of the trainings of a search; no comparison has it."""
+TRIALS = 12
+"""Of a search, for every method and family the same."""
+REACH = 5.0
+"""A search goes from a method's usual settings over this to times this."""
+WIDER = 25.0
+"""The same where the winner of the first search lay on its edge."""
+FIRST_TRIALS = 5
+"""Drawn at random, but for the usual settings; the others by what came out of those before."""
 
 FACTORS = (1.0, 0.3, 0.1, 0.03)
 """What the second and later adaptation steps are multiplied with, in turn."""
@@ -84,6 +97,53 @@ def tuning_rows(
                 continue
             value = fresh_returns(state, episodes_problem(config), measure)[:, 1].mean().item()
             yield {**row, "return": value, "seconds": seconds, "note": ""}
+
+
+def search_rows(
+    arms: Mapping[str, float],
+    config_of: Callable[[str], Config],
+    train: Train,
+    measure: Measure,
+) -> Iterator[Row]:
+    """Yield the return after one adaptation of every trial of a search, on tasks of training.
+
+    Optuna's tree-structured Parzen estimator (Bergstra et al. 2011) searches between a method's
+    usual settings over its reach and times it, the usual ones first. Settings are rounded to two
+    digits, so the table shows what was trained.
+
+    Args:
+        arms: what is tuned, method or label, and the reach of each search.
+        config_of: arm -> configuration with the usual settings.
+        train: trains one.
+        measure: how much is measured.
+    """
+    measure = replace(measure, split="train", purpose="tuning")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for arm, reach in arms.items():
+        config = config_of(arm)
+        usual = usual_settings(config)
+        sampler = optuna.samplers.TPESampler(seed=config.seed, n_startup_trials=FIRST_TRIALS)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        study.enqueue_trial(usual)
+        for index in range(TRIALS):
+            trial = study.ask()
+            tried = {k: float(f"{v:.2g}") for k, v in suggested(trial, usual, reach).items()}
+            row: Row = {"method": arm, "trial": index, "dials": str(tried), "seed": config.seed}
+            try:
+                state, seconds = train(config.replace(**tried))
+            except ArithmeticError as error:
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                yield {**row, "return": math.nan, "seconds": 0.0, "note": reason(error)}
+                continue
+            problem = episodes_problem(config.replace(**tried))
+            value = fresh_returns(state, problem, measure)[:, 1].mean().item()
+            study.tell(trial, value)
+            yield {**row, "return": value, "seconds": seconds, "note": ""}
+
+
+def reaches(arms: Iterable[str], wider: Iterable[str]) -> dict[str, float]:
+    """Return how far the search of every arm goes: wider for those."""
+    return {**dict.fromkeys(arms, REACH), **dict.fromkeys(wider, WIDER)}
 
 
 def reason(error: ArithmeticError) -> str:

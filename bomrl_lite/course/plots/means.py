@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from bomrl_lite.course.plots.style import CYCLE, LABELS
 from bomrl_lite.course.statistics import mean_interval
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "*", "h")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "*", "h", "<")
 Spread = Literal["range", "interval", ""]
 """Of a band or whisker: all values, the 95 % bootstrap interval of their mean, or none."""
 _SPREADS: dict[str, Callable[[np.ndarray], tuple[float, float]]] = {

@@ -33,6 +33,7 @@ ARM_COLOURS = {
     "BO-MRL D2": COLOURS["bomrl_d2"],
     "BO-MRL D3": COLOURS["bomrl_d3"],
     "ProMP head": "#149aa8",
+    "ANIL": "#7a5c3e",
 }
 """The course's colours, by the methods' names in tables of robots."""
 ARM_MARKERS = dict(zip(ARM_COLOURS, MARKERS, strict=False))
@@ -202,21 +203,30 @@ def collections_figure(frame: pd.DataFrame) -> Figure:
 
 
 def robot_tuning_figure(frame: pd.DataFrame) -> Figure:
-    """Draw the return of all configurations of every method, and how many diverged."""
+    """Draw the return of all that was tried for every method, and how many diverged.
+
+    The axis ends three times as far below the best return as the median of all is; what lies
+    further down is counted at its left end.
+    """
     arms = _arms(frame)
+    best = pd.Series(frame.groupby("method")["return"].max()).dropna().to_dict()
+    top, middle = frame["return"].max(), frame["return"].median()
+    floor = top - 3 * (top - middle)
     figure, ax = plt.subplots(figsize=(WIDTH, 0.36 * len(arms) + 1.2))
     for row, arm in enumerate(arms):
         mine = _rows(frame, method=arm)["return"].to_numpy(dtype=float)
-        ax.plot(mine, np.full(len(mine), row), "o", ms=5, alpha=0.8, color=ARM_COLOURS[arm])
-        if lost := int(np.isnan(mine).sum()):
-            ax.text(1, row, f"  {lost} diverged", transform=ax.get_yaxis_transform(), va="center")
+        drawn = mine[mine >= floor]
+        ax.plot(drawn, np.full(len(drawn), row), "o", ms=5, alpha=0.8, color=ARM_COLOURS[arm])
+        counts = {"diverged": int(np.isnan(mine).sum()), "further down": int((mine < floor).sum())}
+        if told := ", ".join(f"{count} {what}" for what, count in counts.items() if count):
+            look = {"transform": ax.get_yaxis_transform(), "va": "bottom", "fontsize": "small"}
+            ax.text(0, row - 0.1, f" {told}", **look)
     ax.set_yticks(range(len(arms)), arms)
     ax.invert_yaxis()
     ax.set(xlabel="return after 1 adaptation, tuning seed")
-    note(figure, "a dot per configuration")
-    best = pd.Series(frame.groupby("method")["return"].max()).dropna().to_dict()
+    note(figure, "a dot per trial")
     figure.set_label(
-        "A row of dots per method, one for the return of each configuration; best configuration, "
+        "A row of dots per method, one for the return of each trial; the best, "
         f"{ordering({arm: float(best[arm]) for arm in arms if arm in best})}."
     )
     return figure
@@ -247,7 +257,7 @@ ROBOT_FIGURES = {
     "cheetah_tuning": robot_tuning_figure,
     "cheetah_direction": partial(family_figure, family="cheetah/direction"),
     "cheetah_velocity": partial(family_figure, family="cheetah/velocity"),
-    "head_tuning": robot_tuning_figure,
+    "cheetah_velocity_tuning": robot_tuning_figure,
     "heads": partial(family_figure, family="cheetah/direction"),
     "ant_tuning": robot_tuning_figure,
     "ant_direction": partial(family_figure, family="ant/direction"),

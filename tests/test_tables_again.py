@@ -1,0 +1,78 @@
+"""One short row of every stored table of trainings on episodes, made anew.
+
+On the kind of machine that stored the numbers the row must be the same to its last digit; on
+another instruction set or another torch to 1e-4, since a training amplifies its last bits.
+"""
+
+import csv
+import json
+import math
+from functools import partial
+from pathlib import Path
+
+import pytest
+from test_same_numbers import STORED, machine
+
+from bomrl_lite.course.experiments import EXPERIMENTS, locomotion, navigation, sampled, train_once
+from bomrl_lite.course.experiments.setting import Scale
+from bomrl_lite.training.episodes import episodes_problem
+
+RESULTS = Path(__file__).parents[1] / "notebooks" / "results"
+ALIKE = json.loads(STORED.read_text())["machine"] == machine()
+
+
+def stored_rows(name):
+    with (RESULTS / f"{name}.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def scale_of(name):
+    return Scale(**json.loads((RESULTS / f"{name}.json").read_text())["scale"])
+
+
+def assert_same(found, stored):
+    """Compare all columns but the time that it took."""
+    for column, value in found.items():
+        if column == "seconds":
+            continue
+        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+        if ALIKE or not isinstance(value, float):
+            assert text == stored[column], column
+        else:
+            assert math.isclose(value, float(stored[column]), rel_tol=1e-4), column
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "only"),
+    [
+        ("navigation", "SAMPLED", ("joint",)),
+        ("corners", "EXPLORING", ("joint",)),
+        ("heterogeneity", "COMPARED", ("lvc_maml",)),
+        ("navigation_tuning", "SAMPLED", ("joint",)),
+    ],
+)
+def test_the_first_row_on_navigation_comes_out_again(name, module, only, monkeypatch, tmp_path):
+    monkeypatch.setattr(navigation, module, only)
+    monkeypatch.setattr(sampled, "TRIALS", 1)
+    rows = EXPERIMENTS[name].rows(0, scale_of(name), partial(train_once, runs=tmp_path))
+    first = next(iter(rows))
+    stored = next(row for row in stored_rows(name) if row["method"] == only[0])
+    assert_same(first, stored)
+
+
+@pytest.mark.parametrize(
+    ("name", "tasks", "config_of"),
+    [
+        ("cheetah_direction", "cheetah/direction", locomotion.tuned_config),
+        ("cheetah_velocity", "cheetah/velocity", locomotion.tuned_config),
+        ("heads", "cheetah/direction", locomotion._config),
+    ],
+)
+def test_the_first_iterations_of_a_robot_come_out_again(name, tasks, config_of, tmp_path):
+    stored = [row for row in stored_rows(name) if row["kind"] == "training"][:2]
+    arm = stored[0]["method"]
+    problem = episodes_problem(config_of(arm, 0, tasks, 2))
+    state, seconds = train_once(problem.config, runs=tmp_path)
+    rows = list(locomotion._training_rows(arm, state, problem, seconds))
+    for row, then in zip(rows, stored, strict=True):
+        assert_same(row, then)
