@@ -1,5 +1,6 @@
 """The page of evidence: each figure is computed anew from the stored table that its row names."""
 
+import ast
 import json
 import re
 from collections.abc import Callable
@@ -240,6 +241,86 @@ def test_the_standing_of_a_family_is_that_of_its_table(name):
     assert told == {method: standing(name, method) for method in set(table(name)["method"])}
     order = [float(cells[0].split()[0]) for cells in told.values()]
     assert order == sorted(order, reverse=True)
+
+
+def first_below(frame: pd.DataFrame, ours: str, theirs: str) -> int:
+    """The least number of episodes from which the median error of ours is below that of theirs."""
+    error = frame.groupby(["episodes", "estimator"])["error"].median().unstack()
+    ahead_from_here = (error[ours] < error[theirs])[::-1].cummin()[::-1]
+    return int(error.index[ahead_from_here].min())
+
+
+def gaps(*priors: str) -> str:
+    means = lakes("test").groupby("method")["gap"].mean()
+    return ", ".join(f"{means[prior]:.2f}" for prior in priors)
+
+
+def gaps_after_a_step() -> str:
+    frame = table("returns").query(
+        "setting == 'matched' and family == 'high variance' and split == 'test' and step == 1"
+    )
+    means = frame[frame["alg"] == "maml"].groupby("prior")["gap"].mean()
+    return f"{means['maml']:.2f} against {means['joint']:.2f}"
+
+
+def parts(method: str) -> str:
+    means = points("collections", method=method).groupby("collections")["return"].mean()
+    return " / ".join(f"{means[count]:.0f}" for count in (1, 2, 4, 8))
+
+
+def spread_of_bounds() -> str:
+    wide = table("bounds").pivot_table(
+        index=["family", "prior", "split", "seed"], columns="quantity", values="value"
+    )
+    wide = wide.dropna(subset="rigorous bound at lam_0")
+    ratio = wide["rigorous bound at lam_0"] / wide["gap without adaptation"]
+    return f"{np.floor(ratio.min()):.0f} to {np.floor(ratio.max()):.0f}"
+
+
+def untruncated_from() -> int:
+    frame = points("q_gradient", problem="frozen_lake/holes-4x4", lam=0.5, trace=1.0)
+    frame = frame[frame["estimator"] == "returns"]
+    error = frame.groupby("episodes")[["whole error", "dropped"]].median()
+    return int(error.index[error["whole error"] < error["dropped"]].min())
+
+
+def best_step(method: str) -> str:
+    frame = points("navigation_tuning", method=method)
+    return str(ast.literal_eval(frame["dials"][frame["return"].idxmax()])["step_size"])
+
+
+def walking_ant() -> str:
+    returns = robots("ant_velocity", "steps", 1).set_index("method")["return"]
+    return f"{returns['ProMP']:.0f}, one seed"
+
+
+GUESSES: dict[str, Callable[[], str]] = {
+    "exact MAML": gaps_after_a_step,
+    "held-out gap": lambda: gaps("first_order_bomrl", "bomrl_d2", "bomrl_d1", "bomrl_d3"),
+    "memory of": memory_of_unrolling,
+    "rigorous bound": spread_of_bounds,
+    "curvature by DiCE": lambda: str(
+        first_below(
+            points("laboratory", problem="probe/random-5x3", quantity="curvature"), "DiCE", "LVC"
+        )
+    ),
+    "the sampled term": lambda: str(untruncated_from()),
+    "half cheetah, directions, head": lambda: lead(CHEETAH, "BO-MRL head", "ProMP"),
+    "the same from ONE": lambda: few(CHEETAH, 1, "ProMP"),
+    "forty episodes": lambda: f"{parts('BO-MRL head')}; {parts('ProMP')}",
+    "tuned inner step": lambda: best_step("lvc_maml"),
+    "ant, speeds": walking_ant,
+}
+
+
+def test_what_came_out_beside_a_guess_is_that_of_its_table():
+    part = PAGE.partition("## A good guess")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| ")]
+    assert len(rows) == 1 + len(GUESSES)
+    for row, (start, figure) in zip(rows[1:], GUESSES.items(), strict=True):
+        assert row[0].startswith(start)
+        assert row[2] == figure()
+        assert row[3].strip("`") in EXPERIMENTS
 
 
 EPISODES = {
