@@ -345,7 +345,7 @@ controls
 # %% [markdown]
 # *Mean lead after one adaptation, paired by seed, with its bootstrap interval; seeds on which it is positive; the chance that a run of the one beats any run of the other.*
 #
-# Most of the lead goes with the head: over ProMP on the head, 14 of the 38 are left, and those could be chance. What the closed form adds is clear where data are few (the same table, `kind == 'episodes'`): from one episode 74 against ProMP head's 21, from five 158 against 137. The lower half is a warning: with its usual settings ProMP returns 155, more than with those that its own search chose, and the lead over it shrinks to 22. Twelve trials on one seed leave luck in every row. [What BO-MRL is worth](../docs/evidence.md) has a verdict for each claim, by one rule.
+# Most of the lead goes with the head: over ProMP on the head, 14 of the 38 are left, and those could be chance. What the closed form adds is clear where data are few (the same table, `kind == 'episodes'`): from one episode 74 against ProMP head's 21, from five 158 against 137. The lower half is a warning: with its usual settings ProMP returns 155, more than with those that its own search chose; the lead over it shrinks to 22, and from a single episode the two are level at 46. Twelve trials on one seed leave luck in every row. [What BO-MRL is worth](../docs/evidence.md) has a verdict for each claim, by one rule.
 #
 # **Velocity: ProMP leads.** After one adaptation it returns −41, BO-MRL on all parameters −43, which is level within the spread of five seeds; D3 (−45) and the head (−46) are behind ProMP on every seed. All pass the yardstick of a constant speed in the mean. Where data are few it is the other way round: from a single episode BO-MRL on all parameters returns −61, the head −63, ProMP −70.
 #
@@ -436,7 +436,7 @@ gained.groupby([training["method"], stage]).agg(["mean", "sem"]).unstack().round
 # - Observations through a lens, small first means: dull, and decisive.
 # - One adaptation on twenty episodes turns a cheetah round, after a training that was meant for it.
 # - Judge a return by its yardsticks: standing still, the best policy that does not adapt, the untrained prior after one adaptation.
-# - Judge a lead by its seeds, its error and its price. Head-only BO-MRL leads on direction, ProMP on velocity; from one episode BO-MRL leads on both.
+# - Judge a lead by its seeds, its error and its price. Head-only BO-MRL leads on direction, ProMP on velocity; how far, hangs on twelve trials of a search.
 # - Collecting once gives away about a tenth here; collecting eight times gains nothing over four.
 
 # %%
