@@ -117,7 +117,7 @@ DOTTED = made(("silent",), length=[2, 6, 10], episodes=["5", "20"])
 CURVE = made(("return",), task=[0, 1, 2], step_size=[0.1, 1.0, 10.0, 100.0])
 GUARANTEE = made(("stationarity", "gap"), **{"step size": ["0.3", "30"], "seed": ["0", "1", "2"]})
 REDUCTIONS = made(
-    ("difference",), reduction=["MAML", "ANIL"], lam=[10.0, 100.0, 1000.0], seed=["0", "1"]
+    ("difference",), reduction=["MAML", "NPG"], lam=[10.0, 100.0, 1000.0], seed=["0", "1"]
 )
 LINE = made(t=[-1.0, 0.0, 1.0, 2.0], what=["J", "bound, D1", "bound, D2"])
 RETURNS = made(

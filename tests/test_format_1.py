@@ -80,7 +80,11 @@ def test_a_run_of_every_kind_loads_and_goes_on_as_one_of_today(name, tmp_path, m
     assert {row["prior"] for row in rows} == {"untrained", config.method}
 
 
-@pytest.mark.parametrize("path", sorted(POLICIES.glob("*.pt")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [RUNS / "cheetah_velocity_trpo_maml.pt", *sorted(POLICIES.glob("*.pt"))],
+    ids=lambda path: f"{path.parent.name} {path.stem}",
+)
 def test_the_policies_that_are_shipped_load(path):
     config, phi, moments = load_policy(path)
     assert config.tasks.startswith("cheetah/")
@@ -89,8 +93,8 @@ def test_the_policies_that_are_shipped_load(path):
     assert moments.number > 1e4
 
 
-def test_there_are_six_policies():
-    assert len(list(POLICIES.glob("*.pt"))) == 6
+def test_there_are_eight_policies():
+    assert len(list(POLICIES.glob("*.pt"))) == 8
 
 
 def test_the_ant_of_format_1_keeps_the_settings_it_was_trained_with():

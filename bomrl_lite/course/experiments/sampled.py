@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-import optuna
 from torch import Tensor
 
 from bomrl_lite.adaptation.episodes import Alg
@@ -23,7 +22,6 @@ from bomrl_lite.adaptation.settings import (
     SampledArgmax,
 )
 from bomrl_lite.course.experiments.setting import Row, Train
-from bomrl_lite.course.tuning import suggested, usual_settings
 from bomrl_lite.training.config import Config
 from bomrl_lite.training.episodes import EpisodesProblem, adapted_returns, episodes_problem
 from bomrl_lite.training.state import MetaState
@@ -117,6 +115,10 @@ def search_rows(
         train: trains one.
         measure: how much is measured.
     """
+    import optuna  # of the lab: a sweep and the other experiments do without
+
+    from bomrl_lite.course.tuning import suggested, usual_settings
+
     measure = replace(measure, split="train", purpose="tuning")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for arm, reach in arms.items():

@@ -219,8 +219,8 @@ def robot_tuning_figure(frame: pd.DataFrame) -> Figure:
         ax.plot(drawn, np.full(len(drawn), row), "o", ms=5, alpha=0.8, color=ARM_COLOURS[arm])
         counts = {"diverged": int(np.isnan(mine).sum()), "further down": int((mine < floor).sum())}
         if told := ", ".join(f"{count} {what}" for what, count in counts.items() if count):
-            look = {"transform": ax.get_yaxis_transform(), "va": "bottom", "fontsize": "small"}
-            ax.text(0, row - 0.1, f" {told}", **look)
+            place = {"transform": ax.get_yaxis_transform(), "va": "bottom"}
+            ax.text(0, row - 0.1, f" {told}", **place)
     ax.set_yticks(range(len(arms)), arms)
     ax.invert_yaxis()
     ax.set(xlabel="return after 1 adaptation, tuning seed")
@@ -306,6 +306,7 @@ def _training_panel(ax: Axes, rows: pd.DataFrame, arms: list[str]) -> None:
 
 def _dots(ax: Axes, rows: pd.DataFrame, arms: list[str], *, spread: float) -> None:
     """Draw a line of means and a dot per seed, methods side by side."""
+    spread = min(spread, 0.6 / len(arms))
     for number, arm in enumerate(arms):
         mine = _rows(rows, method=arm)
         aside = spread * (number - (len(arms) - 1) / 2)
