@@ -4,7 +4,6 @@ How much smaller later adaptation steps should be is chosen for every method ali
 train split.
 """
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -62,13 +61,6 @@ class Measure:
     """That the tasks are from."""
     purpose: Purpose | int = "evaluation"
     """Which random numbers of the seed."""
-
-
-def combinations(**values: tuple[float, ...]) -> list[dict[str, float]]:
-    """Return all combinations of the values of some settings, the last changing fastest."""
-    return [
-        dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())
-    ]
 
 
 def tuning_rows(
