@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from bomrl_lite.course.engines import Engine, in_this_process
 from bomrl_lite.course.experiments import (
+    altered,
     inner_steps,
     laboratory,
     lakes,
@@ -82,10 +83,10 @@ def tuned_settings(kind: Kind) -> dict[str, dict[str, object]]:
 SAMPLED: Origin = {"tuned": TUNED["navigation/circle"], "methods": tuned_settings("points")}
 
 ROBOTS: Origin = {
-    "tuned": {family: found for family, found in TUNED.items() if family.startswith("cheetah/")},
+    "tuned": {family: found for family, found in TUNED.items() if family != "navigation/circle"},
     "arms": locomotion.ARMS,
     "methods": tuned_settings("robots"),
-    "ant": {"grids": locomotion.ANT_GRIDS, "methods": tuned_settings("ant")},
+    "ant": {"methods": tuned_settings("ant")},
 }
 
 EXPERIMENTS = {
@@ -115,13 +116,13 @@ EXPERIMENTS = {
     ),
     "cheetah_tuning": Experiment(
         "12 trials of every method on HalfCheetah direction",
-        locomotion.tuning("cheetah/direction"),
+        locomotion.tuning("cheetah/direction", locomotion.SEARCHED),
         ROBOTS,
         20,
     ),
     "cheetah_velocity_tuning": Experiment(
         "12 trials of every method on HalfCheetah velocity",
-        locomotion.tuning("cheetah/velocity"),
+        locomotion.tuning("cheetah/velocity", locomotion.SEARCHED),
         ROBOTS,
         20,
     ),
@@ -143,21 +144,33 @@ EXPERIMENTS = {
         ROBOTS,
         40,
     ),
-    "ant_tuning": Experiment(
-        "4 configurations of two methods on Ant velocity",
-        locomotion.ant_tuning,
-        ROBOTS,
+    "levers": Experiment(
+        "what might take BO-MRL further on HalfCheetah velocity",
+        locomotion.levers,
+        {**ROBOTS, "levers": locomotion.LEVERS},
         40,
+    ),
+    "ant_forward": Experiment(
+        "one policy learns to walk in one direction, fast integrator",
+        altered.forward,
+        {"log_stds": altered.LOG_STDS},
+        60,
+    ),
+    "ant_tuning": Experiment(
+        "12 trials of three methods on Ant velocity",
+        locomotion.tuning("ant/velocity", locomotion.ANTS),
+        ROBOTS,
+        20,
     ),
     "ant_direction": Experiment(
         "training and adaptation on Ant direction, fast integrator",
-        locomotion.comparison("ant/direction", tuple(locomotion.ANT_GRIDS)),
+        locomotion.comparison("ant/direction", locomotion.ANTS),
         ROBOTS,
         150,
     ),
     "ant_velocity": Experiment(
         "training and adaptation on Ant velocity, fast integrator",
-        locomotion.comparison("ant/velocity", tuple(locomotion.ANT_GRIDS)),
+        locomotion.comparison("ant/velocity", locomotion.ANTS),
         ROBOTS,
         150,
     ),
@@ -176,6 +189,15 @@ EXPERIMENTS = {
         "implicit and unrolled hypergradients over inner steps",
         inner_steps.stored,
         {"lam": inner_steps.LAM, "ridge": inner_steps.RIDGE, "step_size": inner_steps.STEP_SIZE},
+    ),
+    "training_goals": Experiment(
+        "return after one adaptation over the number of training goals",
+        altered.training_goals,
+        SAMPLED,
+        50,
+    ),
+    "delayed": Experiment(
+        "return after one adaptation over how late rewards are paid", altered.delayed, SAMPLED, 50
     ),
     "heterogeneity": Experiment(
         "return after one adaptation over the width of the arc of goals",

@@ -1,9 +1,8 @@
 r"""Methods on robots: tuned alike on each family, then compared on fresh seeds.
 
-Tuning: on either family of the cheetah every method gets the same search
+Tuning: on HalfCheetah direction and velocity and on Ant velocity every method gets the same search
 (:func:`bomrl_lite.course.experiments.sampled.search_rows`) and keeps the best it found,
-:data:`bomrl_lite.course.experiments.tuned.TUNED`. The ant, which learns nothing with the cheetah's
-settings, gets four of how to explore and climb on Ant velocity: :data:`ANT_GRIDS`.
+:data:`bomrl_lite.course.experiments.tuned.TUNED`.
 Comparison: other seeds; speeds and headings of the test split. Returns are sums over an episode.
 """
 
@@ -14,14 +13,12 @@ from typing import Any
 
 from bomrl_lite.course.experiments.sampled import (
     TUNING_SEED,
-    Grids,
     Measure,
     best_factor,
     fresh_returns,
     reaches,
     reason,
     search_rows,
-    tuning_rows,
 )
 from bomrl_lite.course.experiments.setting import Row, Rows, Scale, Train
 from bomrl_lite.course.experiments.tuned import TUNED
@@ -65,48 +62,49 @@ SEARCHED = tuple(arm for arm in ARMS if arm not in ("BO-MRL D1", "BO-MRL D2"))
 WIDER: dict[str, tuple[str, ...]] = {
     "cheetah/direction": ("MAML-TRPO",),
     "cheetah/velocity": (),
+    "ant/velocity": (),
 }
 """Whose search goes further than that of the others."""
 
 HEADS = ("ProMP", "ProMP head", "BO-MRL head")
 """Who is compared with the usual settings too, to see what hangs on the luck of a search."""
 
+ANTS = ("ProMP", "BO-MRL head", "BO-MRL")
+"""Who learns to walk on four legs, where one training takes five to ten minutes."""
+
 SLOW = ("BO-MRL D1", "BO-MRL D2")
 """What is trained on three seeds at most."""
 
 
-ANT_GRIDS: Grids = {
-    arm: [
-        {"log_std": log_std, "epochs": epochs, "learning_rate": rate}
-        for log_std in (-0.5, -1.0)
-        for epochs, rate in ((5, cheetah_rate), (10, 5e-3))
-    ]
-    for arm, cheetah_rate in (("ProMP", 2e-2), ("BO-MRL head", 1e-2))
-}
-"""Four configurations per method; the winners are the settings of ``METHODS`` on the ant."""
-
-
-def ant_tuning(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
-    """Yield one row per method and configuration of the ant."""
-
-    def config_of(arm: str) -> Config:
-        return _config(arm, TUNING_SEED + seed, "ant/velocity", scale.iterations)
-
-    yield from tuning_rows(ANT_GRIDS, config_of, train, Measure(num_episodes=20))
-
-
-def tuning(tasks: str) -> Rows:
-    """Return the rows of the search for a family's settings: one per method and trial."""
+def tuning(tasks: str, arms: tuple[str, ...]) -> Rows:
+    """Return the rows of the search for a family's settings: one per arm and trial."""
 
     def rows(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
         def config_of(arm: str) -> Config:
             return _config(arm, TUNING_SEED + seed, tasks, scale.iterations)
 
         yield from search_rows(
-            reaches(SEARCHED, WIDER[tasks]), config_of, train, Measure(num_episodes=20)
+            reaches(arms, WIDER[tasks]), config_of, train, Measure(num_episodes=20)
         )
 
     return rows
+
+
+_REGION = {"outer": "trpo", "max_kl": 0.1}
+LEVERS: dict[str, tuple[str, int, dict[str, Any]]] = {
+    "ProMP": ("ProMP", 1, {}),
+    "ProMP, 4 times longer": ("ProMP", 4, {}),
+    "head": ("BO-MRL head", 1, {}),
+    "head, outer trust region": ("BO-MRL head", 1, _REGION),
+    "head, two adaptations": ("BO-MRL head", 1, {"num_steps": 2}),
+    "head, through Q": ("BO-MRL head", 1, {"data": "q_gradient", "causal_trace": 0.5}),
+    "all": ("BO-MRL", 1, {}),
+    "all, outer trust region": ("BO-MRL", 1, _REGION),
+    "all, 4 times longer": ("BO-MRL", 4, {}),
+}
+"""What might take BO-MRL further, by label: an arm, how many times longer, and what is changed of
+its training. The region is MAML-TRPO's; the trace is the one that lesson 03b finds best from few
+episodes; two adaptations are made in training and at test."""
 
 
 def comparison(tasks: str, arms: tuple[str, ...], *, searched: bool = True) -> Rows:
@@ -164,10 +162,34 @@ def collections(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
             }
 
 
-def tuned_config(arm: str, seed: int, tasks: str, iterations: int) -> Config:
-    """Return a training of the comparison, with the best settings of the family's search."""
+def levers(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
+    """Yield returns after 0, 1 and 2 adaptations on HalfCheetah velocity, for every lever."""
+    for label, (arm, times, changed) in LEVERS.items():
+        iterations = times * scale.iterations
+        config = tuned_config(arm, seed, "cheetah/velocity", iterations, **changed)
+        (state, seconds), problem = train(config), episodes_problem(config)
+        factor = best_factor(state, problem, replace(CHOICE, num_steps=2, num_episodes=20))
+        measure = Measure(num_steps=2, num_episodes=20)
+        values = fresh_returns(state, problem, measure, factor=factor).mean(0).tolist()
+        for step, value in enumerate(values):
+            reached = {"adaptations": step, "factor": factor, "return": value}
+            yield {"method": label, "seed": seed, **reached, "seconds": seconds}
+
+
+def tuned_config(arm: str, seed: int, tasks: str, iterations: int, **changed: Any) -> Config:
+    """Return a training of the comparison, with the best settings of the family's search.
+
+    Args:
+        arm: key of :data:`ARMS`.
+        seed: of the training.
+        tasks: the family.
+        iterations: of the training.
+        changed: what is set otherwise; an outer trust region has no learning rate.
+    """
     found = TUNED.get(tasks, {}).get(arm if arm in SEARCHED else "BO-MRL", {})
-    return _config(arm, seed, tasks, iterations).replace(**found)
+    if "outer" in changed:
+        found = {name: value for name, value in found.items() if name != "learning_rate"}
+    return _config(arm, seed, tasks, iterations, **found, **changed)
 
 
 def _training_rows(
@@ -216,11 +238,11 @@ def _row(
     return {**start, **columns, "return": value, "note": note}
 
 
-def _config(arm: str, seed: int, tasks: str, iterations: int) -> Config:
-    """Return a training with an arm's usual settings."""
+def _config(arm: str, seed: int, tasks: str, iterations: int, **changed: Any) -> Config:
+    """Return a training with an arm's usual settings, but for those that are changed."""
     num_tasks, num_episodes = (4, 20) if "direction" in tasks else (10, 10)
     return configure(
-        **ARMS[arm],
+        **{**ARMS[arm], **changed},
         tasks=tasks,
         integrator="fast" if tasks.startswith("ant/") else "gym",
         seed=seed,

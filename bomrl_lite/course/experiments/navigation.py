@@ -8,6 +8,7 @@ arrangement of goals. Comparison: other seeds, goals of the test split.
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from bomrl_lite.course.experiments.sampled import (
     TUNING_SEED,
@@ -23,6 +24,7 @@ from bomrl_lite.course.experiments.tuned import TUNED
 from bomrl_lite.training.config import Config, configure
 from bomrl_lite.training.episodes import episodes_problem
 from bomrl_lite.training.methods import METHODS
+from bomrl_lite.types import Tasks
 
 SAMPLED = tuple(name for name, method in METHODS.items() if "episodes" in method.values)
 """Every method that learns from episodes."""
@@ -134,12 +136,14 @@ def _compare(
             yield {**labels, **reached, "note": ""}
 
 
-def tuned_config(method: str, tasks: str, seed: int, scale: Scale) -> Config:
+def tuned_config(method: str, tasks: str | Tasks[Any], seed: int, scale: Scale) -> Config:
     """Return a training with the best settings of the search, whatever the arrangement of goals."""
     return _config(method, tasks, seed, scale).replace(**TUNED["navigation/circle"][method])
 
 
-def _config(method: str, tasks: str, seed: int, scale: Scale, *, num_episodes: int = 20) -> Config:
+def _config(
+    method: str, tasks: str | Tasks[Any], seed: int, scale: Scale, *, num_episodes: int = 20
+) -> Config:
     """Return a training with the method's usual settings."""
     return configure(
         method,

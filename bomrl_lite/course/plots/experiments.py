@@ -197,6 +197,8 @@ FIGURES = {
     "corners": sampled.methods_figure,
     "episodes": sampled.episodes_figure,
     "heterogeneity": sampled.heterogeneity_figure,
+    "training_goals": sampled.training_goals_figure,
+    "delayed": sampled.delayed_figure,
     "sampled_lakes": sampled.sampled_lakes_figure,
     "inner_steps": sampled.inner_steps_figure,
     **ROBOT_FIGURES,

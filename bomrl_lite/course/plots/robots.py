@@ -18,8 +18,8 @@ from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from bomrl_lite.course.plots.alternative import ordering
-from bomrl_lite.course.plots.means import MARKERS
-from bomrl_lite.course.plots.style import COLOURS, INK, WIDTH, note, plain_ticks
+from bomrl_lite.course.plots.means import MARKERS, draw_lines, summary
+from bomrl_lite.course.plots.style import COLOURS, CYCLE, INK, WIDTH, note, plain_ticks
 from bomrl_lite.course.statistics import paired_difference
 from bomrl_lite.tasks.locomotion import FAMILIES
 
@@ -202,6 +202,53 @@ def collections_figure(frame: pd.DataFrame) -> Figure:
     return figure
 
 
+def levers_figure(frame: pd.DataFrame) -> Figure:
+    """Draw returns after 1 and 2 adaptations for every lever, and what training took."""
+    labels = list(dict.fromkeys(frame["method"]))
+    size = (WIDTH, 0.42 * len(labels) + 1.6)
+    figure, (left, right) = plt.subplots(1, 2, figsize=size, sharey=True, width_ratios=(3, 1))
+    looks = {1: ("o", CYCLE[0]), 2: ("s", CYCLE[2])}
+    for row, label in enumerate(labels):
+        mine = _rows(frame, method=label)
+        for step, (marker, colour) in looks.items():
+            of_step = _rows(mine, adaptations=step)
+            table = summary(of_step, "adaptations", "return", spread="interval")
+            whiskers = np.abs(table[["low", "high"]].to_numpy().T - table["middle"].to_numpy())
+            look = {"fmt": marker, "color": colour, "ms": 5, "xerr": whiskers}
+            named = f"{step}" if row == 0 else f"_{step}"
+            left.errorbar(table["middle"], row + 0.2 * (step - 1.5), label=named, **look)
+        right.barh(row, mine["seconds"].mean(), 0.7, color=CYCLE[7])
+    left.set_yticks(range(len(labels)), labels)
+    left.invert_yaxis()
+    left.set(xlabel="return, test goals")
+    left.legend(title="adaptations")
+    right.set(xlabel="CPU-seconds\nof training")
+    note(figure, "arithmetic means over seeds and their 95 % intervals")
+    one = pd.Series(_rows(frame, adaptations=1).groupby("method")["return"].mean()).to_dict()
+    figure.set_label(
+        "Levers in rows; dots: mean return after 1 and 2 adaptations, bars: mean CPU-seconds of "
+        f"training. Mean return after 1 adaptation, {ordering(one)}."
+    )
+    return figure
+
+
+def forward_figure(frame: pd.DataFrame) -> Figure:
+    """Draw the return of an ant that learns one direction, a line per noise of its first steps."""
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    draw_lines(ax, frame, x="iteration", y="return", by="log_std", markers=False)
+    ax.set(xlabel="iteration, of 80 episodes", ylabel="return, episodes of training")
+    standing = yardsticks("ant/direction")["standing still"]
+    _draw_levels(ax, {"standing still": standing}, named="right")
+    ax.legend(title="log sigma at the start")
+    note(figure, "arithmetic means over seeds; bands: all seeds")
+    last = _rows(frame, iteration=frame["iteration"].max()).groupby("log_std")["return"].mean()
+    figure.set_label(
+        "Return over iterations, a line per log sigma at the start; in the last iteration, "
+        f"{ordering({str(name): float(value) for name, value in pd.Series(last).items()})}."
+    )
+    return figure
+
+
 def robot_tuning_figure(frame: pd.DataFrame) -> Figure:
     """Draw the return of all that was tried for every method, and how many diverged.
 
@@ -259,6 +306,8 @@ ROBOT_FIGURES = {
     "cheetah_velocity": partial(family_figure, family="cheetah/velocity"),
     "cheetah_velocity_tuning": robot_tuning_figure,
     "heads": partial(family_figure, family="cheetah/direction"),
+    "levers": levers_figure,
+    "ant_forward": forward_figure,
     "ant_tuning": robot_tuning_figure,
     "ant_direction": partial(family_figure, family="ant/direction"),
     "ant_velocity": partial(family_figure, family="ant/velocity"),

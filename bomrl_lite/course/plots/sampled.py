@@ -140,19 +140,26 @@ def episodes_figure(frame: pd.DataFrame) -> Figure:
 
 
 def heterogeneity_figure(frame: pd.DataFrame) -> Figure:
-    """Draw returns before and after one adaptation over the width of the arc of goals.
-
-    The panels have axes of their own: on a common one the lines after adaptation are one pile.
-    """
+    """Draw returns before and after one adaptation over the width of the arc of goals."""
     width = frame["tasks"].str.extract(r"arc-(\d+)")[0].astype(float).fillna(360.0)
-    frame = frame.assign(width=width)
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.2), sharex=True)
-    columns = {"before": "before adaptation", "return": "after 1 adaptation"}
-    for ax, (column, title) in zip(axes, columns.items(), strict=True):
-        _lines(frame, "width", ax, column)
-        ax.set(title=title, xlabel="arc of goals (degrees)")
-        plain_ticks(ax, width)
-    axes[0].set(ylabel="return")
+    return _before_and_after(frame.assign(width=width), "width", "arc of goals (degrees)")
+
+
+def delayed_figure(frame: pd.DataFrame) -> Figure:
+    """Draw returns before and after one adaptation on test goals over the length of a window."""
+    test = _rows(frame, frame["split"] == "test")
+    return _before_and_after(test, "window", "steps between two rewards")
+
+
+def training_goals_figure(frame: pd.DataFrame) -> Figure:
+    """Draw returns after one adaptation on training and on test goals over their number."""
+    titles = {"train": "training goals", "test": "test goals"}
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.2), sharex=True, sharey=True)
+    for ax, (split, title) in zip(axes, titles.items(), strict=True):
+        _lines(_rows(frame, frame["split"] == split), "goals", ax)
+        ax.set(xscale="log", title=title, xlabel="training goals")
+        plain_ticks(ax, frame["goals"])
+    axes[0].set(ylabel="return after 1 adaptation")
     legend_beside(figure, axes[0])
     note(figure, INTERVALS)
     return figure
@@ -337,6 +344,20 @@ def _ranked(frame: pd.DataFrame) -> list[str]:
 
 def _rows(frame: pd.DataFrame, chosen: Any) -> pd.DataFrame:
     return pd.DataFrame(frame[chosen])
+
+
+def _before_and_after(frame: pd.DataFrame, x: str, label: str) -> Figure:
+    """Draw a panel each; on a common axis the lines after adaptation would be one pile."""
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.2), sharex=True)
+    columns = {"before": "before adaptation", "return": "after 1 adaptation"}
+    for ax, (column, title) in zip(axes, columns.items(), strict=True):
+        _lines(frame, x, ax, column)
+        ax.set(title=title, xlabel=label)
+        plain_ticks(ax, frame[x])
+    axes[0].set(ylabel="return")
+    legend_beside(figure, axes[0])
+    note(figure, INTERVALS)
+    return figure
 
 
 def _lines(frame: pd.DataFrame, x: str, ax: Axes, y: str = "return") -> None:
