@@ -358,6 +358,35 @@ def over_arcs() -> list[Curves]:
     ]
 
 
+def over_goals() -> list[Curves]:
+    frame = stored("training_goals")
+    return [
+        curves(at(frame, split=s), "goals", "return", "method", names=plots.METHOD_LABELS)
+        for s in ("train", "test")
+    ]
+
+
+def over_windows() -> list[Curves]:
+    frame = at(stored("delayed"), split="test")
+    return [
+        curves(frame, "window", c, "method", names=plots.METHOD_LABELS)
+        for c in ("before", "return")
+    ]
+
+
+def of_levers() -> list[Curves]:
+    """A dot per lever, from the top, and number of adaptations."""
+    frame = stored("levers")
+    means = frame.groupby(["method", "adaptations"])["return"].mean().unstack()
+    means = means.loc[list(dict.fromkeys(frame["method"]))]
+    return [{str(step): ([], means[step].tolist()) for step in (1, 2)}]
+
+
+def one_direction() -> list[Curves]:
+    frame = stored("ant_forward").assign(start=lambda rows: rows["log_std"].astype(str))
+    return [curves(frame, "iteration", "return", "start")]
+
+
 def sampled_lakes() -> list[Curves]:
     frame = stored("sampled_lakes").query("alg == 'bomrl_d2'")
     frame = frame.assign(
@@ -538,6 +567,8 @@ CASES: dict[str, Case] = {
     ),
     "robots.collections_figure": Case(stored_figure("collections"), collections, aside=0.3),
     "robots.robot_tuning_figure": Case(stored_figure("cheetah_tuning")),
+    "robots.levers_figure": Case(stored_figure("levers"), of_levers),
+    "robots.forward_figure": Case(stored_figure("ant_forward"), one_direction),
     "runs.draw_learning_curves": Case(
         lambda: plots.draw_learning_curves(RUNS),
         lambda: [curves(RUNS, "iteration", "return_after", "curve")],
@@ -555,6 +586,8 @@ CASES: dict[str, Case] = {
     "sampled.tuning_figure": Case(stored_figure("navigation_tuning")),
     "sampled.episodes_figure": Case(stored_figure("episodes"), over_episodes),
     "sampled.heterogeneity_figure": Case(stored_figure("heterogeneity"), over_arcs),
+    "sampled.training_goals_figure": Case(stored_figure("training_goals"), over_goals),
+    "sampled.delayed_figure": Case(stored_figure("delayed"), over_windows),
     "sampled.sampled_lakes_figure": Case(stored_figure("sampled_lakes"), sampled_lakes),
     "sampled.inner_steps_figure": Case(
         stored_figure("inner_steps"),

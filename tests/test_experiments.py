@@ -22,6 +22,7 @@ from bomrl_lite.course.tuning import usual_settings
 from bomrl_lite.rollout.observations import no_moments
 from bomrl_lite.training.config import configure
 from bomrl_lite.training.episodes import adapted_returns, collect_all
+from bomrl_lite.training.methods import METHODS, Trpo
 from bomrl_lite.training.policy_file import load_policy
 from bomrl_lite.training.problem import make_problem
 from bomrl_lite.training.streams import seeded
@@ -241,6 +242,32 @@ def test_the_untrained_policy_looks_through_the_lens_of_the_trained_one(calls):
     start = make_problem(config).policy.init(seeded(2, "episodes"))
     for call in calls[half:]:
         assert all(torch.equal(call["phi"][name], leaf) for name, leaf in start.items())
+
+
+def test_levers_change_one_thing_about_the_tuned_training(calls):
+    seen = []
+
+    def train(config):
+        seen.append(config)
+        return trained(config)
+
+    rows = list(locomotion.levers(2, Scale(iterations=3), train))
+    labels = list(locomotion.LEVERS)
+    assert [row["method"] for row in rows] == [label for label in labels for _ in range(3)]
+    assert [row["adaptations"] for row in rows] == [0, 1, 2] * len(labels)
+    assert [row["return"] for row in rows] == [0, 20, 52] * len(labels)
+    for number, (arm, times, changed) in enumerate(locomotion.LEVERS.values()):
+        plain = locomotion.tuned_config(arm, 2, "cheetah/velocity", 3)
+        found = seen[number]
+        assert (found.seed, found.tasks, found.iterations) == (2, "cheetah/velocity", 3 * times)
+        if "outer" in changed:
+            assert isinstance(found.outer, Trpo)
+            assert found.outer.max_kl == METHODS["trpo_maml"].settings("robots").outer.max_kl
+            assert (found.alg, found.sampling) == (plain.alg, plain.sampling)
+        else:
+            before = {**plain.stored(), "iterations": 3 * times}
+            now = {name: v for name, v in found.stored().items() if v != before[name]}
+            assert now == changed
 
 
 def test_collections_share_forty_episodes_and_report_the_last_return(calls, monkeypatch):

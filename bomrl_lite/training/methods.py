@@ -369,9 +369,9 @@ METHODS: dict[str, Method] = {
 """The methods by name.
 
 From episodes, settings were the best of eight on 2-D navigation and on HalfCheetah direction, those
-of ``bomrl_natural`` for ``bomrl_solved``; for ProMP on the ant the best of four more. They are
-where the searches of the experiments begin (``navigation_tuning``, ``cheetah_tuning``,
-``cheetah_velocity_tuning``, ``ant_tuning``); comparisons train with what those found."""
+of ``bomrl_natural`` for ``bomrl_solved``; on the ant the best of four more (``ant_tuning``). They
+are where the searches of the experiments begin (``navigation_tuning``, ``cheetah_tuning``,
+``cheetah_velocity_tuning``); comparisons on points and cheetahs train with what those found."""
 
 
 def rows() -> Iterator[tuple[str, str, str, str, str, str]]:

@@ -86,7 +86,7 @@ ROBOTS: Origin = {
     "tuned": {family: found for family, found in TUNED.items() if family != "navigation/circle"},
     "arms": locomotion.ARMS,
     "methods": tuned_settings("robots"),
-    "ant": {"methods": tuned_settings("ant")},
+    "ant": {"grids": locomotion.ANT_GRIDS, "methods": tuned_settings("ant")},
 }
 
 EXPERIMENTS = {
@@ -116,13 +116,13 @@ EXPERIMENTS = {
     ),
     "cheetah_tuning": Experiment(
         "12 trials of every method on HalfCheetah direction",
-        locomotion.tuning("cheetah/direction", locomotion.SEARCHED),
+        locomotion.tuning("cheetah/direction"),
         ROBOTS,
         20,
     ),
     "cheetah_velocity_tuning": Experiment(
         "12 trials of every method on HalfCheetah velocity",
-        locomotion.tuning("cheetah/velocity", locomotion.SEARCHED),
+        locomotion.tuning("cheetah/velocity"),
         ROBOTS,
         20,
     ),
@@ -157,20 +157,20 @@ EXPERIMENTS = {
         60,
     ),
     "ant_tuning": Experiment(
-        "12 trials of three methods on Ant velocity",
-        locomotion.tuning("ant/velocity", locomotion.ANTS),
+        "4 configurations of three methods on Ant velocity",
+        locomotion.ant_tuning,
         ROBOTS,
-        20,
+        40,
     ),
     "ant_direction": Experiment(
         "training and adaptation on Ant direction, fast integrator",
-        locomotion.comparison("ant/direction", locomotion.ANTS),
+        locomotion.comparison("ant/direction", tuple(locomotion.ANT_GRIDS)),
         ROBOTS,
         150,
     ),
     "ant_velocity": Experiment(
         "training and adaptation on Ant velocity, fast integrator",
-        locomotion.comparison("ant/velocity", locomotion.ANTS),
+        locomotion.comparison("ant/velocity", tuple(locomotion.ANT_GRIDS)),
         ROBOTS,
         150,
     ),

@@ -1,8 +1,9 @@
 r"""Methods on robots: tuned alike on each family, then compared on fresh seeds.
 
-Tuning: on HalfCheetah direction and velocity and on Ant velocity every method gets the same search
+Tuning: on either family of the cheetah every method gets the same search
 (:func:`bomrl_lite.course.experiments.sampled.search_rows`) and keeps the best it found,
-:data:`bomrl_lite.course.experiments.tuned.TUNED`.
+:data:`bomrl_lite.course.experiments.tuned.TUNED`. The ant, which learns nothing with the cheetah's
+settings, gets four of how to explore and climb on Ant velocity: :data:`ANT_GRIDS`.
 Comparison: other seeds; speeds and headings of the test split. Returns are sums over an episode.
 """
 
@@ -13,12 +14,14 @@ from typing import Any
 
 from bomrl_lite.course.experiments.sampled import (
     TUNING_SEED,
+    Grids,
     Measure,
     best_factor,
     fresh_returns,
     reaches,
     reason,
     search_rows,
+    tuning_rows,
 )
 from bomrl_lite.course.experiments.setting import Row, Rows, Scale, Train
 from bomrl_lite.course.experiments.tuned import TUNED
@@ -62,21 +65,37 @@ SEARCHED = tuple(arm for arm in ARMS if arm not in ("BO-MRL D1", "BO-MRL D2"))
 WIDER: dict[str, tuple[str, ...]] = {
     "cheetah/direction": ("MAML-TRPO",),
     "cheetah/velocity": (),
-    "ant/velocity": (),
 }
 """Whose search goes further than that of the others."""
 
 HEADS = ("ProMP", "ProMP head", "BO-MRL head")
 """Who is compared with the usual settings too, to see what hangs on the luck of a search."""
 
-ANTS = ("ProMP", "BO-MRL head", "BO-MRL")
-"""Who learns to walk on four legs, where one training takes five to ten minutes."""
-
 SLOW = ("BO-MRL D1", "BO-MRL D2")
 """What is trained on three seeds at most."""
 
 
-def tuning(tasks: str, arms: tuple[str, ...]) -> Rows:
+ANT_GRIDS: Grids = {
+    arm: [
+        {"log_std": log_std, "epochs": epochs, "learning_rate": rate}
+        for log_std in (-0.5, -1.0)
+        for epochs, rate in ((5, cheetah_rate), (10, 5e-3))
+    ]
+    for arm, cheetah_rate in (("ProMP", 2e-2), ("BO-MRL head", 1e-2), ("BO-MRL", 2e-2))
+}
+"""Four configurations per method; the winners are the settings of ``METHODS`` on the ant."""
+
+
+def ant_tuning(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
+    """Yield one row per method and configuration of the ant."""
+
+    def config_of(arm: str) -> Config:
+        return _config(arm, TUNING_SEED + seed, "ant/velocity", scale.iterations)
+
+    yield from tuning_rows(ANT_GRIDS, config_of, train, Measure(num_episodes=20))
+
+
+def tuning(tasks: str) -> Rows:
     """Return the rows of the search for a family's settings: one per arm and trial."""
 
     def rows(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
@@ -84,7 +103,7 @@ def tuning(tasks: str, arms: tuple[str, ...]) -> Rows:
             return _config(arm, TUNING_SEED + seed, tasks, scale.iterations)
 
         yield from search_rows(
-            reaches(arms, WIDER[tasks]), config_of, train, Measure(num_episodes=20)
+            reaches(SEARCHED, WIDER[tasks]), config_of, train, Measure(num_episodes=20)
         )
 
     return rows

@@ -1,4 +1,4 @@
-"""What the experiments on samples share: rows of a search, and returns on fresh tasks.
+"""What the experiments on samples share: grids, rows of tuning, and returns on fresh tasks.
 
 How much smaller later adaptation steps should be is chosen for every method alike, on tasks of the
 train split.
@@ -26,6 +26,9 @@ from bomrl_lite.training.episodes import EpisodesProblem, adapted_returns, episo
 from bomrl_lite.training.state import MetaState
 from bomrl_lite.training.streams import Purpose, seeded
 from bomrl_lite.types import Split
+
+Grids = dict[str, list[dict[str, float]]]
+"""Settings of each configuration that is tried, by method or by label."""
 
 TUNING_SEED = 100
 """Of the trainings of a search; no comparison has it."""
@@ -58,6 +61,32 @@ class Measure:
     """That the tasks are from."""
     purpose: Purpose | int = "evaluation"
     """Which random numbers of the seed."""
+
+
+def tuning_rows(
+    grids: Grids, config_of: Callable[[str], Config], train: Train, measure: Measure
+) -> Iterator[Row]:
+    """Yield the return after one adaptation of every configuration, on tasks of the train split.
+
+    Args:
+        grids: what is tried.
+        config_of: method -> configuration before these settings.
+        train: trains one.
+        measure: how much is measured.
+    """
+    measure = replace(measure, split="train", purpose="tuning")
+    for method, grid in grids.items():
+        for index, settings in enumerate(grid):
+            config = config_of(method).replace(**settings)
+            row: Row = {"method": method, "configuration": index, "dials": str(settings)}
+            row["seed"] = config.seed
+            try:
+                state, seconds = train(config)
+            except ArithmeticError as error:
+                yield {**row, "return": math.nan, "seconds": 0.0, "note": reason(error)}
+                continue
+            value = fresh_returns(state, episodes_problem(config), measure)[:, 1].mean().item()
+            yield {**row, "return": value, "seconds": seconds, "note": ""}
 
 
 def search_rows(
