@@ -382,6 +382,18 @@ def of_levers() -> list[Curves]:
     return [{str(step): ([], means[step].tolist()) for step in (1, 2)}]
 
 
+def profiles() -> list[Curves]:
+    """At each of 201 levels the share of seeds above it, counted one by one."""
+    one = at(stored("cheetah_direction"), kind="steps", adaptations=1)
+    levels = np.linspace(one["return"].min() - 1, one["return"].max(), 201).tolist()
+    found: Curves = {}
+    for method, part in one.groupby("method"):
+        returns = part["return"].tolist()
+        shares = [sum(value > level for value in returns) / len(returns) for level in levels]
+        found[str(method)] = (levels, shares)
+    return [found]
+
+
 def one_direction() -> list[Curves]:
     frame = stored("ant_forward").assign(start=lambda rows: rows["log_std"].astype(str))
     return [curves(frame, "iteration", "return", "start")]
@@ -567,6 +579,9 @@ CASES: dict[str, Case] = {
     ),
     "robots.collections_figure": Case(stored_figure("collections"), collections, aside=0.3),
     "robots.robot_tuning_figure": Case(stored_figure("cheetah_tuning")),
+    "robots.performance_profiles": Case(
+        lambda: plots.performance_profiles(stored("cheetah_direction")), profiles
+    ),
     "robots.levers_figure": Case(stored_figure("levers"), of_levers),
     "robots.forward_figure": Case(stored_figure("ant_forward"), one_direction),
     "runs.draw_learning_curves": Case(

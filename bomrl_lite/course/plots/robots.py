@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bomrl_lite.course.plots.alternative import ordering
 from bomrl_lite.course.plots.means import MARKERS, draw_lines, summary
 from bomrl_lite.course.plots.style import COLOURS, CYCLE, INK, WIDTH, note, plain_ticks
-from bomrl_lite.course.statistics import paired_difference
+from bomrl_lite.course.statistics import paired_difference, performance_profile
 from bomrl_lite.tasks.locomotion import FAMILIES
 
 ARM_COLOURS = {
@@ -298,6 +298,32 @@ def lead_table(frame: pd.DataFrame, baselines: tuple[str, ...] = BASELINES) -> p
                 lead = paired_difference(_rows(steps, adaptations=count), arm, baseline)
                 rows.append({"lead of": arm, "over": baseline, "adaptations": count, **lead})
     return pd.DataFrame(rows)
+
+
+def performance_profiles(frame: pd.DataFrame) -> Figure:
+    """Draw for every method the share of its seeds whose return is above each level.
+
+    After one adaptation on test goals; the curves of Agarwal et al. 2021 (2108.13264).
+
+    Args:
+        frame: the table of a family.
+    """
+    one = _rows(frame, kind="steps", adaptations=1)
+    levels = np.linspace(one["return"].min() - 1, one["return"].max(), 201)
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    for arm in _arms(one):
+        share = performance_profile(_rows(one, method=arm)["return"].to_numpy(), levels)
+        dash = "--" if arm == "untrained" else "-"
+        ax.step(levels, share, where="post", color=ARM_COLOURS[arm], lw=1.8, ls=dash, label=arm)
+    ax.set(xlabel="return after 1 adaptation, test goals", ylabel="share of seeds above it")
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    note(figure, "each seed counts alike")
+    medians = pd.Series(one.groupby("method")["return"].median()).to_dict()
+    figure.set_label(
+        "Share of seeds above a return, a line per method; median return after 1 adaptation, "
+        f"{ordering({arm: float(medians[arm]) for arm in _arms(one)})}."
+    )
+    return figure
 
 
 ROBOT_FIGURES = {
