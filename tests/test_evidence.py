@@ -63,8 +63,24 @@ def lead(name: str, ours: str, theirs: str, *, after: int = 1) -> str:
     return difference(robots(name, "steps", after), ours, theirs)
 
 
-def few(name: str, episodes: int, theirs: str) -> str:
-    return difference(robots(name, "episodes", episodes), "BO-MRL head", theirs)
+def few(name: str, episodes: int, theirs: str, ours: str = "BO-MRL head") -> str:
+    return difference(robots(name, "episodes", episodes), ours, theirs)
+
+
+def lever(ours: str, theirs: str, *, after: int = 1) -> str:
+    return difference(points("levers", adaptations=after), ours, theirs)
+
+
+def goals(method: str, many: int, few: int) -> str:
+    frame = points("training_goals", method=method, split="test")
+    frame = frame.assign(method=frame["goals"].astype(str))
+    return difference(frame, str(many), str(few), decimals=2)
+
+
+def forward() -> str:
+    frame = points("ant_forward", iteration=60)
+    frame = frame.assign(method=frame["log_std"].astype(str))
+    return difference(frame, "-1.0", "-0.5")
 
 
 def points(name: str, **chosen: object) -> pd.DataFrame:
@@ -146,7 +162,19 @@ FIGURES: dict[str, Callable[[], str]] = {
     "Half cheetah, speeds, the head, over MAML": lambda: lead(VELOCITY, "BO-MRL head", "MAML-TRPO"),
     "Half cheetah, speeds, all": lambda: lead(VELOCITY, "BO-MRL", "ProMP"),
     "Half cheetah, speeds, D3": lambda: lead(VELOCITY, "BO-MRL D3", "ProMP"),
-    "Ant, speeds": lambda: lead("ant_velocity", "BO-MRL head", "ProMP"),
+    "Half cheetah, speeds, four times longer": lambda: lever(
+        "all, 4 times longer", "ProMP, 4 times longer"
+    ),
+    "Half cheetah, speeds, all parameters: four times": lambda: lever("all, 4 times longer", "all"),
+    "Half cheetah, speeds, all parameters: an outer": lambda: lever(
+        "all, outer trust region", "all"
+    ),
+    "Half cheetah, speeds, the head: an outer": lambda: lever("head, outer trust region", "head"),
+    "Half cheetah, speeds, the head: two": lambda: lever("head, two adaptations", "head", after=2),
+    "Half cheetah, speeds, the head: through Q": lambda: lever("head, through Q", "head"),
+    "Ant, speeds, the head": lambda: lead("ant_velocity", "BO-MRL head", "ProMP"),
+    "Ant, speeds, all": lambda: lead("ant_velocity", "BO-MRL", "ProMP"),
+    "Ant, one direction": forward,
     "Ant, directions": lambda: lead("ant_direction", "BO-MRL head", "ProMP"),
     "2-D navigation": lambda: difference(
         points("navigation", step=1), "bomrl_natural", "promp", decimals=2
@@ -154,6 +182,11 @@ FIGURES: dict[str, Callable[[], str]] = {
     "Rewards only near": lambda: difference(
         points("corners", step=1), "bomrl_natural", "promp", decimals=2
     ),
+    "Rewards paid at the end of an episode": lambda: difference(
+        points("delayed", window=30, split="test"), "bomrl_natural", "promp", decimals=2
+    ),
+    "64 training goals over 2": lambda: goals("bomrl_natural", 64, 2),
+    "64 training goals over 8": lambda: goals("bomrl_natural", 64, 8),
     "One episode, half cheetah, directions": lambda: few(CHEETAH, 1, "ProMP"),
     "One episode, half cheetah, directions, usual settings": lambda: few("heads", 1, "ProMP"),
     "Five episodes, half cheetah, directions": lambda: few(CHEETAH, 5, "ProMP"),
@@ -162,6 +195,8 @@ FIGURES: dict[str, Callable[[], str]] = {
     ),
     "One episode, half cheetah, speeds": lambda: few(VELOCITY, 1, "ProMP"),
     "Five episodes, half cheetah, speeds": lambda: few(VELOCITY, 5, "ProMP"),
+    "One episode, ant, speeds": lambda: few("ant_velocity", 1, "ProMP"),
+    "Five episodes, ant, speeds": lambda: few("ant_velocity", 5, "ProMP"),
     "One episode, 2-D navigation": lambda: difference(
         points("episodes", trained_with=20, episodes=1), "bomrl_natural", "promp", decimals=2
     ),
@@ -326,7 +361,8 @@ def test_what_came_out_beside_a_guess_is_that_of_its_table():
 EPISODES = {
     *("navigation_tuning", "navigation", "corners", "episodes", "heterogeneity", "inner_steps"),
     *("cheetah_tuning", "cheetah_direction", "cheetah_velocity_tuning", "cheetah_velocity"),
-    *("collections", "heads", "ant_tuning", "ant_direction", "ant_velocity"),
+    *("collections", "heads", "ant_tuning", "ant_direction", "ant_velocity", "ant_forward"),
+    *("levers", "training_goals", "delayed"),
 }
 """Tables of trainings on episodes, which the change of the streams touched."""
 

@@ -8,13 +8,21 @@ robots moved a return of -125 by 3 there, so that only another experiment altoge
 import csv
 import json
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 from test_same_numbers import STORED, machine
 
-from bomrl_lite.course.experiments import EXPERIMENTS, locomotion, navigation, sampled, train_once
+from bomrl_lite.course.experiments import (
+    EXPERIMENTS,
+    altered,
+    locomotion,
+    navigation,
+    sampled,
+    train_once,
+)
 from bomrl_lite.course.experiments.setting import Scale
 from bomrl_lite.training.episodes import episodes_problem
 
@@ -67,6 +75,7 @@ def test_the_first_row_on_navigation_comes_out_again(name, module, only, monkeyp
         ("cheetah_direction", "cheetah/direction", locomotion.tuned_config),
         ("cheetah_velocity", "cheetah/velocity", locomotion.tuned_config),
         ("heads", "cheetah/direction", locomotion._config),
+        ("ant_velocity", "ant/velocity", locomotion.tuned_config),
     ],
 )
 def test_the_first_iterations_of_a_robot_come_out_again(name, tasks, config_of, tmp_path):
@@ -76,4 +85,22 @@ def test_the_first_iterations_of_a_robot_come_out_again(name, tasks, config_of, 
     state, seconds = train_once(problem.config, runs=tmp_path)
     rows = list(locomotion._training_rows(arm, state, problem, seconds))
     for row, then in zip(rows, stored, strict=True):
+        assert_same(row, then)
+
+
+@pytest.mark.parametrize(("name", "setting"), [("training_goals", "GOALS"), ("delayed", "WINDOWS")])
+def test_the_first_rows_of_an_altered_circle_come_out_again(name, setting, monkeypatch, tmp_path):
+    monkeypatch.setattr(altered, "METHODS", ("bomrl_head",))
+    monkeypatch.setattr(altered, setting, getattr(altered, setting)[:1])
+    rows = list(EXPERIMENTS[name].rows(0, scale_of(name), partial(train_once, runs=tmp_path)))
+    stored = [row for row in stored_rows(name) if row["method"] == "bomrl_head"][:2]
+    for row, then in zip(rows, stored, strict=True):
+        assert_same(row, then)
+
+
+def test_the_first_steps_of_an_ant_come_out_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(altered, "LOG_STDS", altered.LOG_STDS[:1])
+    scale = replace(scale_of("ant_forward"), iterations=2)
+    rows = list(EXPERIMENTS["ant_forward"].rows(0, scale, partial(train_once, runs=tmp_path)))
+    for row, then in zip(rows, stored_rows("ant_forward")[:2], strict=True):
         assert_same(row, then)

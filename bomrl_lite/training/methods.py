@@ -312,6 +312,10 @@ METHODS: dict[str, Method] = {
                 NaturalStep(lam=0.05, ridge=60.0, cg_iterations=8, distance_stride=4),
                 Epochs(learning_rate=2e-2, epochs=5, clip=0.3),
             ),
+            "ant": Tuned(
+                NaturalStep(lam=0.05, ridge=60.0, cg_iterations=8, distance_stride=4),
+                Epochs(learning_rate=5e-3, epochs=10, clip=0.3),
+            ),
         },
     ),
     "bomrl_natural_region": Method(

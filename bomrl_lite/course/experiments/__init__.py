@@ -164,15 +164,15 @@ EXPERIMENTS = {
     ),
     "ant_direction": Experiment(
         "training and adaptation on Ant direction, fast integrator",
-        locomotion.comparison("ant/direction", tuple(locomotion.ANT_GRIDS)),
+        locomotion.comparison("ant/direction", locomotion.ANTS),
         ROBOTS,
         150,
     ),
     "ant_velocity": Experiment(
         "training and adaptation on Ant velocity, fast integrator",
-        locomotion.comparison("ant/velocity", tuple(locomotion.ANT_GRIDS)),
+        locomotion.comparison("ant/velocity", locomotion.ANTS),
         ROBOTS,
-        150,
+        100,
     ),
     "collections": Experiment(
         "HalfCheetah direction: 40 episodes collected at once or in parts",

@@ -86,6 +86,10 @@ ANT_GRIDS: Grids = {
 """Four configurations per method; the winners are the settings of ``METHODS`` on the ant."""
 
 
+ANTS = ("ProMP", "BO-MRL head")
+"""Who learns on the ant for long: a training of BO-MRL on all parameters takes twice as long."""
+
+
 def ant_tuning(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
     """Yield one row per method and configuration of the ant."""
 
