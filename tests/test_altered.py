@@ -8,12 +8,15 @@ import pytest
 import torch
 
 from bomrl_lite.course.experiments import EXPERIMENTS, altered, train_once
+from bomrl_lite.course.experiments.sampled import fresh_returns
 from bomrl_lite.course.experiments.setting import Scale
 from bomrl_lite.tasks import make_tasks
+from bomrl_lite.training.config import configure
 from bomrl_lite.training.episodes import episodes_problem
 from bomrl_lite.training.streams import seeded
 from bomrl_lite.training.trainer import start_state
 
+SMALL = {"num_tasks": 2, "num_episodes": 3, "iterations": 2}
 TINY = Scale(seeds=1, iterations=2, num_tasks=2, num_test=2)
 
 
@@ -61,13 +64,12 @@ def test_a_new_episode_owes_nothing():
 @pytest.mark.parametrize("count", altered.GOALS)
 def test_training_has_the_goals_that_were_counted_each_equally_often(count):
     tasks = altered.counted_goals(count, seed=3)
-    seen = torch.cat([tasks.sample(20, seeded(s, "episodes"), "train").goal for s in range(40)])
-    goals, often = seen.unique(dim=0, return_counts=True)
+    batches = [tasks.sample(20, seeded(s, "episodes"), "train").goal for s in range(40)]
+    goals = torch.cat(batches).unique(dim=0)
     assert len(goals) == count
-    assert often.sum() == 20 * 40
-    if count <= 20:
-        batch = tasks.sample(20, seeded(0, "episodes"), "train").goal
-        assert batch.unique(dim=0, return_counts=True)[1].unique().numel() <= 2
+    for batch in batches:
+        often = torch.stack([(batch == goal).all(-1).sum() for goal in goals])
+        assert often.max() - often.min() <= 1
     circle = make_tasks("navigation/circle")
     found, expected = (x.sample(9, seeded(1, "evaluation"), "test") for x in (tasks, circle))
     assert torch.equal(found.goal, expected.goal)
@@ -78,6 +80,22 @@ def test_goals_are_those_of_a_seed():
     goals = [tasks.sample(4, seeded(5, "episodes"), "train").goal for tasks in families]
     assert torch.equal(goals[0], goals[1])
     assert not torch.equal(goals[0], goals[2])
+
+
+def test_few_goals_are_among_many():
+    few, many = (altered.counted_goals(count, seed=0) for count in (2, 64))
+    draw = seeded(5, "episodes")
+    goals = [tasks.sample(64, draw, "train").goal.unique(dim=0) for tasks in (few, many)]
+    assert all((goals[1] == goal).all(-1).any() for goal in goals[0])
+
+
+@pytest.mark.filterwarnings("ignore:the settings of bomrl_head are tuned for other tasks")
+def test_rewards_that_are_paid_at_every_step_are_the_circles(tmp_path):
+    circle, late = (
+        train_once(configure("bomrl_head", tasks=tasks, **SMALL), runs=tmp_path).state.phi
+        for tasks in ("navigation/circle", altered.late_rewards(1))
+    )
+    assert all(torch.equal(leaf, late[name]) for name, leaf in circle.items())
 
 
 def test_one_direction_is_the_ants_own_task():
@@ -103,11 +121,17 @@ def test_one_direction_is_the_ants_own_task():
 def test_a_table_of_points_has_both_splits(name, setting, column, places, monkeypatch, tmp_path):
     monkeypatch.setattr(altered, "METHODS", ("promp", "bomrl_head"))
     monkeypatch.setattr(altered, setting, places)
-    trained = []
+    trained, measured = [], []
 
     def train(config):
         trained.append(config)
         return train_once(config, runs=tmp_path)
+
+    def measure(state, problem, how):
+        measured.append((problem.config.tasks, how.split, how.num_tasks))
+        return fresh_returns(state, problem, how)
+
+    monkeypatch.setattr(altered, "fresh_returns", measure)
 
     frame = pd.DataFrame(EXPERIMENTS[name].rows(1, TINY, train))
     assert len(frame) == 2 * 2 * 2
@@ -115,6 +139,10 @@ def test_a_table_of_points_has_both_splits(name, setting, column, places, monkey
     assert list(frame["split"]) == ["train", "test"] * 4
     assert np.isfinite(frame[["before", "return", "seconds"]]).all(axis=None)
     assert {config.seed for config in trained} == {1}
+    told = {"GOALS": "altered/{}-goals-of-seed-1", "WINDOWS": "altered/paid-every-{}"}[setting]
+    names = [told.format(place) for place in places] * 2
+    assert [config.tasks for config in trained] == names
+    assert measured == [(name, split, 4) for name in names for split in ("train", "test")]
     learning = {(config.method, config.alg) for config in trained}
     assert len(learning) == 2  # what a method takes depends on no place
 

@@ -15,14 +15,14 @@ import torch
 from bomrl_lite.course.experiments import EXPERIMENTS, locomotion, navigation, run, sampled
 from bomrl_lite.course.experiments.navigation import SAMPLED
 from bomrl_lite.course.experiments.sampled import REACH, TRIALS, TUNING_SEED
-from bomrl_lite.course.experiments.setting import Scale
+from bomrl_lite.course.experiments.setting import Scale, Trained
 from bomrl_lite.course.experiments.tuned import TUNED
 from bomrl_lite.course.plots.experiments import FIGURES, draw
 from bomrl_lite.course.tuning import usual_settings
 from bomrl_lite.rollout.observations import no_moments
 from bomrl_lite.training.config import configure
 from bomrl_lite.training.episodes import adapted_returns, collect_all
-from bomrl_lite.training.methods import METHODS, Trpo
+from bomrl_lite.training.methods import Trpo
 from bomrl_lite.training.policy_file import load_policy
 from bomrl_lite.training.problem import make_problem
 from bomrl_lite.training.streams import seeded
@@ -137,7 +137,7 @@ def test_a_comparison_of_robots_has_rows_of_training_steps_and_episodes(monkeypa
     arms = ("ProMP", "BO-MRL head")
     rows = list(
         locomotion.comparison("cheetah/velocity", arms)(
-            0, Scale(seeds=1, iterations=2), lambda config: (meta_train(config), 8.0)
+            0, Scale(seeds=1, iterations=2), lambda config: Trained(meta_train(config), 8.0)
         )
     )
     frame = pd.DataFrame(rows)
@@ -203,7 +203,8 @@ def trained(config):
         {"iteration": float(i), "return_before": -1.0 - i, "return_after": 5.0 + i}
         for i in range(config.iterations)
     ]
-    return replace(before, phi={"trained": torch.ones(1)}, moments=SEEN, history=history), 8.0
+    state = replace(before, phi={"trained": torch.ones(1)}, moments=SEEN, history=history)
+    return Trained(state, 8.0)
 
 
 def test_a_comparison_chooses_on_train_tasks_and_measures_on_test_tasks(calls):
@@ -262,7 +263,7 @@ def test_levers_change_one_thing_about_the_tuned_training(calls):
         assert (found.seed, found.tasks, found.iterations) == (2, "cheetah/velocity", 3 * times)
         if "outer" in changed:
             assert isinstance(found.outer, Trpo)
-            assert found.outer.max_kl == METHODS["trpo_maml"].settings("robots").outer.max_kl
+            assert found.outer.max_kl == TUNED["cheetah/velocity"]["MAML-TRPO"]["max_kl"]
             assert (found.alg, found.sampling) == (plain.alg, plain.sampling)
         else:
             before = {**plain.stored(), "iterations": 3 * times}

@@ -16,10 +16,10 @@ from bomrl_lite.course.experiments.sampled import (
     TUNING_SEED,
     Grids,
     Measure,
+    attempted,
     best_factor,
     fresh_returns,
     reaches,
-    reason,
     search_rows,
     tuning_rows,
 )
@@ -87,7 +87,7 @@ ANT_GRIDS: Grids = {
 
 
 ANTS = ("ProMP", "BO-MRL head")
-"""Who learns on the ant for long: a training of BO-MRL on all parameters takes twice as long."""
+"""Who learns on the ant for long: the two best of ``ant_tuning``."""
 
 
 def ant_tuning(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
@@ -113,7 +113,7 @@ def tuning(tasks: str) -> Rows:
     return rows
 
 
-_REGION = {"outer": "trpo", "max_kl": 0.1}
+_REGION = {"outer": "trpo", "max_kl": TUNED["cheetah/velocity"]["MAML-TRPO"]["max_kl"]}
 LEVERS: dict[str, tuple[str, int, dict[str, Any]]] = {
     "ProMP": ("ProMP", 1, {}),
     "ProMP, 4 times longer": ("ProMP", 4, {}),
@@ -126,8 +126,9 @@ LEVERS: dict[str, tuple[str, int, dict[str, Any]]] = {
     "all, 4 times longer": ("BO-MRL", 4, {}),
 }
 """What might take BO-MRL further, by label: an arm, how many times longer, and what is changed of
-its training. The region is MAML-TRPO's; the trace is the one that lesson 03b finds best from few
-episodes; two adaptations are made in training and at test."""
+its training. The region is what the search found for MAML-TRPO; the trace is the one that lesson
+04c finds best from 20 episodes; of two adaptations, made in training and at test, the second has
+episodes of its own."""
 
 
 def comparison(tasks: str, arms: tuple[str, ...], *, searched: bool = True) -> Rows:
@@ -144,11 +145,11 @@ def comparison(tasks: str, arms: tuple[str, ...], *, searched: bool = True) -> R
         for arm in (arm for arm in arms if seed < 3 or arm not in SLOW):
             config = config_of(arm, seed, tasks, scale.iterations)
             problem = episodes_problem(config)
-            try:
-                state, seconds = train(config)
-            except ArithmeticError as error:
-                yield _row(arm, seed, "failed", note=reason(error))
+            trained, note = attempted(train, config)
+            if trained is None:
+                yield _row(arm, seed, "failed", note=note)
                 continue
+            state, seconds = trained
             yield from _training_rows(arm, state, problem, seconds)
             yield from _evaluation_rows(arm, state, problem)
             if arm == "BO-MRL head":
@@ -190,13 +191,17 @@ def levers(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
     for label, (arm, times, changed) in LEVERS.items():
         iterations = times * scale.iterations
         config = tuned_config(arm, seed, "cheetah/velocity", iterations, **changed)
-        (state, seconds), problem = train(config), episodes_problem(config)
-        factor = best_factor(state, problem, replace(CHOICE, num_steps=2, num_episodes=20))
-        measure = Measure(num_steps=2, num_episodes=20)
-        values = fresh_returns(state, problem, measure, factor=factor).mean(0).tolist()
+        problem, (trained, note) = episodes_problem(config), attempted(train, config)
+        factor, values, seconds = math.nan, [math.nan] * 3, 0.0
+        if trained is not None:
+            choice = replace(CHOICE, num_steps=2, num_episodes=20)
+            factor = best_factor(trained.state, problem, choice)
+            measure = Measure(num_steps=2, num_episodes=20)
+            returns = fresh_returns(trained.state, problem, measure, factor=factor)
+            values, seconds = returns.mean(0).tolist(), trained.seconds
         for step, value in enumerate(values):
             reached = {"adaptations": step, "factor": factor, "return": value}
-            yield {"method": label, "seed": seed, **reached, "seconds": seconds}
+            yield {"method": label, "seed": seed, **reached, "seconds": seconds, "note": note}
 
 
 def tuned_config(arm: str, seed: int, tasks: str, iterations: int, **changed: Any) -> Config:
@@ -207,10 +212,11 @@ def tuned_config(arm: str, seed: int, tasks: str, iterations: int, **changed: An
         seed: of the training.
         tasks: the family.
         iterations: of the training.
-        changed: what is set otherwise; an outer trust region has no learning rate.
+        changed: what is set otherwise; an outer trust region takes the place of the learning rate,
+            the epochs and the clip.
     """
     found = TUNED.get(tasks, {}).get(arm if arm in SEARCHED else "BO-MRL", {})
-    if "outer" in changed:
+    if changed.get("outer") == "trpo":
         found = {name: value for name, value in found.items() if name != "learning_rate"}
     return _config(arm, seed, tasks, iterations, **found, **changed)
 

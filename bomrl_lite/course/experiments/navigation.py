@@ -13,10 +13,10 @@ from typing import Any
 from bomrl_lite.course.experiments.sampled import (
     TUNING_SEED,
     Measure,
+    attempted,
     best_factor,
     fresh_returns,
     reaches,
-    reason,
     search_rows,
 )
 from bomrl_lite.course.experiments.setting import Row, Scale, Train
@@ -120,12 +120,12 @@ def _compare(
     for method in methods:
         config = tuned_config(method, tasks, seed, scale)
         labels = {"method": method, "seed": seed}
-        try:
-            state, seconds = train(config)
-        except ArithmeticError as error:
+        trained, note = attempted(train, config)
+        if trained is None:
             failed = {"step": 1, "factor": 1.0, "return": math.nan, "seconds": 0.0}
-            yield {**labels, **failed, "note": reason(error)}
+            yield {**labels, **failed, "note": note}
             continue
+        state, seconds = trained
         problem, few = episodes_problem(config), scale.num_test
         choice = Measure(num_steps=3, num_tasks=few, purpose="choice")
         factor = best_factor(state, problem, choice)
@@ -133,7 +133,7 @@ def _compare(
         returns = fresh_returns(state, problem, measure, factor=factor).mean(0)
         for step, value in enumerate(returns.tolist()):
             reached = {"step": step, "factor": factor, "return": value, "seconds": seconds}
-            yield {**labels, **reached, "note": ""}
+            yield {**labels, **reached, "note": note}
 
 
 def tuned_config(method: str, tasks: str | Tasks[Any], seed: int, scale: Scale) -> Config:

@@ -20,7 +20,7 @@ from bomrl_lite.adaptation.settings import (
     NoAdaptation,
     SampledArgmax,
 )
-from bomrl_lite.course.experiments.setting import Row, Train
+from bomrl_lite.course.experiments.setting import Row, Train, Trained
 from bomrl_lite.training.config import Config
 from bomrl_lite.training.episodes import EpisodesProblem, adapted_returns, episodes_problem
 from bomrl_lite.training.state import MetaState
@@ -80,13 +80,13 @@ def tuning_rows(
             config = config_of(method).replace(**settings)
             row: Row = {"method": method, "configuration": index, "dials": str(settings)}
             row["seed"] = config.seed
-            try:
-                state, seconds = train(config)
-            except ArithmeticError as error:
-                yield {**row, "return": math.nan, "seconds": 0.0, "note": reason(error)}
+            trained, note = attempted(train, config)
+            if trained is None:
+                yield {**row, "return": math.nan, "seconds": 0.0, "note": note}
                 continue
+            state, seconds = trained
             value = fresh_returns(state, episodes_problem(config), measure)[:, 1].mean().item()
-            yield {**row, "return": value, "seconds": seconds, "note": ""}
+            yield {**row, "return": value, "seconds": seconds, "note": note}
 
 
 def search_rows(
@@ -123,16 +123,16 @@ def search_rows(
             trial = study.ask()
             tried = {k: float(f"{v:.2g}") for k, v in suggested(trial, usual, reach).items()}
             row: Row = {"method": arm, "trial": index, "dials": str(tried), "seed": config.seed}
-            try:
-                state, seconds = train(config.replace(**tried))
-            except ArithmeticError as error:
+            trained, note = attempted(train, config.replace(**tried))
+            if trained is None:
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
-                yield {**row, "return": math.nan, "seconds": 0.0, "note": reason(error)}
+                yield {**row, "return": math.nan, "seconds": 0.0, "note": note}
                 continue
+            state, seconds = trained
             problem = episodes_problem(config.replace(**tried))
             value = fresh_returns(state, problem, measure)[:, 1].mean().item()
             study.tell(trial, value)
-            yield {**row, "return": value, "seconds": seconds, "note": ""}
+            yield {**row, "return": value, "seconds": seconds, "note": note}
 
 
 def reaches(arms: Iterable[str], wider: Iterable[str]) -> dict[str, float]:
@@ -173,6 +173,14 @@ def fresh_returns(
         algs=(problem.alg, *(later for _ in range(measure.num_steps - 1))),
         moments=state.moments,
     )
+
+
+def attempted(train: Train, config: Config) -> tuple[Trained | None, str]:
+    """Return a training and no note; or none, and the note of a table, if it diverged."""
+    try:
+        return train(config), ""
+    except ArithmeticError as error:
+        return None, reason(error)
 
 
 def best_factor(state: MetaState, problem: EpisodesProblem, measure: Measure) -> float:
