@@ -37,9 +37,9 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-SEEDS = {"navigation": 20, "cheetah_direction": 10, "heads": 10}
+SEEDS = {"navigation": 20, "cheetah_direction": 10, "cheetah_velocity": 10, "heads": 10}
 SEEDS |= {"episodes": 3, "heterogeneity": 3, "collections": 3}
-SEEDS |= {"ant_tuning": 1, "ant_direction": 1, "ant_velocity": 1}
+SEEDS |= {"levers": 3, "ant_forward": 3, "delayed": 3, "ant_direction": 1}
 """How many seeds a stored table has, where they are not five."""
 SEARCHES = {
     "navigation/circle": ("navigation_tuning", navigation.REACHES),

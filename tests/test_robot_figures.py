@@ -76,6 +76,22 @@ def test_a_failed_training_is_named_in_the_legend():
     assert names == ["untrained", "MAML-TRPO (1 failed)", "ProMP", "BO-MRL"]
 
 
+def test_a_seed_that_broke_down_hides_no_other_and_is_named():
+    frame = table()
+    figure = ROBOT_FIGURES["cheetah_direction"](frame)
+    plain = [ax.get_ylim() for ax in figure.axes]
+    assert not any("below" in text.get_text() for text in figure.texts)
+    broken = [
+        row("ProMP", 2, "steps", -9000.0, adaptations=1),
+        row("ProMP", 2, "training", -9000.0, iteration=2, steps=3e6, seconds=6.0),
+    ]
+    figure = ROBOT_FIGURES["cheetah_direction"](pd.concat([frame, pd.DataFrame(broken)]))
+    for ax, (low, high) in zip(figure.axes, plain, strict=True):
+        assert low - 2 * (high - low) < ax.get_ylim()[0] < low + 5
+    (told,) = (text.get_text() for text in figure.texts if "below" in text.get_text())
+    assert told.endswith("below the frame: ProMP")
+
+
 def test_yardsticks_by_hand():
     """Test goals lie evenly about the middle of [0, 2] and [0, 3]; a quarter away on average."""
     cheetah, ant = (plots.yardsticks(f"{robot}/velocity") for robot in ("cheetah", "ant"))

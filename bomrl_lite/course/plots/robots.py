@@ -161,10 +161,11 @@ def family_figure(frame: pd.DataFrame, *, family: str) -> Figure:
     over_steps.set_ylabel("return after 1 adaptation\n(training goals)")
     _training_panel(over_time, training.assign(x=training["seconds"]), arms)
     over_time.set(xlabel="CPU-seconds of training")
-    untrained = _rows(steps, method="untrained", adaptations=1)["return"].to_numpy()
+    untrained = _rows(steps, method="untrained", adaptations=1)
     if len(untrained):
+        level = untrained["return"].to_numpy().mean()
         for ax in (over_steps, over_time):
-            ax.axhline(float(untrained.mean()), color=ARM_COLOURS["untrained"], lw=1.5, ls="--")
+            ax.axhline(level, color=ARM_COLOURS["untrained"], lw=1.5, ls="--")
     _dots(adapted, steps.assign(x=steps["adaptations"]), arms, spread=0.06)
     adapted.set(xlabel="adaptations", ylabel="return, test goals")
     adapted.set_xticks(sorted(set(steps["adaptations"].astype(int))))
@@ -177,7 +178,17 @@ def family_figure(frame: pd.DataFrame, *, family: str) -> Figure:
         side = {over_time: "right", counted: "left"}.get(ax, "")
         _draw_levels(ax, levels, named=side)
     _legend(figure, frame, arms)
-    note(figure, "arithmetic means over seeds; bands: all seeds, small dots: single seeds")
+    below = set[str]()
+    pairs = ((over_steps, [training, untrained]), (adapted, [steps, episodes]))
+    for ax, parts in pairs:
+        rows = pd.concat(parts)
+        if far := _far_down(rows):
+            top, floor = rows["return"].max(), _floor(rows)
+            ax.set_ylim(floor, top + 0.05 * (top - floor))
+            below |= far
+    told = "arithmetic means over seeds; bands: all seeds, small dots: single seeds"
+    out = f"; below the frame: {', '.join(arm for arm in arms if arm in below)}" if below else ""
+    note(figure, told + out)
     one = pd.Series(_rows(steps, adaptations=1).groupby("method")["return"].mean()).to_dict()
     figure.set_label(
         f"4 panels of {family}: return over steps and over CPU-seconds of training, over "
@@ -236,7 +247,7 @@ def forward_figure(frame: pd.DataFrame) -> Figure:
     """Draw the return of an ant that learns one direction, a line per noise of its first steps."""
     figure, ax = plt.subplots(figsize=(WIDTH, 3.6))
     draw_lines(ax, frame, x="iteration", y="return", by="log_std", markers=False)
-    ax.set(xlabel="iteration, of 80 episodes", ylabel="return, episodes of training")
+    ax.set(xlabel="iteration, of 160 episodes", ylabel="return, episodes of training")
     standing = yardsticks("ant/direction")["standing still"]
     _draw_levels(ax, {"standing still": standing}, named="right")
     ax.legend(title="log sigma at the start")
@@ -309,7 +320,8 @@ def performance_profiles(frame: pd.DataFrame) -> Figure:
         frame: the table of a family.
     """
     one = _rows(frame, kind="steps", adaptations=1)
-    levels = np.linspace(one["return"].min() - 1, one["return"].max(), 201)
+    start = max(one["return"].min() - 1, _floor(one))
+    levels = np.linspace(start, one["return"].max(), 201)
     figure, ax = plt.subplots(figsize=(WIDTH, 3.6))
     for arm in _arms(one):
         share = performance_profile(_rows(one, method=arm)["return"].to_numpy(), levels)
@@ -367,6 +379,21 @@ def _rows(frame: pd.DataFrame, **values: object) -> pd.DataFrame:
     for column, value in values.items():
         frame = pd.DataFrame(frame[frame[column] == value])
     return frame
+
+
+def _floor(rows: pd.DataFrame) -> float:
+    """Return how far down an axis goes, so that one seed that broke down hides no other.
+
+    Half as far again below the best return as all but a twentieth of them are.
+    """
+    returns = rows["return"].to_numpy()
+    low = np.quantile(returns, 0.05, method="higher")
+    return float(returns.max() - 1.5 * (returns.max() - low))
+
+
+def _far_down(rows: pd.DataFrame) -> set[str]:
+    """Return the methods with returns below the floor."""
+    return set(rows["method"][rows["return"] < _floor(rows)])
 
 
 def _training_panel(ax: Axes, rows: pd.DataFrame, arms: list[str]) -> None:
