@@ -173,7 +173,6 @@ FIGURES: dict[str, Callable[[], str]] = {
     "Half cheetah, speeds, the head: two": lambda: lever("head, two adaptations", "head", after=2),
     "Half cheetah, speeds, the head: through Q": lambda: lever("head, through Q", "head"),
     "Ant, speeds, the head": lambda: lead("ant_velocity", "BO-MRL head", "ProMP"),
-    "Ant, speeds, all": lambda: lead("ant_velocity", "BO-MRL", "ProMP"),
     "Ant, one direction": forward,
     "Ant, directions": lambda: lead("ant_direction", "BO-MRL head", "ProMP"),
     "2-D navigation": lambda: difference(

@@ -246,7 +246,7 @@ direction
 fig = plots.draw_experiment("cheetah_direction", stored_table("cheetah_direction"))
 
 # %% [markdown]
-# *HalfCheetah direction. The table: mean return on test goals after 0, 1 and 3 adaptations on 20 episodes each; after one, that of the worst and the best seed, and that from a single episode; processor time of the whole training. The figure, top: training; dashed: the untrained policy after one adaptation. Bottom: test goals; left, each adaptation reads 20 fresh episodes, and later ones take steps that differ by a factor that each method chose on training goals. Lines are means over seeds, bands reach from the smallest to the largest, dots are seeds. Dotted: standing still. A direction has no third value to hold out: both splits share the two.*
+# *HalfCheetah direction. The table: mean return on test goals after 0, 1 and 3 adaptations on 20 episodes each; after one, its 95 % interval, the worst seed, and the return from a single episode; processor time of the whole training. The figure, top: training; dashed: the untrained policy after one adaptation. Bottom: test goals; left, each adaptation reads 20 fresh episodes, and later ones take steps that differ by a factor that each method chose on training goals. Lines are means over seeds, bands reach from the smallest to the largest, dots are seeds. Dotted: standing still. A direction has no third value to hold out: both splits share the two.*
 
 # %%
 summary("cheetah_velocity")
@@ -347,7 +347,7 @@ controls
 #
 # Most of the lead goes with the head: over ProMP on the head, 14 of the 38 are left, and those could be chance. What the closed form adds is clear where data are few (the same table, `kind == 'episodes'`): from one episode 74 against ProMP head's 21, from five 158 against 137. The lower half is a warning: with its usual settings ProMP returns 155, more than with those that its own search chose; the lead over it shrinks to 22, and from a single episode the two are level at 46. Twelve trials on one seed leave luck in every row. [What BO-MRL is worth](../docs/evidence.md) has a verdict for each claim, by one rule.
 #
-# **Velocity: ProMP leads.** After one adaptation it returns −41, BO-MRL on all parameters −43, which is level within the spread of five seeds; D3 (−45) and the head (−46) are behind ProMP on every seed. All pass the yardstick of a constant speed in the mean. Where data are few it is the other way round: from a single episode BO-MRL on all parameters returns −61, the head −63, ProMP −70.
+# **Velocity: ProMP leads, and BO-MRL on all parameters is level with it.** After one adaptation ProMP returns −41, BO-MRL on all parameters −42, a difference that ten seeds do not settle (−1.1, interval −3.7 to 1.6). D3 (−46), the head and MAML-TRPO (both −47) are behind, D3 on every seed. ProMP on the head does as well as those on nine seeds and breaks down on the tenth: what looked best after 20 iterations on one seed (a learning rate of 0.024) is too much there. Where data are few it is the other way round: from a single episode BO-MRL returns −63, with the head and with all parameters, ProMP −70.
 #
 # A mean hides its seeds. **Performance profiles** show all: the share of seeds above each return.
 
@@ -359,7 +359,7 @@ fig = plots.performance_profiles(stored_table("cheetah_direction"))
 #
 # ### Levers: can BO-MRL catch up on velocity?
 #
-# Each row changes one thing about the trainings of the velocity table, for the same seeds, without tuning anew: MAML-TRPO's outer trust region in place of clipped epochs; two adaptations in training; the term through $Q$, truncated as lesson 03b found best from few episodes; four times as many iterations, for ProMP too.
+# Each row changes one thing about the trainings of the velocity table, for the same seeds, without tuning anew: an outer trust region (the one that the search found for MAML-TRPO) in place of clipped epochs; two adaptations in training, the second on episodes of its own; the term through $Q$, truncated as lesson 04c finds best from 20 episodes; four times as many iterations, for ProMP too.
 
 # %%
 levers = stored_table("levers")
@@ -453,7 +453,7 @@ after = stored_table("ant_direction").query("kind == 'steps'")
 after.pivot(index="method", columns="adaptations", values="return").round(0)
 
 # %% [markdown]
-# **There they have learnt next to nothing.** What one half of the tasks pays for, the other half takes, so there is no gait to learn before adaptation is of use, and adaptation is of little use without one. Neither the environment nor the outer update is to blame: states, observations and rewards are those of gymnasium's ant, which a test compares, and the same ant, asked for one direction, learns to walk (above). The published code takes 500 iterations with 40 episodes per task, these runs 150 with 20. A negative result at this budget, and no verdict on the methods.
+# **There they have learnt next to nothing.** What one half of the tasks pays for, the other half takes, so there is no gait to learn before adaptation is of use, and adaptation is of little use without one. Neither the environment nor ProMP's outer update is to blame: states, observations and rewards are those of gymnasium's ant, which a test compares, and the same ant, asked for one direction, learns to walk by the same update (above). The published code takes 500 iterations with 40 episodes per task, these runs 150 with 20. A negative result at this budget, and no verdict on the methods.
 #
 # **Learnt:** settings that suit one robot may teach another nothing; and a negative result names its budget.
 

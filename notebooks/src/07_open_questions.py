@@ -89,7 +89,7 @@ mean_gap.unstack(["split", "num_tasks"]).round(3)
 #
 # **Learnt:** Every trained prior fits its training lakes, 2 or 40 of them, to a gap below 0.02. On held-out lakes the number of tasks moves MAML most: with two tasks it is as far off as the untrained prior (1.4), with 40 it leaves 0.23. BO-MRL with D2 leaves 0.12 with two and 0.10 with 40, a difference within the spread of the seeds; first-order BO-MRL falls from 0.23 to 0.04. And the two panels do not meet: with 40 tasks D2 still leaves 100 times more on held-out lakes than on its own. Three seeds, wide bands: a first look, not a ranking.
 #
-# And from episodes, with networks? Points that walk to 2, 8 or 64 goals of the circle, the same number of episodes each (a stored table: `python -m bomrl_lite experiment training_goals`):
+# And from episodes, with networks? Points that walk to 2, 8 or 64 goals of the circle, with as many episodes in all (a stored table: `python -m bomrl_lite experiment training_goals`):
 
 # %%
 counted = stored_table("training_goals")
