@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from bomrl_lite.course.experiments import EXPERIMENTS
+from bomrl_lite.course.experiments.tuned import TUNED
 from bomrl_lite.course.statistics import (
     interquartile_mean,
     probability_of_improvement,
@@ -275,6 +276,23 @@ def test_the_standing_of_a_family_is_that_of_its_table(name):
     assert told == {method: standing(name, method) for method in set(table(name)["method"])}
     order = [float(cells[0].split()[0]) for cells in told.values()]
     assert order == sorted(order, reverse=True)
+
+
+PRICES = {"navigation/circle": ("bomrl_head", "bomrl_natural")}
+"""What a table calls BO-MRL on the head and on all parameters, where not as the robots' do."""
+
+
+def test_the_prices_that_searches_chose_are_near_a_trial_of_the_rule_of_thumb():
+    part = PAGE.partition("## What lam to begin with")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| `")]
+    assert {row[0].strip("`") for row in rows} == set(TUNED)
+    factor = float(re.search(r"at most a factor of ([\d.]+)", part)[1])
+    for family, *told in rows:
+        arms = PRICES.get(family.strip("`"), ("BO-MRL head", "BO-MRL"))
+        found = [TUNED[family.strip("`")][arm] for arm in arms]
+        assert told == [f"{one[name]:g}" for one in found for name in ("lam", "ridge")]
+        for one, trials in zip(found, ((0.1 / 3, 0.1, 0.3), (0.015, 0.03, 0.06)), strict=True):
+            assert min(max(one["lam"] / t, t / one["lam"]) for t in trials) <= factor
 
 
 def first_below(frame: pd.DataFrame, ours: str, theirs: str) -> int:
