@@ -66,6 +66,10 @@ def seconds(name: str) -> dict[str, float]:
     return table(name).query("step == 1").groupby("method")["seconds"].mean().to_dict()
 
 
+def levers() -> dict[str, float]:
+    return table("levers").query("adaptations == 1").groupby("method")["return"].mean().to_dict()
+
+
 MEANS: dict[str, Callable[[], dict[str, float]]] = {
     "full hypergradient": lambda: lakes("matched"),
     "holes that cost little": best_settings,
@@ -76,8 +80,8 @@ MEANS: dict[str, Callable[[], dict[str, float]]] = {
     "2-D navigation, on all parameters, solved": lambda: one_adaptation("navigation"),
     "2-D navigation, trained and tested": one_episode,
     "half cheetah, speeds, on the head": lambda: robots("cheetah_velocity", "steps", 1),
-    "half cheetah, speeds, all": lambda: robots("cheetah_velocity", "steps", 1),
-    "ant, speeds": lambda: robots("ant_velocity", "steps", 1),
+    "half cheetah, speeds, all parameters (": lambda: robots("cheetah_velocity", "steps", 1),
+    "half cheetah, speeds, all parameters and": levers,
     "half cheetah, directions: D2": lambda: robot_seconds("cheetah_direction"),
     "2-D navigation, all parameters, for": lambda: seconds("navigation"),
 }
