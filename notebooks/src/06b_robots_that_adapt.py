@@ -8,7 +8,7 @@
 # - judge a comparison of seven methods on two families of the cheetah: yardsticks, seeds, errors, price;
 # - say what a second collection of data is worth, and what a negative result shows.
 #
-# **Time:** reading 30 minutes, computing about 1 minute. **Before:** [06a · Robots in batches](06a_robots_in_batches.ipynb), section 1; [02b · From estimators to algorithms](02b_algorithms.ipynb) for ProMP and MAML-TRPO, [04c · Constraints and samples](04c_constraints_and_samples.ipynb) for recipes A and B. **After:** exercise set 06 (`exercises/06_gpu_locomotion.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
+# **Time:** reading 35 minutes, computing about 1 minute. **Before:** [06a · Robots in batches](06a_robots_in_batches.ipynb), section 1; [02b · From estimators to algorithms](02b_algorithms.ipynb) for ProMP and MAML-TRPO, [04c · Constraints and samples](04c_constraints_and_samples.ipynb) for recipes A and B. **After:** exercise set 06 (`exercises/06_gpu_locomotion.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|

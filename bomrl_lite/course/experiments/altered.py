@@ -30,6 +30,8 @@ METHODS = ("promp", "bomrl_head", "bomrl_natural")
 """Who learns from counted goals and late rewards."""
 GOALS = (2, 8, 64)
 """How many goals there are to learn from."""
+DRAWN = max(GOALS)
+"""Goals that a seed draws at least; N of them are its first N."""
 WINDOWS = (1, 5, 30)
 """Steps after which what they earned is paid; an episode has 30."""
 LOG_STDS = (-0.5, -1.0)
@@ -82,7 +84,7 @@ def counted_goals(count: int, seed: int) -> Tasks[Goals]:
         seed: which goals.
     """
     circle = make_tasks(CIRCLE)
-    goals = circle.sample(max(count, *GOALS), seeded(seed, "tasks"), "train").goal[:count]
+    goals = circle.sample(max(count, DRAWN), seeded(seed, "tasks"), "train").goal[:count]
 
     def sample(num_tasks: int, generator: torch.Generator, split: Split) -> Goals:
         if split == "test":
