@@ -158,21 +158,39 @@ EXPERIMENTS = {
     ),
     "ant_tuning": Experiment(
         "4 configurations of three methods on Ant velocity",
-        locomotion.ant_tuning,
+        locomotion.grid_tuning("ant/velocity", locomotion.ANT_GRIDS),
         ROBOTS,
         40,
+    ),
+    "ant_direction_tuning": Experiment(
+        "3 lengths of the inner step of two methods on Ant direction",
+        locomotion.grid_tuning("ant/direction", locomotion.ANT_STEPS),
+        ROBOTS,
+        60,
     ),
     "ant_direction": Experiment(
         "training and adaptation on Ant direction, fast integrator",
         locomotion.comparison("ant/direction", locomotion.ANTS),
         ROBOTS,
-        150,
+        100,
     ),
     "ant_velocity": Experiment(
         "training and adaptation on Ant velocity, fast integrator",
         locomotion.comparison("ant/velocity", locomotion.ANTS),
         ROBOTS,
         100,
+    ),
+    "walker_tuning": Experiment(
+        "12 trials of five methods on Walker direction",
+        locomotion.tuning("walker/direction", locomotion.WALKERS),
+        ROBOTS,
+        20,
+    ),
+    "walker_direction": Experiment(
+        "training and adaptation on Walker direction, fast integrator",
+        locomotion.comparison("walker/direction", locomotion.WALKERS),
+        ROBOTS,
+        40,
     ),
     "collections": Experiment(
         "HalfCheetah direction: 40 episodes collected at once or in parts",

@@ -1,9 +1,10 @@
 r"""Methods on robots: tuned alike on each family, then compared on fresh seeds.
 
-Tuning: on either family of the cheetah every method gets the same search
+Tuning: on the families of cheetah and walker every method gets the same search
 (:func:`bomrl_lite.course.experiments.sampled.search_rows`) and keeps the best it found,
 :data:`bomrl_lite.course.experiments.tuned.TUNED`. The ant, which learns nothing with the cheetah's
-settings, gets four of how to explore and climb on Ant velocity: :data:`ANT_GRIDS`.
+settings, gets four of how to explore and climb on Ant velocity, :data:`ANT_GRIDS`, and three
+lengths of the inner step on Ant direction, :data:`ANT_STEPS`.
 Comparison: other seeds; speeds and headings of the test split. Returns are sums over an episode.
 """
 
@@ -65,6 +66,7 @@ SEARCHED = tuple(arm for arm in ARMS if arm not in ("BO-MRL D1", "BO-MRL D2"))
 WIDER: dict[str, tuple[str, ...]] = {
     "cheetah/direction": ("MAML-TRPO",),
     "cheetah/velocity": (),
+    "walker/direction": (),
 }
 """Whose search goes further than that of the others."""
 
@@ -85,21 +87,32 @@ ANT_GRIDS: Grids = {
 }
 """Four configurations per method; the winners are the settings of ``METHODS`` on the ant."""
 
+ANT_STEPS: Grids = {
+    "ProMP": [{"step_size": value} for value in (0.1, 0.5, 2.0)],
+    "BO-MRL head": [{"lam": value} for value in (0.3, 0.1, 0.03)],
+}
+"""Inner steps of growing length: one that hardly moves an ant teaches nothing about directions."""
 
 ANTS = ("ProMP", "BO-MRL head")
 """Who learns on the ant for long: the two best of ``ant_tuning``."""
 
-
-def ant_tuning(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
-    """Yield one row per method and configuration of the ant."""
-
-    def config_of(arm: str) -> Config:
-        return _config(arm, TUNING_SEED + seed, "ant/velocity", scale.iterations)
-
-    yield from tuning_rows(ANT_GRIDS, config_of, train, Measure(num_episodes=20))
+WALKERS = ("MAML-TRPO", "ProMP", "BO-MRL head", "BO-MRL", "ProMP head")
+"""Who is tuned and compared on the walker."""
 
 
-def tuning(tasks: str) -> Rows:
+def grid_tuning(tasks: str, grids: Grids) -> Rows:
+    """Return the rows of a family's grid: one per method and configuration."""
+
+    def rows(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
+        def config_of(arm: str) -> Config:
+            return _config(arm, TUNING_SEED + seed, tasks, scale.iterations)
+
+        yield from tuning_rows(grids, config_of, train, Measure(num_episodes=20))
+
+    return rows
+
+
+def tuning(tasks: str, arms: tuple[str, ...] = SEARCHED) -> Rows:
     """Return the rows of the search for a family's settings: one per arm and trial."""
 
     def rows(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
@@ -107,7 +120,7 @@ def tuning(tasks: str) -> Rows:
             return _config(arm, TUNING_SEED + seed, tasks, scale.iterations)
 
         yield from search_rows(
-            reaches(SEARCHED, WIDER[tasks]), config_of, train, Measure(num_episodes=20)
+            reaches(arms, WIDER[tasks]), config_of, train, Measure(num_episodes=20)
         )
 
     return rows
@@ -273,7 +286,7 @@ def _config(arm: str, seed: int, tasks: str, iterations: int, **changed: Any) ->
     return configure(
         **{**ARMS[arm], **changed},
         tasks=tasks,
-        integrator="fast" if tasks.startswith("ant/") else "gym",
+        integrator="gym" if tasks.startswith("cheetah/") else "fast",
         seed=seed,
         num_tasks=num_tasks,
         num_episodes=num_episodes,
