@@ -26,8 +26,10 @@ from bomrl_lite.course.experiments import (
     inner_steps,
     laboratory,
     lakes,
+    lams,
     locomotion,
     navigation,
+    parts,
     q_gradient,
 )
 from bomrl_lite.course.experiments.gaps import (
@@ -216,6 +218,24 @@ EXPERIMENTS = {
     ),
     "delayed": Experiment(
         "return after one adaptation over how late rewards are paid", altered.delayed, SAMPLED, 50
+    ),
+    "lams": Experiment(
+        "return after one adaptation over lam, fixed and trained beside phi",
+        lams.lam_rows,
+        {**ROBOTS, "points": SAMPLED, "rate": lams.RATE},
+        50,
+    ),
+    "condition_networks": Experiment(
+        "condition number of Alg's system while HalfCheetah direction is learnt",
+        lams.condition_rows,
+        ROBOTS,
+        40,
+    ),
+    "spreads": Experiment(
+        "40 episodes at once or in parts, over how different the tasks are",
+        parts.spreads,
+        {**ROBOTS, "points": SAMPLED},
+        50,
     ),
     "heterogeneity": Experiment(
         "return after one adaptation over the width of the arc of goals",

@@ -20,6 +20,7 @@ from bomrl_lite.course.experiments.sampled import (
     attempted,
     best_factor,
     fresh_returns,
+    in_parts,
     reaches,
     search_rows,
     tuning_rows,
@@ -174,29 +175,12 @@ def comparison(tasks: str, arms: tuple[str, ...], *, searched: bool = True) -> R
 
 
 def collections(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
-    """Yield returns after 40 episodes per task, collected at once or in up to 8 parts.
-
-    Every part is collected by the policy that the parts before it led to. The factor of later steps
-    is chosen for every method and number of parts, on other episodes.
-    """
+    """Yield returns after 40 episodes per task, collected at once or in up to 8 parts."""
     for arm in ("MAML-TRPO", "ProMP", "BO-MRL head"):
         config = tuned_config(arm, seed, "cheetah/direction", scale.iterations)
         state, _ = train(config)
-        problem = episodes_problem(config)
-        for parts in (1, 2, 4, 8):
-            choice = replace(CHOICE, num_steps=parts, num_episodes=40 // parts)
-            factor = best_factor(state, problem, choice)
-            measure = Measure(num_steps=parts, num_episodes=40 // parts, purpose=6)
-            values = fresh_returns(state, problem, measure, factor=factor)
-            yield {
-                "method": arm,
-                "seed": seed,
-                "collections": parts,
-                "factor": factor,
-                "episodes": 40,
-                "before": values[:, 0].mean().item(),
-                "return": values[:, -1].mean().item(),
-            }
+        for row in in_parts(state, episodes_problem(config), counts=(1, 2, 4, 8)):
+            yield {"method": arm, "seed": seed, **row}
 
 
 def levers(seed: int, scale: Scale, train: Train) -> Iterator[Row]:

@@ -183,6 +183,33 @@ def attempted(train: Train, config: Config) -> tuple[Trained | None, str]:
         return None, reason(error)
 
 
+def in_parts(
+    state: MetaState,
+    problem: EpisodesProblem,
+    *,
+    counts: tuple[int, ...],
+    num_tasks: int | None = None,
+) -> Iterator[Row]:
+    """Yield returns after 40 episodes per task, collected at once or in parts.
+
+    Every part is collected by the policy that the parts before it led to. The factor of later steps
+    is chosen for every number of parts, on other episodes.
+
+    Args:
+        state: after training.
+        problem: what was trained.
+        counts: how many parts; each divides 40.
+        num_tasks: tasks that are measured; None takes as many as in training.
+    """
+    for parts in counts:
+        measure = Measure(num_steps=parts, num_tasks=num_tasks, num_episodes=40 // parts)
+        factor = best_factor(state, problem, replace(measure, test_episodes=10, purpose="choice"))
+        values = fresh_returns(state, problem, replace(measure, purpose=6), factor=factor)
+        before, after = values[:, 0].mean().item(), values[:, -1].mean().item()
+        numbers = {"collections": parts, "factor": factor, "episodes": 40}
+        yield {**numbers, "before": before, "return": after}
+
+
 def best_factor(state: MetaState, problem: EpisodesProblem, measure: Measure) -> float:
     """Choose the factor of later steps by the last return, on tasks of the train split.
 
