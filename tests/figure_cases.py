@@ -374,6 +374,47 @@ def over_windows() -> list[Curves]:
     ]
 
 
+def over_lam() -> list[Curves]:
+    frame = stored("lams")
+    return [
+        curves(at(part, learnt="no").assign(learnt="lam fixed"), "start", "return", "learnt")
+        for _, part in frame.groupby("case", sort=False)
+    ]
+
+
+def of_networks() -> list[Curves]:
+    frame = stored("condition_networks")
+    return [
+        {
+            column: (list(means.index), means.tolist())
+            for column in ("largest", "median")
+            for means in [at(frame, method=arm).groupby("iteration")[column].mean()]
+        }
+        for arm in ("BO-MRL head", "BO-MRL")
+    ]
+
+
+def over_spreads() -> list[Curves]:
+    """Four collections less one, seed by seed, over degrees and over metres per second."""
+    widths = (
+        {"navigation/arc-45": 45, "navigation/arc-90": 90, "navigation/arc-180": 180}
+        | {"navigation/circle": 360},
+        {"cheetah/band-0.25": 0.5, "cheetah/band-0.5": 1.0, "cheetah/band-1": 2.0},
+    )
+    found = list[Curves]()
+    for places in widths:
+        rows = [
+            {"method": method, "width": places[str(tasks)], "gain": four - one}
+            for (method, tasks, _), part in stored("spreads").groupby(["method", "tasks", "seed"])
+            if tasks in places
+            for one, four in [part.sort_values("collections")["return"]]
+        ]
+        found.append(
+            curves(pd.DataFrame(rows), "width", "gain", "method", names=plots.METHOD_LABELS)
+        )
+    return found
+
+
 def of_levers() -> list[Curves]:
     """A dot per lever, from the top, and number of adaptations."""
     frame = stored("levers")
@@ -546,6 +587,9 @@ CASES: dict[str, Case] = {
             curves(at(WIDGET, steps=10), "lam", "error", "solver", "median"),
         ],
     ),
+    "lams.lams_figure": Case(stored_figure("lams"), over_lam),
+    "lams.networks_condition_figure": Case(stored_figure("condition_networks"), of_networks),
+    "lams.spreads_figure": Case(stored_figure("spreads"), over_spreads),
     "lakes.draw_lake": Case(lambda: plots.draw_lake(MAPS[0], VALUES, UNIFORM, title="occupancy")),
     "lakes.draw_lakes": Case(
         lambda: plots.draw_lakes(

@@ -40,20 +40,22 @@ def rows_of(path):
 
 SEEDS = {"navigation": 20, "cheetah_direction": 10, "cheetah_velocity": 10, "heads": 10}
 SEEDS |= {"episodes": 3, "heterogeneity": 3, "collections": 3}
-SEEDS |= {"levers": 3, "ant_forward": 3, "delayed": 3, "ant_direction": 1}
+SEEDS |= {"levers": 3, "ant_forward": 3, "delayed": 3}
+SEEDS |= {"lams": 3, "condition_networks": 3, "spreads": 3}
 """How many seeds a stored table has, where they are not five."""
 SEARCHES = {
     "navigation/circle": ("navigation_tuning", navigation.REACHES),
     **{
-        family: (name, sampled.reaches(locomotion.SEARCHED, locomotion.WIDER[family]))
-        for family, name in (
-            ("cheetah/direction", "cheetah_tuning"),
-            ("cheetah/velocity", "cheetah_velocity_tuning"),
+        family: (name, sampled.reaches(arms, locomotion.WIDER[family]))
+        for family, name, arms in (
+            ("cheetah/direction", "cheetah_tuning", locomotion.SEARCHED),
+            ("cheetah/velocity", "cheetah_velocity_tuning", locomotion.SEARCHED),
+            ("walker/direction", "walker_tuning", locomotion.WALKERS),
         )
     },
 }
 """The table of a family's search, and how far that of every arm goes."""
-OF_TUNING = {*(name for name, _ in SEARCHES.values()), "ant_tuning"}
+OF_TUNING = {*(name for name, _ in SEARCHES.values()), "ant_tuning", "ant_direction_tuning"}
 
 
 def test_every_experiment_has_a_figure_and_a_stored_table_of_its_seeds():
@@ -127,6 +129,18 @@ def test_the_dials_of_the_ant_are_the_best_of_four():
         taken = compared[locomotion.ARMS[arm]["method"]]
         for told in (dials, taken):
             assert {name: told[name] for name in best} == best, arm
+
+
+def test_an_ants_directions_are_learnt_with_the_best_of_three_steps():
+    frame = pd.read_csv(RESULTS / "ant_direction_tuning.csv")
+    assert list(TUNED["ant/direction"]) == list(locomotion.ANT_STEPS) == list(locomotion.ANTS)
+    for arm, grid in locomotion.ANT_STEPS.items():
+        mine = frame[frame["method"] == arm]
+        assert list(mine["dials"]) == [str(dials) for dials in grid]
+        best = grid[int(mine.set_index("configuration")["return"].idxmax())]
+        assert TUNED["ant/direction"][arm] == best
+        settings = locomotion.tuned_config(arm, 3, "ant/direction", 60).settings()
+        assert {name: settings[name] for name in best} == best
 
 
 def test_a_comparison_of_robots_has_rows_of_training_steps_and_episodes(monkeypatch):

@@ -174,7 +174,7 @@ EXPERIMENTS = {
         "training and adaptation on Ant direction, fast integrator",
         locomotion.comparison("ant/direction", locomotion.ANTS),
         ROBOTS,
-        100,
+        60,
     ),
     "ant_velocity": Experiment(
         "training and adaptation on Ant velocity, fast integrator",

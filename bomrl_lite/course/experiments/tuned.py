@@ -36,4 +36,8 @@ TUNED: dict[str, dict[str, dict[str, float]]] = {
         "ANIL": {"step_size": 0.33, "max_kl": 0.47},
         "ProMP head": {"step_size": 0.079, "learning_rate": 0.024},
     },
+    "ant/direction": {
+        "ProMP": {"step_size": 0.1},
+        "BO-MRL head": {"lam": 0.03},
+    },
 }

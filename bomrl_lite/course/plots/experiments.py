@@ -14,6 +14,11 @@ from matplotlib.ticker import MaxNLocator
 
 from bomrl_lite.course.plots import sampled
 from bomrl_lite.course.plots.estimators import laboratory_figure, q_gradient_figure
+from bomrl_lite.course.plots.lams import (
+    lams_figure,
+    networks_condition_figure,
+    spreads_figure,
+)
 from bomrl_lite.course.plots.means import MARKERS, draw_dots, draw_lines
 from bomrl_lite.course.plots.robots import ROBOT_FIGURES
 from bomrl_lite.course.plots.sampled import INTERVALS
@@ -201,6 +206,9 @@ FIGURES = {
     "delayed": sampled.delayed_figure,
     "sampled_lakes": sampled.sampled_lakes_figure,
     "inner_steps": sampled.inner_steps_figure,
+    "lams": lams_figure,
+    "condition_networks": networks_condition_figure,
+    "spreads": spreads_figure,
     **ROBOT_FIGURES,
 }
 """The figure of each experiment."""

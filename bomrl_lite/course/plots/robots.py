@@ -347,8 +347,11 @@ ROBOT_FIGURES = {
     "levers": levers_figure,
     "ant_forward": forward_figure,
     "ant_tuning": robot_tuning_figure,
+    "ant_direction_tuning": robot_tuning_figure,
     "ant_direction": partial(family_figure, family="ant/direction"),
     "ant_velocity": partial(family_figure, family="ant/velocity"),
+    "walker_tuning": robot_tuning_figure,
+    "walker_direction": partial(family_figure, family="walker/direction"),
     "collections": collections_figure,
 }
 """The figure of each experiment on robots."""
