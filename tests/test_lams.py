@@ -77,6 +77,13 @@ def test_a_step_that_is_too_long_is_told_from_one_that_is_too_short(seed):
     assert slope(0.6) > 0.02
 
 
+@pytest.mark.parametrize(("lam", "length"), [(0.06, 0.9), (0.6, 1.1)])
+def test_a_step_that_is_too_long_becomes_shorter_by_the_rate_of_adam(lam, length):
+    sizes = {"num_tasks": 20, "num_episodes": 20, "hidden": (32, 32), "ridge": 2.4, "iterations": 1}
+    _, found = lams.train_with_lam(problem_of("bomrl_head", lam=lam, **sizes))
+    assert abs(found - length) < 0.01
+
+
 def test_a_learnt_lam_is_used_in_training(monkeypatch):
     used = []
     monkeypatch.setattr(

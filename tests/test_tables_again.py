@@ -18,8 +18,10 @@ from test_same_numbers import STORED, machine
 from bomrl_lite.course.experiments import (
     EXPERIMENTS,
     altered,
+    lams,
     locomotion,
     navigation,
+    parts,
     sampled,
     train_once,
 )
@@ -57,6 +59,7 @@ def assert_same(found, stored):
         ("navigation", "SAMPLED", ("joint",)),
         ("corners", "EXPLORING", ("joint",)),
         ("heterogeneity", "COMPARED", ("lvc_maml",)),
+        ("episodes", "COMPARED", ("bomrl_head",)),
         ("navigation_tuning", "SAMPLED", ("joint",)),
     ],
 )
@@ -76,6 +79,8 @@ def test_the_first_row_on_navigation_comes_out_again(name, module, only, monkeyp
         ("cheetah_velocity", "cheetah/velocity", locomotion.tuned_config),
         ("heads", "cheetah/direction", locomotion._config),
         ("ant_velocity", "ant/velocity", locomotion.tuned_config),
+        ("ant_direction", "ant/direction", locomotion.tuned_config),
+        ("walker_direction", "walker/direction", locomotion.tuned_config),
     ],
 )
 def test_the_first_iterations_of_a_robot_come_out_again(name, tasks, config_of, tmp_path):
@@ -104,3 +109,30 @@ def test_the_first_steps_of_an_ant_come_out_again(monkeypatch, tmp_path):
     rows = list(EXPERIMENTS["ant_forward"].rows(0, scale, partial(train_once, runs=tmp_path)))
     for row, then in zip(rows, stored_rows("ant_forward")[:2], strict=True):
         assert_same(row, then)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "setting", "only"),
+    [
+        ("lams", lams, "CASES", {"points, head": lams.CASES["points, head"]}),
+        ("condition_networks", lams, "CONDITIONS", ("BO-MRL head",)),
+        ("spreads", parts, "METHODS", {"bomrl_head": "BO-MRL head"}),
+    ],
+)
+def test_the_first_row_with_networks_comes_out_again(
+    name, module, setting, only, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(module, setting, only)
+    rows = EXPERIMENTS[name].rows(0, scale_of(name), partial(train_once, runs=tmp_path))
+    label, wanted = ("case", "points, head") if name == "lams" else ("method", next(iter(only)))
+    stored = next(row for row in stored_rows(name) if row[label] == wanted)
+    assert_same(next(iter(rows)), stored)
+
+
+def test_a_lam_that_is_learnt_comes_out_again():
+    tasks, method = lams.CASES["points, head"]
+    scale = scale_of("lams")
+    usual = lams._config(tasks, method, 0, scale)
+    config = usual.replace(lam=lams.LEARNT[0] * usual.settings()["lam"])
+    stored = next(row for row in stored_rows("lams") if row["learnt"] == "yes")
+    assert_same(lams._learnt(config, lams.LEARNT[0], scale), stored)

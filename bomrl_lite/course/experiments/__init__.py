@@ -85,7 +85,7 @@ def tuned_settings(kind: Kind) -> dict[str, dict[str, object]]:
 SAMPLED: Origin = {"tuned": TUNED["navigation/circle"], "methods": tuned_settings("points")}
 
 ROBOTS: Origin = {
-    "tuned": {family: found for family, found in TUNED.items() if family != "navigation/circle"},
+    "tuned": {tasks: found for tasks, found in TUNED.items() if tasks != "navigation/circle"},
     "arms": locomotion.ARMS,
     "methods": tuned_settings("robots"),
     "ant": {"grids": locomotion.ANT_GRIDS, "methods": tuned_settings("ant")},
