@@ -36,6 +36,13 @@ TUNED: dict[str, dict[str, dict[str, float]]] = {
         "ANIL": {"step_size": 0.33, "max_kl": 0.47},
         "ProMP head": {"step_size": 0.079, "learning_rate": 0.024},
     },
+    "walker/direction": {
+        "MAML-TRPO": {"step_size": 0.5, "max_kl": 0.1},
+        "ProMP": {"step_size": 0.15, "learning_rate": 0.0092},
+        "BO-MRL head": {"lam": 0.34, "ridge": 0.49, "learning_rate": 0.0078},
+        "BO-MRL": {"lam": 0.016, "ridge": 150.0, "learning_rate": 0.011},
+        "ProMP head": {"step_size": 0.3, "learning_rate": 0.01},
+    },
     "ant/direction": {
         "ProMP": {"step_size": 0.1},
         "BO-MRL head": {"lam": 0.03},
