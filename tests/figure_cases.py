@@ -375,11 +375,15 @@ def over_windows() -> list[Curves]:
 
 
 def over_lam() -> list[Curves]:
-    frame = stored("lams")
-    return [
-        curves(at(part, learnt="no").assign(learnt="lam fixed"), "start", "return", "learnt")
-        for _, part in frame.groupby("case", sort=False)
-    ]
+    """The fixed ones as a line of means, and a dot for every seed of the trained ones."""
+    found = list[Curves]()
+    for _, part in stored("lams").groupby("case", sort=False):
+        fixed = at(part, learnt="no").assign(learnt="lam fixed")
+        learnt = at(part, learnt="yes").sort_values(["start", "seed"])
+        first = learnt[learnt["start"] == learnt["start"].min()]
+        dots = {"lam trained, where it ended": (first["end"].tolist(), first["return"].tolist())}
+        found.append(curves(fixed, "start", "return", "learnt") | dots)
+    return found
 
 
 def of_networks() -> list[Curves]:

@@ -127,7 +127,19 @@ def memory_of_unrolling() -> str:
     return f"{use['unrolled'] / use.drop('unrolled').min():.0f} times"
 
 
+def once(tasks: str) -> str:
+    frame = points("spreads", tasks=tasks, method="bomrl_head")
+    frame = frame.assign(method=frame["collections"].astype(str))
+    return difference(frame, "1", "4", decimals=1 if "cheetah" in tasks else 2)
+
+
+def trained_lam(case: str, start: float) -> str:
+    frame = points("lams", case=case, start=start).rename(columns={"learnt": "method"})
+    return difference(frame, "yes", "no", decimals=1)
+
+
 CHEETAH, VELOCITY = "cheetah_direction", "cheetah_velocity"
+WALKER = "walker_direction"
 gap = partial(difference, value="gap", decimals=3)
 FIGURES: dict[str, Callable[[], str]] = {
     "Alg from the prior of BO-MRL is nearer": lambda: gap(lakes("test"), "bomrl_d2", "maml"),
@@ -176,6 +188,12 @@ FIGURES: dict[str, Callable[[], str]] = {
     "Ant, speeds, the head": lambda: lead("ant_velocity", "BO-MRL head", "ProMP"),
     "Ant, one direction": forward,
     "Ant, directions": lambda: lead("ant_direction", "BO-MRL head", "ProMP"),
+    "Walker, directions, the head": lambda: lead(WALKER, "BO-MRL head", "ProMP"),
+    "Walker, directions, the head, over ProMP on the head": lambda: lead(
+        WALKER, "BO-MRL head", "ProMP head"
+    ),
+    "Walker, directions, the head, over MAML": lambda: lead(WALKER, "BO-MRL head", "MAML-TRPO"),
+    "Walker, directions, all": lambda: lead(WALKER, "BO-MRL", "ProMP"),
     "2-D navigation": lambda: difference(
         points("navigation", step=1), "bomrl_natural", "promp", decimals=2
     ),
@@ -197,16 +215,41 @@ FIGURES: dict[str, Callable[[], str]] = {
     "Five episodes, half cheetah, speeds": lambda: few(VELOCITY, 5, "ProMP"),
     "One episode, ant, speeds": lambda: few("ant_velocity", 1, "ProMP"),
     "Five episodes, ant, speeds": lambda: few("ant_velocity", 5, "ProMP"),
+    "One episode, walker, directions": lambda: few(WALKER, 1, "ProMP"),
+    "Five episodes, walker, directions": lambda: few(WALKER, 5, "ProMP"),
     "One episode, 2-D navigation": lambda: difference(
         points("episodes", trained_with=20, episodes=1), "bomrl_natural", "promp", decimals=2
     ),
     "Forty episodes at once": lambda: collections(1, 4),
+    "The same, goals on 45": lambda: once("navigation/arc-45"),
+    "The same, goals all": lambda: once("navigation/circle"),
+    "The same, half cheetah, speeds in [0.75": lambda: once("cheetah/band-0.25"),
+    "The same, half cheetah, speeds in [0,": lambda: once("cheetah/band-1"),
+    "lam, ten times the one found, trained beside phi over fixed: points, the head": lambda: (
+        trained_lam("points, head", 10.0)
+    ),
+    "lam, ten times the one found, trained beside phi over fixed: points, all": lambda: trained_lam(
+        "points, all", 10.0
+    ),
+    "lam, ten times the one found, trained beside phi over fixed: half": lambda: trained_lam(
+        "cheetah directions, head", 10.0
+    ),
+    "lam, a tenth of the one found, trained beside phi over fixed: points, the head": lambda: (
+        trained_lam("points, head", 0.1)
+    ),
+    "lam, a tenth of the one found, trained beside phi over fixed: points, all": lambda: (
+        trained_lam("points, all", 0.1)
+    ),
+    "lam, a tenth of the one found, trained beside phi over fixed: half": lambda: trained_lam(
+        "cheetah directions, head", 0.1
+    ),
     "ProMP is ahead of MAML-TRPO: half cheetah, directions": lambda: lead(
         CHEETAH, "ProMP", "MAML-TRPO"
     ),
     "ProMP is ahead of MAML-TRPO: half cheetah, speeds": lambda: lead(
         VELOCITY, "ProMP", "MAML-TRPO"
     ),
+    "ProMP is ahead of MAML-TRPO: walker": lambda: lead(WALKER, "ProMP", "MAML-TRPO"),
 }
 
 
@@ -265,7 +308,10 @@ def standing(name: str, method: str) -> list[str]:
     ]
 
 
-STANDINGS = ("cheetah_direction", "cheetah_velocity", "ant_velocity", "navigation")
+STANDINGS = (
+    *("cheetah_direction", "cheetah_velocity", "walker_direction"),
+    *("ant_velocity", "ant_direction", "navigation"),
+)
 
 
 @pytest.mark.parametrize("name", STANDINGS)
@@ -380,7 +426,8 @@ EPISODES = {
     *("navigation_tuning", "navigation", "corners", "episodes", "heterogeneity", "inner_steps"),
     *("cheetah_tuning", "cheetah_direction", "cheetah_velocity_tuning", "cheetah_velocity"),
     *("collections", "heads", "ant_tuning", "ant_direction", "ant_velocity", "ant_forward"),
-    *("levers", "training_goals", "delayed"),
+    *("levers", "training_goals", "delayed", "ant_direction_tuning", "walker_tuning"),
+    *("walker_direction", "lams", "condition_networks", "spreads"),
 }
 """Tables of trainings on episodes, which the change of the streams touched."""
 

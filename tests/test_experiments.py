@@ -199,7 +199,7 @@ def calls(monkeypatch):
         return replace(problem, family=replace(problem.family, sample=sample))
 
     monkeypatch.setattr(sampled, "adapted_returns", returns)
-    monkeypatch.setattr(sampled, "later_alg", lambda problem, factor: factor)
+    monkeypatch.setattr(sampled, "scaled_alg", lambda problem, factor: factor)
     for module in (sampled, locomotion):
         monkeypatch.setattr(module, "episodes_problem", make)
     return noted
@@ -367,7 +367,7 @@ def test_a_later_step_is_as_much_shorter_as_its_factor(method):
     batch = type(batch)(*(field[0] for field in batch))
     whole, part = (
         torch.cat([(alg(phi, batch).theta[name] - leaf).flatten() for name, leaf in phi.items()])
-        for alg in (problem.alg, sampled.later_alg(problem, 0.3))
+        for alg in (problem.alg, sampled.scaled_alg(problem, 0.3))
     )
     assert whole.norm() > 1e-3
     torch.testing.assert_close(part, 0.3 * whole, rtol=1e-3, atol=1e-6)

@@ -9,7 +9,7 @@ import torch
 from torch.func import jacrev, vmap
 
 from bomrl_lite.course.experiments import EXPERIMENTS, lams, parts, train_once
-from bomrl_lite.course.experiments.sampled import later_alg, scaled_step
+from bomrl_lite.course.experiments.sampled import Measure, fresh_returns, scaled_step
 from bomrl_lite.course.experiments.setting import Scale
 from bomrl_lite.rollout.data import SampleBatch, policy_at
 from bomrl_lite.tasks import make_tasks
@@ -17,7 +17,7 @@ from bomrl_lite.training.config import configure
 from bomrl_lite.training.episodes import adapt_all, episodes_problem
 from bomrl_lite.training.objective import collect_objective
 from bomrl_lite.training.streams import seeded
-from bomrl_lite.training.trainer import meta_train, start_state
+from bomrl_lite.training.trainer import meta_step, meta_train, start_state
 
 SMALL = {"num_tasks": 3, "num_episodes": 4, "iterations": 3, "hidden": (5,)}
 
@@ -84,14 +84,39 @@ def test_a_step_that_is_too_long_becomes_shorter_by_the_rate_of_adam(lam, length
     assert abs(found - length) < 0.01
 
 
-def test_a_learnt_lam_is_used_in_training(monkeypatch):
-    used = []
-    monkeypatch.setattr(
-        lams, "later_alg", lambda problem, f: (used.append(f), later_alg(problem, f))[1]
-    )
-    lams.train_with_lam(problem_of("bomrl_head", iterations=4))
-    assert used[0] == 1.0
-    assert len(set(used)) == 4
+def test_a_learnt_lam_is_that_of_the_iteration_that_collects(monkeypatch):
+    """The Alg of every iteration is the usual one with a step of the length learnt so far."""
+    problem = problem_of("bomrl_head", iterations=4)
+    seen, lengths = [], [1.0]
+
+    def collect(here, state):
+        seen.append((here.alg, {name: leaf.clone() for name, leaf in state.phi.items()}))
+        return collect_objective(here, state)
+
+    slope = lams.length_slope
+    monkeypatch.setattr(lams, "collect_objective", collect)
+    monkeypatch.setattr(lams, "length_slope", lambda objective: slope(objective) * 0 + 1)
+    lams.train_with_lam(problem)
+    lengths += [torch.tensor(0.1 * k).exp().item() for k in (1, 2, 3)]  # Adam on a slope of 1
+    _, batch = one_batch(problem)
+    for (alg, phi), length in zip(seen, lengths, strict=True):
+        step = alg(phi, batch).theta["head.weight"] - phi["head.weight"]
+        usual = problem.alg(phi, batch).theta["head.weight"] - phi["head.weight"]
+        torch.testing.assert_close(step, length * usual, rtol=1e-3, atol=1e-6)
+
+
+def test_a_learnt_lam_is_told_and_judged_as_it_ended(monkeypatch):
+    """A step twice as long is half the lam, and the returns are those with it."""
+    scale = Scale(seeds=1, iterations=1, num_tasks=2, num_test=3)
+    config = lams._config("navigation/circle", "bomrl_head", 0, scale)
+    monkeypatch.setattr(lams, "train_with_lam", lambda problem: (start_state(problem), 2.0))
+    row = lams._learnt(config, 0.1, scale)
+    half = config.replace(lam=config.settings()["lam"] / 2)
+    problem = episodes_problem(half)
+    measure = Measure(num_tasks=6, num_episodes=20)
+    before, after = fresh_returns(start_state(problem), problem, measure).mean(0).tolist()
+    assert (row["end"], row["before"]) == (0.05, before)
+    assert abs(row["return"] - after) < 1e-3
 
 
 def one_batch(problem):
@@ -100,19 +125,20 @@ def one_batch(problem):
     return state.phi, SampleBatch(*(field[0] for field in before))
 
 
-def test_the_condition_number_of_the_head_is_that_of_its_matrix():
-    problem = problem_of("bomrl_head", ridge=0.7)
+def test_the_spectrum_of_the_head_is_that_of_its_matrix():
+    problem = problem_of("bomrl_head")
     phi, batch = one_batch(problem)
     seen = policy_at(batch, problem.policy)
     h = problem.policy.features(phi, seen.observations)
-    matrix = torch.einsum("m,mi,mj->ij", batch.weights.flatten(), h, h) + 0.7 * torch.eye(6)
-    expected = torch.linalg.cond(matrix.double())
-    found = lams.system_condition(phi, batch, problem)
-    torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=0)
+    matrix = torch.einsum("m,mi,mj->ij", batch.weights.flatten(), h, h)
+    values = torch.linalg.svdvals(matrix.double())
+    largest, smallest = lams.system_spectrum(phi, batch, problem)
+    torch.testing.assert_close(largest.double(), values[0], rtol=1e-4, atol=0)
+    torch.testing.assert_close(smallest.double(), values[-1], rtol=1e-2, atol=1e-6)
 
 
 @pytest.mark.parametrize("stride", [1, 3])
-def test_the_condition_number_of_all_parameters_is_that_of_the_fisher_matrix(stride):
+def test_the_spectrum_of_all_parameters_is_that_of_the_fisher_matrix(stride):
     """F from the Jacobian of mean and log sigma, written out: more parameters than rows."""
     changed = {"num_episodes": 1, "horizon": 7, "hidden": (9,), "distance_stride": stride}
     problem = problem_of("bomrl_natural", ridge=2.0, **changed)
@@ -131,15 +157,15 @@ def test_the_condition_number_of_all_parameters_is_that_of_the_fisher_matrix(str
     fisher = torch.einsum("m,cmkp,cmkq->pq", weights, rows, rows)
     values = torch.linalg.eigvalsh(fisher)
     assert abs(values[0]) < 1e-6 * values[-1]
-    expected = (values[-1] + 2) / 2
-    found = lams.system_condition(phi, batch, problem)
-    torch.testing.assert_close(found.double(), expected, rtol=1e-2, atol=0)
+    largest, smallest = lams.system_spectrum(phi, batch, problem)
+    torch.testing.assert_close(largest.double(), values[-1], rtol=1e-2, atol=0)
+    assert smallest == 0
 
 
 def test_an_alg_without_a_known_system_is_refused():
     problem = problem_of("promp")
     with pytest.raises(ValueError, match="GradientStep"):
-        lams.system_condition(*one_batch(problem), problem)
+        lams.system_spectrum(*one_batch(problem), problem)
 
 
 def test_the_largest_eigenvalue_is_the_dense_one():
@@ -189,14 +215,52 @@ def test_a_training_that_breaks_down_is_a_row(monkeypatch, tmp_path):
     assert {tuple(row) for row in rows} == {tuple(rows[0])}
 
 
-def test_conditions_are_measured_before_the_first_update_and_after_the_last(monkeypatch):
+def test_conditions_are_those_of_the_policy_as_it_is_trained(monkeypatch):
+    """Before the first update and after the last, with the ridge in both places."""
     monkeypatch.setattr(lams, "CONDITIONS", ("BO-MRL head",))
+    small = {"num_tasks": 4, "num_episodes": 2, "horizon": 5}
 
     def tiny(arm, seed, tasks, iterations):
-        small = {"num_tasks": 2, "num_episodes": 2, "horizon": 3, "iterations": iterations}
-        return configure("bomrl_head", tasks=tasks, seed=seed, **small)
+        return configure("bomrl_head", tasks=tasks, seed=seed, iterations=iterations, **small)
 
     monkeypatch.setattr(lams.locomotion, "tuned_config", tiny)
-    rows = list(lams.condition_rows(0, replace(Scale(), iterations=3), train_once))
-    assert [row["iteration"] for row in rows] == [0, 1, 2, 3]
-    assert all(row["largest"] >= row["median"] > 1 for row in rows)
+    rows = list(lams.condition_rows(0, replace(Scale(), iterations=2), train_once))
+    assert [row["iteration"] for row in rows] == [0, 1, 2]
+    assert len({row["largest"] for row in rows}) == 3
+    problem = episodes_problem(tiny("", 0, "cheetah/direction", 2))
+    for count, row in ((0, rows[0]), (2, rows[2])):
+        state = start_state(problem)
+        for _ in range(count):
+            meta_step(state, problem)
+        largest, smallest = lams._spectra(state, problem)
+        ridge = problem.config.settings()["ridge"]
+        numbers = sorted(((largest + ridge) / (smallest + ridge)).tolist())
+        assert row["ridge"] == ridge
+        assert row["largest"] == pytest.approx(numbers[-1], rel=1e-5)
+        assert row["median"] == pytest.approx((numbers[1] + numbers[2]) / 2, rel=1e-5)
+        assert row["eigenvalue"] == pytest.approx(largest.double().quantile(0.5).item(), rel=1e-5)
+
+
+def test_a_band_is_trained_and_one_that_breaks_down_is_a_row(monkeypatch, tmp_path):
+    monkeypatch.setattr(parts, "ARCS", ())
+    monkeypatch.setattr(parts, "BANDS", (0.5,))
+    monkeypatch.setattr(parts, "METHODS", {"promp": "ProMP"})
+    monkeypatch.setattr(parts, "in_parts", lambda *args, **how: [{"collections": 1, "how": how}])
+    trained = []
+
+    def train(config):
+        trained.append(config)
+        return train_once(config.replace(num_episodes=2, horizon=3), runs=tmp_path)
+
+    scale = Scale(seeds=1, iterations=5, num_tasks=2, num_test=2)
+    (row,) = parts.spreads(0, scale, train)
+    assert row["tasks"] == trained[0].tasks == "cheetah/band-0.5"
+    assert trained[0].iterations == 4
+    assert row["how"]["num_tasks"] is None
+
+    def breaks(config):
+        raise FloatingPointError("return_after is nan: use a smaller learning_rate")
+
+    (row,) = parts.spreads(0, scale, breaks)
+    assert row["note"] == "return_after is nan"
+    assert row["return"] != row["return"]

@@ -88,7 +88,11 @@ ROBOTS: Origin = {
     "tuned": {tasks: found for tasks, found in TUNED.items() if tasks != "navigation/circle"},
     "arms": locomotion.ARMS,
     "methods": tuned_settings("robots"),
-    "ant": {"grids": locomotion.ANT_GRIDS, "methods": tuned_settings("ant")},
+    "ant": {
+        "grids": locomotion.ANT_GRIDS,
+        "steps": locomotion.ANT_STEPS,
+        "methods": tuned_settings("ant"),
+    },
 }
 
 EXPERIMENTS = {
@@ -222,19 +226,26 @@ EXPERIMENTS = {
     "lams": Experiment(
         "return after one adaptation over lam, fixed and trained beside phi",
         lams.lam_rows,
-        {**ROBOTS, "points": SAMPLED, "rate": lams.RATE},
+        {
+            **ROBOTS,
+            "points": SAMPLED,
+            "cases": lams.CASES,
+            "times": lams.TIMES,
+            "learnt": lams.LEARNT,
+            "rate": lams.RATE,
+        },
         50,
     ),
     "condition_networks": Experiment(
         "condition number of Alg's system while HalfCheetah direction is learnt",
         lams.condition_rows,
-        ROBOTS,
+        {**ROBOTS, "products": lams.PRODUCTS},
         40,
     ),
     "spreads": Experiment(
         "40 episodes at once or in parts, over how different the tasks are",
         parts.spreads,
-        {**ROBOTS, "points": SAMPLED},
+        {**ROBOTS, "points": SAMPLED, "bands": parts.BANDS, "counts": parts.COUNTS},
         50,
     ),
     "heterogeneity": Experiment(

@@ -1,7 +1,7 @@
 r"""lam on episodes: what another one costs, whether its own gradient mends it, and how hard Alg is.
 
-With a linear surrogate and a distance of second order Alg moves by x = theta - phi that is 1/lam
-times something in which lam is not, so lam has a hypergradient at no cost:
+With a linear surrogate and a distance of second order theta - phi is proportional to 1/lam, so lam
+has a hypergradient at no cost:
 
     d J(theta) / d log(1/lam) = <\nabla J(theta), theta - phi>
 """
@@ -23,8 +23,8 @@ from bomrl_lite.course.experiments.sampled import (
     Measure,
     attempted,
     fresh_returns,
-    later_alg,
     reason,
+    scaled_alg,
 )
 from bomrl_lite.course.experiments.setting import Row, Scale, Train
 from bomrl_lite.physics.threads import one_thread_for_torch
@@ -43,13 +43,13 @@ CASES = {
     "points, all": ("navigation/circle", "bomrl_natural"),
     "cheetah directions, head": ("cheetah/direction", "BO-MRL head"),
 }
-"""Whose lam is changed: tasks, and method or arm."""
+"""Tasks, and method or arm, by label."""
 TIMES = (0.1, 0.3, 1.0, 3.0, 10.0)
 """What a training's lam is, over the one that the search found."""
 LEARNT = (0.1, 10.0)
 """Where lam starts that is trained beside phi, over the one that the search found."""
 RATE = 0.1
-"""Of Adam on log(1/lam): its way from a tenth of a lam to it takes 23 iterations at least."""
+"""Of Adam on log(1/lam): about 23 iterations from a tenth of a lam to it."""
 
 CONDITIONS = ("BO-MRL head", "BO-MRL")
 """Arms whose system is looked at during training, on HalfCheetah direction."""
@@ -80,7 +80,7 @@ def _learnt(config: Config, times: float, scale: Scale) -> Row:
     except ArithmeticError as error:
         return {"end": torch.nan, **_returns(None, problem, scale), "note": reason(error)}
     trained = (state, time.process_time() - start)
-    there = replace(problem, alg=later_alg(problem, length))
+    there = replace(problem, alg=scaled_alg(problem, length))
     return {"end": times / length, **_returns(trained, there, scale), "note": ""}
 
 
@@ -96,7 +96,7 @@ def train_with_lam(problem: EpisodesProblem) -> tuple[MetaState, float]:
     state, log_length = start_state(problem), torch.zeros(())
     optimizer = torch.optim.Adam([log_length], lr=RATE, maximize=True)
     for _ in range(problem.config.iterations):
-        here = replace(problem, alg=later_alg(problem, log_length.exp().item()))
+        here = replace(problem, alg=scaled_alg(problem, log_length.exp().item()))
         with one_thread_for_torch():
             objective = collect_objective(here, state)
             log_length.grad = length_slope(objective)
@@ -110,7 +110,7 @@ def length_slope(objective: EpisodesObjective) -> Tensor:
     r"""Return the mean over tasks of <\nabla J(theta), theta - phi>, a scalar, where phi collected.
 
     It is d J / d log(1/lam) of every Alg whose step is proportional to 1/lam, and d J / d log alpha
-    of a gradient step (Li et al., 1707.03141, with one alpha for all parameters).
+    of a gradient step (Li et al., 1707.09835, with one alpha for all parameters).
     """
     episodes = objective.episodes
     slopes = vmap(grad(objective.outer))(episodes.thetas, episodes.after)
@@ -124,7 +124,12 @@ def length_slope(objective: EpisodesObjective) -> Tensor:
 def _config(tasks: str, method: str, seed: int, scale: Scale) -> Config:
     if tasks == "navigation/circle":
         return navigation.tuned_config(method, tasks, seed, scale)
-    return locomotion.tuned_config(method, seed, tasks, scale.iterations)
+    return locomotion.tuned_config(method, seed, tasks, on_robots(scale))
+
+
+def on_robots(scale: Scale) -> int:
+    """Return iterations of a robot: 40 where points have 50, as in their comparisons."""
+    return scale.iterations * 4 // 5
 
 
 def _returns(
@@ -140,46 +145,54 @@ def _returns(
 
 
 def condition_rows(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
-    """Yield the condition number of Alg's linear system while HalfCheetah direction is learnt."""
+    """Yield the spectrum of Alg's linear system while HalfCheetah direction is learnt.
+
+    Columns: the median over tasks of the largest eigenvalue before the ridge, the ridge, and the
+    median and largest condition number with it.
+    """
     del train
     every = max(1, scale.iterations // 8)
     for arm in CONDITIONS:
         config = locomotion.tuned_config(arm, seed, "cheetah/direction", scale.iterations)
-        problem = episodes_problem(config)
+        problem, ridge = episodes_problem(config), config.settings()["ridge"]
         state = start_state(problem)
         for iteration in range(scale.iterations + 1):
             if iteration % every == 0:
-                numbers = _conditions(state, problem)
-                residual = state.history[-1]["residual"] if state.history else torch.nan
+                largest, smallest = _spectra(state, problem)
+                numbers = (largest + ridge) / (smallest + ridge)
                 yield {
                     "method": arm,
                     "seed": seed,
                     "iteration": iteration,
-                    "median": numbers.median().item(),
+                    "eigenvalue": largest.quantile(0.5).item(),
+                    "ridge": ridge,
+                    "median": numbers.quantile(0.5).item(),
                     "largest": numbers.max().item(),
-                    "residual": residual,
                 }
             if iteration < scale.iterations:
                 meta_step(state, problem)
 
 
-def _conditions(state: MetaState, problem: EpisodesProblem) -> Tensor:
-    """Return the condition number of every task's system, [N], on episodes of their own."""
+def _spectra(state: MetaState, problem: EpisodesProblem) -> tuple[Tensor, Tensor]:
+    """Return largest and smallest eigenvalue of every task, [N] each, on episodes of their own."""
     generator = seeded(problem.config.seed, "diagnosis")
     tasks = problem.family.sample(problem.num_tasks, generator, "train")
     with one_thread_for_torch():
         before = collect_all(state.phi, tasks, problem, generator, state.moments).before[0]
         batches = [SampleBatch(*(field[n] for field in before)) for n in range(problem.num_tasks)]
-        return torch.stack([system_condition(state.phi, batch, problem) for batch in batches])
+        ends = [system_spectrum(state.phi, batch, problem) for batch in batches]
+    largest, smallest = zip(*ends, strict=True)
+    return torch.stack(largest), torch.stack(smallest)
 
 
-def system_condition(phi: Params, batch: SampleBatch, problem: EpisodesProblem) -> Tensor:
-    r"""Return the condition number of the system that Alg solves for one task, a scalar.
+def system_spectrum(
+    phi: Params, batch: SampleBatch, problem: EpisodesProblem
+) -> tuple[Tensor, Tensor]:
+    r"""Return the largest and the smallest eigenvalue of what Alg adds its ridge to, two scalars.
 
-    On the head it is that of C + rho I, C = E[h h^T], by its eigenvalues. For all parameters there
-    are more of them than rows of the Jacobian, so the smallest eigenvalue of F + rho I is rho:
-
-        kappa = (lambda_max(F) + rho) / rho
+    On the head it is C = E[h h^T]. For all parameters it is F, the Fisher information; there are
+    more of them than rows of the Jacobian, so its smallest eigenvalue is 0. With the ridge the
+    condition number is (largest + rho) / (smallest + rho).
 
     Args:
         phi: where the episodes were collected.
@@ -192,17 +205,18 @@ def system_condition(phi: Params, batch: SampleBatch, problem: EpisodesProblem) 
     seen = policy_at(batch, problem.policy)
     weights = batch.weights.flatten()
     match problem.config.alg:
-        case HeadClosedForm(ridge=ridge):
+        case HeadClosedForm():
             assert problem.policy.features is not None
             h = problem.policy.features(phi, seen.observations)
-            values = torch.linalg.eigvalsh(h.mT @ (weights.unsqueeze(-1) * h)) + ridge
-            return values[-1] / values[0]
-        case NaturalStep(ridge=ridge, distance_stride=stride, parameters="all") if ridge > 0:
+            values = torch.linalg.eigvalsh(h.mT @ (weights.unsqueeze(-1) * h))
+            return values[-1], values[0]
+        case NaturalStep(distance_stride=stride, parameters="all"):
             few = seen.every(stride)
             fisher = fisher_product(few.distribution, phi, every_weight(weights, stride), 0.0)
-            return (largest_eigenvalue(fisher, phi) + ridge) / ridge
+            largest = largest_eigenvalue(fisher, phi)
+            return largest, torch.zeros_like(largest)
         case alg:
-            raise ValueError(f"no condition number is known of {type(alg).__name__}")
+            raise ValueError(f"no spectrum is known of {type(alg).__name__}")
 
 
 def largest_eigenvalue(matvec: Matvec, like: Params, products: int = PRODUCTS) -> Tensor:

@@ -4,13 +4,15 @@ Goals of 2-D navigation lie on an arc of growing width, and speeds of the half c
 growing width around 1 m/s: 40 episodes per task, all at once or in four parts.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 
 from bomrl_lite.course.experiments import locomotion, navigation
-from bomrl_lite.course.experiments.sampled import in_parts
+from bomrl_lite.course.experiments.lams import on_robots
+from bomrl_lite.course.experiments.sampled import SHARED, attempted, in_parts
 from bomrl_lite.course.experiments.setting import Row, Scale, Train
 from bomrl_lite.tasks import make_tasks
 from bomrl_lite.tasks.robot_goals import Speeds
@@ -33,7 +35,7 @@ def band(half: float) -> Tasks[Speeds]:
     Args:
         half: of the width, in m/s, in (0, 1].
     """
-    whole = make_tasks("cheetah/velocity")
+    whole = make_tasks("cheetah/velocity", backend="mujoco")
 
     def sample(num_tasks: int, generator: torch.Generator, split: Split) -> Speeds:
         speeds = whole.sample(num_tasks, generator, split).speed
@@ -46,18 +48,18 @@ def band(half: float) -> Tasks[Speeds]:
 def spreads(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
     """Yield returns after 40 episodes at once or in parts, over the width of arcs and bands."""
     for method, arm in METHODS.items():
+        robots = locomotion.tuned_config(arm, seed, "cheetah/velocity", on_robots(scale))
         configs = {
             **{tasks: navigation.tuned_config(method, tasks, seed, scale) for tasks in ARCS},
-            **{
-                f"cheetah/band-{half:g}": locomotion.tuned_config(
-                    arm, seed, "cheetah/velocity", scale.iterations
-                ).replace(tasks=band(half))
-                for half in BANDS
-            },
+            **{f"cheetah/band-{half:g}": robots.replace(tasks=band(half)) for half in BANDS},
         }
         for tasks, config in configs.items():
-            state, _ = train(config)
+            labels: Row = {"method": method, "tasks": tasks, "seed": seed}
+            problem, (trained, note) = episodes_problem(config), attempted(train, config)
+            if trained is None:
+                failed = dict.fromkeys(("factor", "before", "return"), math.nan)
+                yield {**labels, "collections": 1, "episodes": SHARED, **failed, "note": note}
+                continue
             num_tasks = 2 * scale.num_test if tasks in ARCS else None
-            problem = episodes_problem(config)
-            for row in in_parts(state, problem, counts=COUNTS, num_tasks=num_tasks):
-                yield {"method": method, "tasks": tasks, "seed": seed, **row}
+            for row in in_parts(trained.state, problem, counts=COUNTS, num_tasks=num_tasks):
+                yield {**labels, **row, "note": note}

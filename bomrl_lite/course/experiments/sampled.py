@@ -44,6 +44,9 @@ FIRST_TRIALS = 5
 FACTORS = (1.0, 0.3, 0.1, 0.03)
 """What the second and later adaptation steps are multiplied with, in turn."""
 
+SHARED = 40
+"""Episodes per task that are collected at once or in parts."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -161,7 +164,7 @@ def fresh_returns(
     config = problem.config
     generator = seeded(config.seed, measure.purpose)
     num_tasks = measure.num_tasks or config.num_tasks
-    later = later_alg(problem, factor)
+    later = scaled_alg(problem, factor)
     return adapted_returns(
         state.phi,
         problem.family.sample(num_tasks, generator, measure.split),
@@ -190,7 +193,7 @@ def in_parts(
     counts: tuple[int, ...],
     num_tasks: int | None = None,
 ) -> Iterator[Row]:
-    """Yield returns after 40 episodes per task, collected at once or in parts.
+    """Yield returns after :data:`SHARED` episodes per task, collected at once or in parts.
 
     Every part is collected by the policy that the parts before it led to. The factor of later steps
     is chosen for every number of parts, on other episodes.
@@ -198,15 +201,16 @@ def in_parts(
     Args:
         state: after training.
         problem: what was trained.
-        counts: how many parts; each divides 40.
+        counts: how many parts; each divides their number.
         num_tasks: tasks that are measured; None takes as many as in training.
     """
     for parts in counts:
-        measure = Measure(num_steps=parts, num_tasks=num_tasks, num_episodes=40 // parts)
+        measure = Measure(num_steps=parts, num_tasks=num_tasks, num_episodes=SHARED // parts)
         factor = best_factor(state, problem, replace(measure, test_episodes=10, purpose="choice"))
-        values = fresh_returns(state, problem, replace(measure, purpose=6), factor=factor)
+        measure = replace(measure, purpose=6)  # other tasks than those of the steps
+        values = fresh_returns(state, problem, measure, factor=factor)
         before, after = values[:, 0].mean().item(), values[:, -1].mean().item()
-        numbers = {"collections": parts, "factor": factor, "episodes": 40}
+        numbers = {"collections": parts, "factor": factor, "episodes": SHARED}
         yield {**numbers, "before": before, "return": after}
 
 
@@ -228,7 +232,7 @@ def best_factor(state: MetaState, problem: EpisodesProblem, measure: Measure) ->
     return max(FACTORS, key=score)
 
 
-def later_alg(problem: EpisodesProblem, factor: float) -> Alg:
+def scaled_alg(problem: EpisodesProblem, factor: float) -> Alg:
     """Return the Alg whose step is ``factor`` times as long to first order."""
     if factor == 1.0:
         return problem.alg

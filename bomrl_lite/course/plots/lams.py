@@ -12,7 +12,10 @@ ARMS = {"BO-MRL head": COLOURS["bomrl_head"], "BO-MRL": COLOURS["bomrl_natural"]
 
 
 def lams_figure(frame: pd.DataFrame) -> Figure:
-    """Draw returns after one adaptation over lam: fixed as a line, trained as arrows from start."""
+    """Draw returns after one adaptation over lam, fixed and trained beside phi.
+
+    An arrow leads from the mean of the fixed lam to that of the trained one which began there.
+    """
     cases = list(dict.fromkeys(frame["case"]))
     figure, axes = plt.subplots(1, len(cases), figsize=(WIDTH, 3.9), squeeze=False)
     for ax, case in zip(axes[0], cases, strict=True):
@@ -21,13 +24,14 @@ def lams_figure(frame: pd.DataFrame) -> Figure:
         look = {"by": "learnt", "colours": {"lam fixed": CYCLE[0]}, "spread": "interval"}
         draw_lines(ax, fixed, x="start", y="return", **look)
         learnt = pd.DataFrame(mine[(mine["learnt"] == "yes") & mine["return"].notna()])
-        label = "lam trained: from its start to its end"
+        level = pd.Series(fixed.groupby("start")["return"].mean()).to_dict()
+        label = "lam trained, where it ended"
         for start in sorted(set(learnt["start"])):
             part = pd.DataFrame(learnt[learnt["start"] == start])
-            ends, returns = part["end"].to_numpy(), part["return"].to_numpy()
-            height, arrow = returns.mean(), {"arrowstyle": "->", "color": CYCLE[1], "lw": 1.5}
-            ax.annotate("", (ends.mean(), height), (start, height), arrowprops=arrow)
-            ax.plot(ends, returns, ".", color=CYCLE[1], alpha=0.6, label=label)
+            end = (part["end"].mean(), part["return"].mean())
+            arrow = {"arrowstyle": "->", "color": CYCLE[1], "lw": 1.5}
+            ax.annotate("", end, (start, level[start]), arrowprops=arrow)
+            ax.plot(part["end"], part["return"], ".", color=CYCLE[1], alpha=0.6, label=label)
             label = "_"
         ax.set(xscale="log", title=case, xlabel="lam, over the one found")
         plain_ticks(ax, sorted(set(fixed["start"])))
@@ -38,7 +42,7 @@ def lams_figure(frame: pd.DataFrame) -> Figure:
 
 
 def networks_condition_figure(frame: pd.DataFrame) -> Figure:
-    """Draw the condition number of Alg's system over meta-training, median and largest of tasks."""
+    """Draw the condition number of Alg's system, ridge included, over meta-training."""
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.6), sharex=True)
     for ax, (arm, colour) in zip(axes, ARMS.items(), strict=True):
         mine = pd.DataFrame(frame[frame["method"] == arm])
@@ -51,7 +55,7 @@ def networks_condition_figure(frame: pd.DataFrame) -> Figure:
         ax.set(title=arm, xlabel="meta-iteration")
         ax.legend()
     axes[0].set_ylabel("condition number")
-    note(figure, "over the tasks of an iteration; arithmetic means over seeds, bands: all seeds")
+    note(figure, "median and largest of tasks, arithmetic means over seeds; bands: all seeds")
     return figure
 
 
