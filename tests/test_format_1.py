@@ -88,15 +88,19 @@ def test_a_run_of_every_kind_loads_and_goes_on_as_one_of_today(name, tmp_path, m
 def test_the_policies_that_are_shipped_load(path):
     config, phi, moments = load_policy(path)
     robot, _, _ = config.tasks.partition("/")
-    assert phi["body.0.weight"].shape == {"cheetah": (64, 17), "ant": (64, 27)}.get(robot, (32, 2))
+    assert phi["body.0.weight"].shape == {
+        "cheetah": (64, 17),
+        "walker": (64, 17),
+        "ant": (64, 27),
+    }.get(robot, (32, 2))
     if robot == "navigation":  # points look at their place as it is
         assert moments is None
     else:
         assert moments.number > 1e4
 
 
-def test_there_are_fourteen_policies():
-    assert len(list(POLICIES.glob("*.pt"))) == 14
+def test_there_are_seventeen_policies():
+    assert len(list(POLICIES.glob("*.pt"))) == 17
 
 
 def test_the_ant_of_format_1_keeps_the_settings_it_was_trained_with():

@@ -15,6 +15,7 @@
 # | $\mathbb E_\tau[J_\tau(\pi^*_\tau)-J_\tau(\mathrm{Alg}(\pi_\phi,\lambda,\tau))]$ over the number of training tasks | `task_count_rows` |
 # | $\mathbb E_{s\sim\nu}[\mathrm{KL}(\pi_\theta\Vert\pi_\phi)]$ as one axis for every distance | `movement_rows` |
 # | a lock of $n$ digits, paid $d$ steps late: $J^*=\gamma^{n-1+d}$ | `locks` |
+# | $\mathrm dJ(\theta)/\mathrm d\log(1/\lambda)=\langle\nabla J(\theta),\theta-\phi\rangle$ | `length_slope` |
 # | $(1-p)^K$: no reward among $K$ episodes | `chance_of_no_reward` |
 #
 # Each section has the same shape: a question, what one may expect, a small experiment, what it shows and what it does not, and how to extend it. The questions are those that a review of the paper leaves open.
@@ -381,6 +382,27 @@ spent.round(0)
 
 # %% [markdown]
 # *Half cheetah, direction (lesson 06b): return after 40 episodes, spent on 1, 2, 4 or 8 adaptations.* **One-time or repeated collection:** BO-MRL's head earns 176 from one batch, 188 and 193 from two and four, 184 from eight small ones; MAML with TRPO does not care. What a collection costs decides.
+#
+# Does it hang on how different the tasks are? Points whose goals lie on an arc, and half cheetahs whose speeds lie in a band around 1 m/s; 40 episodes at once, or in four parts (`python -m bomrl_lite experiment spreads`):
+
+# %%
+spreads = stored_table("spreads")
+fig = plots.draw_experiment("spreads", spreads)
+means = spreads.groupby(["method", "tasks", "collections"], sort=False)["return"].mean().unstack()
+gains = means.assign(
+    gain=means[4] - means[1], before=spreads.groupby(["method", "tasks"])["before"].mean()
+)
+for tasks, words in {"navigation/circle": "circle", "cheetah/band-1": "speeds"}.items():
+    record(
+        f"stored_gain_of_parts_{words}",
+        gains.loc[("bomrl_head", tasks), "gain"],
+        "return",
+        source="table",
+    )
+gains.round(2)
+
+# %% [markdown]
+# *Return after the last of four adaptations, each from 10 fresh episodes, less that after one from 40; means over three seeds and their 95 % intervals. The table: both returns, and that before adaptation.* @SPREADS@
 
 # %%
 over = table[(table["prior"] == "bomrl_d2") & (table["split"] == "test")]
@@ -391,6 +413,47 @@ over.round(3)
 
 # %% [markdown]
 # *Lakes (lesson 05b): held-out gap of BO-MRL with D2 over $\lambda$.* **The price $\lambda$:** ten times the best one leaves 8.5 times its gap (high variance), while the worst of three distances at its own best leaves 2.3 times (section 2). **The distance:** section 2.
+#
+# And with networks, from episodes? There $\lambda$ can be trained beside $\phi$: with a linear surrogate and a distance of second order $\theta-\phi$ is proportional to $1/\lambda$, so
+#
+# $$\frac{\mathrm dJ(\theta)}{\mathrm d\log(1/\lambda)}=\langle\nabla J(\theta),\,\theta-\phi\rangle,$$
+#
+# which costs nothing, since both factors are there (a stored table: `python -m bomrl_lite experiment lams`).
+
+# %%
+from bomrl_lite.course.experiments.lams import length_slope
+
+show_source(length_slope)
+
+# %%
+of_lam = stored_table("lams")
+fig = plots.draw_experiment("lams", of_lam)
+by_lam = of_lam.groupby(["case", "learnt", "start"], sort=False)[["end", "return"]].mean()
+for start, words in {0.1: "small", 10.0: "large"}.items():
+    for learnt in ("no", "yes"):
+        value = by_lam.loc[("points, head", learnt, start), "return"]
+        record(f"stored_lam_{words}_trained_{learnt}", value, "return", source="table")
+by_lam.round(2)
+
+# %% [markdown]
+# *Return on test tasks after one adaptation over $\lambda$, in units of the one that the search found; lines: fixed, dots and arrows: trained from a tenth and from ten times. Means over three seeds and their 95 % intervals.* @LAMS@
+#
+# **How hard is the system that Alg solves?** While half cheetahs learn directions (`condition_networks`):
+
+# %%
+systems = stored_table("condition_networks")
+fig = plots.draw_experiment("condition_networks", systems)
+ends = systems[systems["iteration"].isin([0, systems["iteration"].max()])]
+systems_at = ends.groupby(["method", "iteration"], sort=False)[
+    ["eigenvalue", "ridge", "median", "largest"]
+].mean()
+for arm, words in {"BO-MRL head": "head", "BO-MRL": "all"}.items():
+    value = systems_at.loc[(arm, systems["iteration"].max()), "largest"]
+    record(f"stored_condition_{words}", value, "ratio", source="table")
+systems_at.round(2)
+
+# %% [markdown]
+# *Condition number of $C+\rho I$ on the head and of $F+\rho I$ for all parameters; the table: before and after training, with the largest eigenvalue before the ridge $\rho$.* @COND@
 #
 # Now the **break conditions**. Each cell provokes one and keeps the number by which one knows it.
 
