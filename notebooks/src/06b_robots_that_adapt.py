@@ -179,11 +179,11 @@ from bomrl_lite.render.render import frames
 
 model = load_model("half_cheetah")
 films = [
-    frames(model, clip.qpos[:: max(1, len(clip.qpos) // 50)], width=320, height=240, goal=clip.goal)
+    frames(model, clip.qpos[:: max(1, len(clip.qpos) // 50)], width=256, height=192, goal=clip.goal)
     for clip in clips[2:]
 ]
 alt = "Two robots after one adaptation: one runs backwards, one forwards, as its task pays"
-show_clip(np.concatenate(films, axis=2), fps=10, kilobytes=200, alt=alt)
+show_clip(np.concatenate(films, axis=2), fps=10, kilobytes=110, alt=alt)
 
 # %% [markdown]
 # *The stored policy after one adaptation: one meta-policy, told by rewards alone to run backwards (left) and forwards (right).* Compare the forward rows of the strip: before, it runs the wrong way; after, the right one, head down. Nothing in the reward asks for grace.
@@ -383,7 +383,7 @@ means.round(1)
 # A walker can fall, and an episode ends when it does: before it can be asked for a direction it has to stand. The same search for five methods (`walker_tuning`), then five fresh seeds, 40 iterations, `integrator="fast"`.
 
 # %%
-fig = plots.draw_experiment("walker_direction", stored_table("walker_direction"))
+fig = plots.performance_profiles(stored_table("walker_direction"))
 
 # %%
 walkers = summary("walker_direction")
@@ -393,7 +393,7 @@ for arm in ("ProMP", "BO-MRL head", "BO-MRL"):
 walkers
 
 # %% [markdown]
-# *Walker direction, both splits share the two; the bonus of 1 per step for standing makes 200 of a walker that stands still.*
+# *Walker direction; both splits share the two. A walker that stands still earns 200: 1 per step.* The curves of training and the returns over episodes: `python -m bomrl_lite experiment walker_direction`.
 #
 # **ProMP leads, the head is the steadiest.** Untrained, a walker falls after some 20 steps. After one adaptation ProMP returns 388, BO-MRL's head 362 and is behind on all five seeds (a lead of −26); BO-MRL on all parameters returns 342 for one and a half times the price, MAML-TRPO 303. The control, ProMP on the head, returns 352, from 184 on its worst seed to 445 on its best; the seeds of BO-MRL's head lie between 354 and 379. From five episodes the head and ProMP are level (339 and 335) and ProMP on the head is down at 222: what the closed form adds to a head is again clearest where data are few, and here it does not beat ProMP even there.
 #
