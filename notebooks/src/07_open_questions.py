@@ -8,7 +8,7 @@
 # - provoke each break condition of BO-MRL, and read it off a number;
 # - find the paper that goes on from where you stand.
 #
-# **Time:** reading 45 minutes, computing about 1 minute. **Before:** [05b · Experiments](05b_experiments.ipynb); 06 is not needed. **After:** a project of your own, [08 · Project template](08_project_template.ipynb). **Words:** [symbols and names](../docs/symbols_and_names.md).
+# **Time:** reading 50 minutes, computing about 1 minute. **Before:** [05b · Experiments](05b_experiments.ipynb); 06 is not needed. **After:** a project of your own, [08 · Project template](08_project_template.ipynb). **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|
