@@ -8,12 +8,13 @@
 # - read the diagnostics of a training run, and tell signal from noise;
 # - say when the term through $Q$ pays on samples, and where BO-MRL loses.
 #
-# **Time:** reading 25 minutes, computing about 2 minutes. **Before:** [04b · Solvers and failures](04b_solvers.ipynb). **After:** exercise set 04 (`exercises/04_implicit_differentiation.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
+# **Time:** reading 30 minutes, computing about 2 minutes. **Before:** [04b · Solvers and failures](04b_solvers.ipynb). **After:** exercise set 04 (`exercises/04_implicit_differentiation.ipynb`). **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|
 # | bordered system of Karush, Kuhn and Tucker | `bl.constrained_vjp`, `bomrl_trust_region` |
 # | recipes A, B, C on samples | `head_adaptation`, `natural_adaptation`, `solved_adaptation` |
+# | $\mathrm dJ(\theta)/\mathrm d\log(1/\lambda)=\langle\nabla J(\theta),\theta-\phi\rangle$ | `length_slope` |
 # | lead of one method over another, paired by seed | `paired_difference` |
 #
 # From 04a: $F=L/\lambda-D^2$ is the inner objective, $H=-\nabla_\theta^2F$, $c=\nabla J(\theta)$, $x$ solves $Hx=c$. New: $\delta$ is the size of a trust region, $\eta$ its multiplier, $\xi$ the adjoint of the constraint, a **ridge** a small multiple of $\|\theta-\phi\|^2$ inside $D^2$, which keeps $H$ away from singular.
@@ -364,15 +365,63 @@ arcs.agg(["mean", "min"]).unstack().round(2)
 # %% [markdown]
 # *Return after one adaptation by the family of goals: mean and worst of three seeds; settings of the search on the whole circle.* On the whole circle and on half of it, B and ProMP lead. On an arc of 45 degrees there is little to adapt, and plain MAML and the head alone, recipe A, are ahead in the mean: they are steady, where B and ProMP each have bad seeds.
 #
+# ### The price: what a wrong one costs, and how to train it
+#
+# Every recipe has its $\lambda$. Must it be searched for? It can be trained beside $\phi$: with a linear surrogate and a distance of second order $\theta-\phi$ is proportional to $1/\lambda$, so
+#
+# $$\frac{\mathrm dJ(\theta)}{\mathrm d\log(1/\lambda)}=\langle\nabla J(\theta),\,\theta-\phi\rangle,$$
+#
+# which costs nothing, since both factors are there (a stored table: `python -m bomrl_lite experiment lams`).
+
+# %%
+from bomrl_lite.course.experiments.lams import length_slope
+from bomrl_lite.course.experiments.tuned import TUNED
+
+show_source(length_slope)
+
+# %%
+of_lam = stored_table("lams")
+fig = plots.draw_experiment("lams", of_lam)
+by_lam = of_lam.groupby(["case", "learnt", "start"], sort=False)[["end", "return"]].mean()
+for start, words in {0.1: "small", 10.0: "large"}.items():
+    for learnt in ("no", "yes"):
+        value = by_lam.loc[("points, head", learnt, start), "return"]
+        record(f"stored_lam_{words}_trained_{learnt}", value, "return", source="table")
+by_lam.round(2)
+
+# %% [markdown]
+# *Return on test tasks after one adaptation over $\lambda$, in units of the one that the search found; lines: fixed, dots and arrows: trained from a tenth and from ten times. Means over three seeds and their 95 % intervals.* **A wrong price costs much, and its own gradient mends most of it.** A tenth of it or ten times it leave the points' head at −34 and −21 in place of −9, all their parameters at −25 and −15 in place of −7, and half cheetahs at 8 and −3 in place of 176. A factor of three costs points 1 to 3, half cheetahs half of what they earn and more (90 and 38). Trained, $\lambda$ comes back: from ten times the points' head ends at 0.8 of the one found and at −8.7; all parameters, from a tenth, at 0.97 and −7.1. What it does not mend is the time that was lost: half cheetahs are at 76 and 112 after their 40 iterations, and the points' head, whose $\phi$ was trained with far too long steps meanwhile, at −20.
+#
+# **How hard is the system that Alg solves?** While half cheetahs learn directions (`condition_networks`):
+
+# %%
+systems = stored_table("condition_networks")
+fig = plots.draw_experiment("condition_networks", systems)
+ends = systems[systems["iteration"].isin([0, systems["iteration"].max()])]
+systems_at = ends.groupby(["method", "iteration"], sort=False)[
+    ["eigenvalue", "ridge", "median", "largest"]
+].mean()
+for arm, words in {"BO-MRL head": "head", "BO-MRL": "all"}.items():
+    value = systems_at.loc[(arm, systems["iteration"].max()), "largest"]
+    record(f"stored_condition_{words}", value, "ratio", source="table")
+found = TUNED["cheetah/direction"]
+length = 1 / (found["BO-MRL"]["lam"] * found["BO-MRL"]["ridge"])
+print(f"1/(lam rho) = {length:.2f}; MAML-TRPO's alpha: {found['MAML-TRPO']['step_size']}")
+systems_at.round(2)
+
+# %% [markdown]
+# *Condition number of $\mathbb E[hh^\top]+\rho I$ on the head ($h$: features) and of the Fisher information plus $\rho I$ for all parameters; the table: before and after training, with the largest eigenvalue before the ridge $\rho$.* **Not hard.** On the head it doubles, from 10 to 22, as features grow; a closed form does not mind. For all parameters it stays below 1.5, because the search chose a ridge of 220 and the largest eigenvalue of the Fisher information grows from 12 to 90 only. So a few conjugate gradients are enough, and a warm start has nothing to save. But then the distance is mostly the Euclidean part: recipe B is near a gradient step of $1/(\lambda\rho)$, and the last line says how near that is to the step that the search gave MAML-TRPO. The head pays for the KL divergence, recipe B at this ridge mostly for $\lVert\theta-\phi\rVert^2$.
+#
 # ### Where it loses
 #
 # | where | who is ahead | shown in |
 # |---|---|---|
-# | one episode per task in training | ProMP by 9, on two seeds of three | the table above |
+# | one episode per task in training | ProMP by 9, on two seeds of three | this section |
 # | many episodes, little computing time | ProMP: 0.13 behind, for a quarter of the time | 02b, section 1 |
-# | tasks that hardly differ | MAML and recipe A ahead of B | the table above |
+# | tasks that hardly differ | MAML and recipe A ahead of B | this section |
 # | held-out lakes | first-order BO-MRL ahead of the full hypergradient | lesson 05b, section 1 |
-# | HalfCheetah velocity | ProMP ahead of recipe A on every seed, level with B | lesson 06b, section 3 |
+# | HalfCheetah velocity | ProMP ahead of recipe A, level with B | lesson 06b, section 3 |
+# | Walker direction | ProMP ahead of both | lesson 06b, section 3 |
 #
 # **Learnt:** what the KL metric certainly buys is a step whose size is known beforehand and a hypergradient that can be checked; a higher return it buys in some places and not in others.
 
@@ -382,6 +431,7 @@ arcs.agg(["mean", "min"]).unstack().round(2)
 # - A multiplier must be differentiated like everything else: the bordered system has one more row and column, and is exact.
 # - On samples the same functions run; the recipe decides what is linear and what moves. Damping belongs into the objective there too, as a ridge.
 # - $\nabla_\phi Q$ is loud on samples: truncate it or leave it out.
+# - A wrong $\lambda$ costs much; trained beside $\phi$, by a gradient that is there anyway, it comes back.
 
 # %%
 fig = predictions.show("04c")

@@ -8,14 +8,13 @@
 # - provoke each break condition of BO-MRL, and read it off a number;
 # - find the paper that goes on from where you stand.
 #
-# **Time:** reading 50 minutes, computing about 1 minute. **Before:** [05b · Experiments](05b_experiments.ipynb); 06 is not needed. **After:** a project of your own, [08 · Project template](08_project_template.ipynb). **Words:** [symbols and names](../docs/symbols_and_names.md).
+# **Time:** reading 45 minutes, computing about 1 minute. **Before:** [05b · Experiments](05b_experiments.ipynb); 06 is not needed. **After:** a project of your own, [08 · Project template](08_project_template.ipynb). **Words:** [symbols and names](../docs/symbols_and_names.md).
 #
 # | equation | function |
 # |---|---|
 # | $\mathbb E_\tau[J_\tau(\pi^*_\tau)-J_\tau(\mathrm{Alg}(\pi_\phi,\lambda,\tau))]$ over the number of training tasks | `task_count_rows` |
 # | $\mathbb E_{s\sim\nu}[\mathrm{KL}(\pi_\theta\Vert\pi_\phi)]$ as one axis for every distance | `movement_rows` |
 # | a lock of $n$ digits, paid $d$ steps late: $J^*=\gamma^{n-1+d}$ | `locks` |
-# | $\mathrm dJ(\theta)/\mathrm d\log(1/\lambda)=\langle\nabla J(\theta),\theta-\phi\rangle$ | `length_slope` |
 # | $(1-p)^K$: no reward among $K$ episodes | `chance_of_no_reward` |
 #
 # Each section has the same shape: a question, what one may expect, a small experiment, what it shows and what it does not, and how to extend it. The questions are those that a review of the paper leaves open.
@@ -414,50 +413,7 @@ over.round(3)
 # %% [markdown]
 # *Lakes (lesson 05b): held-out gap of BO-MRL with D2 over $\lambda$.* **The price $\lambda$:** ten times the best one leaves 8.5 times its gap (high variance), while the worst of three distances at its own best leaves 2.3 times (section 2). **The distance:** section 2.
 #
-# And with networks, from episodes? There $\lambda$ can be trained beside $\phi$: with a linear surrogate and a distance of second order $\theta-\phi$ is proportional to $1/\lambda$, so
-#
-# $$\frac{\mathrm dJ(\theta)}{\mathrm d\log(1/\lambda)}=\langle\nabla J(\theta),\,\theta-\phi\rangle,$$
-#
-# which costs nothing, since both factors are there (a stored table: `python -m bomrl_lite experiment lams`).
-
-# %%
-from bomrl_lite.course.experiments.lams import length_slope
-from bomrl_lite.course.experiments.tuned import TUNED
-
-show_source(length_slope)
-
-# %%
-of_lam = stored_table("lams")
-fig = plots.draw_experiment("lams", of_lam)
-by_lam = of_lam.groupby(["case", "learnt", "start"], sort=False)[["end", "return"]].mean()
-for start, words in {0.1: "small", 10.0: "large"}.items():
-    for learnt in ("no", "yes"):
-        value = by_lam.loc[("points, head", learnt, start), "return"]
-        record(f"stored_lam_{words}_trained_{learnt}", value, "return", source="table")
-by_lam.round(2)
-
-# %% [markdown]
-# *Return on test tasks after one adaptation over $\lambda$, in units of the one that the search found; lines: fixed, dots and arrows: trained from a tenth and from ten times. Means over three seeds and their 95 % intervals.* **A wrong price costs much, and its own gradient mends most of it.** A tenth of it or ten times it leave the points' head at −34 and −21 in place of −9, all their parameters at −25 and −15 in place of −7, and half cheetahs at 8 and −3 in place of 176. A factor of three costs points 1 to 3, half cheetahs half of what they earn and more (90 and 38). Trained, $\lambda$ comes back: from ten times the points' head ends at 0.8 of the one found and at −8.7; all parameters, from a tenth, at 0.97 and −7.1. What it does not mend is the time that was lost: half cheetahs are at 76 and 112 after their 40 iterations, and the points' head, whose $\phi$ was trained with far too long steps meanwhile, at −20.
-#
-# **How hard is the system that Alg solves?** While half cheetahs learn directions (`condition_networks`):
-
-# %%
-systems = stored_table("condition_networks")
-fig = plots.draw_experiment("condition_networks", systems)
-ends = systems[systems["iteration"].isin([0, systems["iteration"].max()])]
-systems_at = ends.groupby(["method", "iteration"], sort=False)[
-    ["eigenvalue", "ridge", "median", "largest"]
-].mean()
-for arm, words in {"BO-MRL head": "head", "BO-MRL": "all"}.items():
-    value = systems_at.loc[(arm, systems["iteration"].max()), "largest"]
-    record(f"stored_condition_{words}", value, "ratio", source="table")
-found = TUNED["cheetah/direction"]
-length = 1 / (found["BO-MRL"]["lam"] * found["BO-MRL"]["ridge"])
-print(f"1/(lam rho) = {length:.2f}; MAML-TRPO's alpha: {found['MAML-TRPO']['step_size']}")
-systems_at.round(2)
-
-# %% [markdown]
-# *Condition number of $C+\rho I$ on the head and of $F+\rho I$ for all parameters; the table: before and after training, with the largest eigenvalue before the ridge $\rho$.* **Not hard.** On the head it doubles, from 10 to 22, as features grow; a closed form does not mind. For all parameters it stays below 1.5, because the search chose a ridge of 220 and the largest eigenvalue of $F$ grows from 12 to 90 only. So a few conjugate gradients are enough, and a warm start has nothing to save. But then the distance is mostly the Euclidean part: recipe B is near a gradient step of $1/(\lambda\rho)$, and the last line says how near that is to the step that the search gave MAML-TRPO. The head pays for the KL divergence, recipe B at this ridge mostly for $\lVert\theta-\phi\rVert^2$.
+# With networks, and trained by its own gradient: [lesson 04c](04c_constraints_and_samples.ipynb), section 5.
 #
 # Now the **break conditions**. Each cell provokes one and keeps the number by which one knows it.
 
