@@ -157,7 +157,7 @@ record("untrained_return_after", untrained[:, 1].mean().item(), "return")
 # | 04c constraints and samples | trust regions, networks and episodes: three recipes | here, with exercise set 04 |
 # | 05 near-optimality | how far from every task's own optimum? | here, with exercises |
 # | 06a robots in batches | robots near the speed of the physics, on a processor and, where there is one, a GPU | here, with exercise set 06 |
-# | 06b robots that adapt | a cheetah that turns round, and seven methods compared | here, with exercise set 06 |
+# | 06b robots that adapt | a cheetah that turns round, and up to nine methods compared on cheetahs, walkers and ants | here, with exercise set 06 |
 # | 07 open questions | what nobody knows yet | here |
 # | 08 project template | an experiment of your own | here, to be copied |
 #

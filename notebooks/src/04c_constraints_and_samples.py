@@ -355,7 +355,7 @@ predictions.ask(
 fig = plots.draw_experiment("heterogeneity", stored_table("heterogeneity"))
 
 # %% [markdown]
-# *Arithmetic means over seeds with 95 % bootstrap intervals. The table pairs by seed: mean lead of recipe B, its standard error, seeds won.* With 2 to 20 episodes, the same number in training and at test, recipe B and ProMP are level: their largest difference is half a unit of return, at two episodes. Both leave MAML behind, recipe B on every seed. Trained with a *single* episode per task every method fails: the means lie between −44 and −58, and one seed of ProMP, at −21, makes the difference of 9 between it and recipe B, which is nothing to build on. The same settings, trained with 20, adapt from one episode without harm (−18): settings belong to an amount of data.
+# *Arithmetic means over seeds with 95 % bootstrap intervals. The table pairs by seed: mean lead of recipe B, its standard error, seeds won.* With 2 to 20 episodes, the same number in training and at test, recipe B and ProMP are level: their largest difference is half a unit of return, at two episodes. Both leave MAML behind on every seed. Trained with a *single* episode per task every method fails: the means lie between −44 and −58, and one seed of ProMP, at −21, makes the difference of 9 between it and recipe B, which is nothing to build on. The same settings, trained with 20, adapt from one episode without harm (−18): settings belong to an amount of data.
 
 # %%
 arcs = stored_table("heterogeneity").groupby(["tasks", "method"])["return"]
@@ -390,7 +390,7 @@ for start, words in {0.1: "small", 10.0: "large"}.items():
 by_lam.round(2)
 
 # %% [markdown]
-# *Return on test tasks after one adaptation over $\lambda$, in units of the one that the search found; lines: fixed, dots and arrows: trained from a tenth and from ten times. Means over three seeds and their 95 % intervals.* **A wrong price costs much, and its own gradient mends most of it.** A tenth of it or ten times it leave the points' head at −34 and −21 in place of −9, all their parameters at −25 and −15 in place of −7, and half cheetahs at 8 and −3 in place of 176. A factor of three costs points 1 to 3, half cheetahs half of what they earn and more (90 and 38). Trained, $\lambda$ comes back: from ten times the points' head ends at 0.8 of the one found and at −8.7; all parameters, from a tenth, at 0.97 and −7.1. What it does not mend is the time that was lost: half cheetahs are at 76 and 112 after their 40 iterations, and the points' head, whose $\phi$ was trained with far too long steps meanwhile, at −20.
+# *Return on test tasks after one adaptation over $\lambda$, in units of the one that the search found; lines: fixed, dots and arrows: trained from a tenth and from ten times. Means over three seeds and their 95 % intervals.* **A wrong price costs much, and its own gradient mends 40 to 100 % of it.** A tenth of it or ten times it leave the points' head at −34 and −21 in place of −9, all their parameters at −25 and −15 in place of −7, and half cheetahs at 8 and −3 in place of 176. A factor of three costs points 1 to 3, half cheetahs half of what they earn and more (90 and 38). Trained, $\lambda$ goes towards the one found in all six cases and arrives in some: the points' head ends at 0.6 and 0.8 of it (from a tenth and from ten times), all parameters at 0.97 and still at 4.9, half cheetahs at 0.26 and 0.6. Returns: −20 and −8.7, −7.1 and −8.9, 76 and 112. From a tenth the points' head ends below a $\lambda$ that was fixed at a third (−12): an early wrong price leaves something behind. Three seeds.
 #
 # **How hard is the system that Alg solves?** While half cheetahs learn directions (`condition_networks`):
 
@@ -410,13 +410,13 @@ print(f"1/(lam rho) = {length:.2f}; MAML-TRPO's alpha: {found['MAML-TRPO']['step
 systems_at.round(2)
 
 # %% [markdown]
-# *Condition number of $\mathbb E[hh^\top]+\rho I$ on the head ($h$: features) and of the Fisher information plus $\rho I$ for all parameters; the table: before and after training, with the largest eigenvalue before the ridge $\rho$.* **Not hard.** On the head it doubles, from 10 to 22, as features grow; a closed form does not mind. For all parameters it stays below 1.5, because the search chose a ridge of 220 and the largest eigenvalue of the Fisher information grows from 12 to 90 only. So a few conjugate gradients are enough, and a warm start has nothing to save. But then the distance is mostly the Euclidean part: recipe B is near a gradient step of $1/(\lambda\rho)$, and the last line says how near that is to the step that the search gave MAML-TRPO. The head pays for the KL divergence, recipe B at this ridge mostly for $\lVert\theta-\phi\rVert^2$.
+# *Condition number of $\mathbb E[hh^\top]+\rho I$ on the head ($h$: features) and of the Fisher information plus $\rho I$ for all parameters; the table: before and after training, with the largest eigenvalue before the ridge $\rho$.* **Not hard.** On the head it doubles, from 10 to 22, as features grow; a closed form does not mind. For all parameters it stays below 1.5, because the search chose a ridge of 220 and the largest eigenvalue of the Fisher information grows from 12 to 90 only. So a few conjugate gradients are enough, and a warm start has nothing to save. But then the distance is mostly the Euclidean part: recipe B is near a gradient step of $1/(\lambda\rho)=0.30$ here, as long as those that the search gave MAML-TRPO (0.31), D3 (0.23) and ProMP (0.41); on other families they agree less. The head pays for the KL divergence in its leading directions, recipe B at this ridge mostly for $\lVert\theta-\phi\rVert^2$ in all.
 #
 # ### Where it loses
 #
 # | where | who is ahead | shown in |
 # |---|---|---|
-# | one episode per task in training | ProMP by 9, on two seeds of three | this section |
+# | one episode per task in training | nobody: all fail; ProMP by 9 in the mean, by one seed | this section |
 # | many episodes, little computing time | ProMP: 0.13 behind, for a quarter of the time | 02b, section 1 |
 # | tasks that hardly differ | MAML and recipe A ahead of B | this section |
 # | held-out lakes | first-order BO-MRL ahead of the full hypergradient | lesson 05b, section 1 |
@@ -431,7 +431,7 @@ systems_at.round(2)
 # - A multiplier must be differentiated like everything else: the bordered system has one more row and column, and is exact.
 # - On samples the same functions run; the recipe decides what is linear and what moves. Damping belongs into the objective there too, as a ridge.
 # - $\nabla_\phi Q$ is loud on samples: truncate it or leave it out.
-# - A wrong $\lambda$ costs much; trained beside $\phi$, by a gradient that is there anyway, it comes back.
+# - A wrong $\lambda$ costs much; trained beside $\phi$, by a gradient that is there anyway, it moves towards the one found.
 
 # %%
 fig = predictions.show("04c")
