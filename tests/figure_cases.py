@@ -444,6 +444,11 @@ def one_direction() -> list[Curves]:
     return [curves(frame, "iteration", "return", "start")]
 
 
+def long_ants() -> list[Curves]:
+    frame = stored("ant_direction_long").query("kind == 'training'")
+    return [curves(frame, "iteration", y, "method") for y in ("before", "return")]
+
+
 def sampled_lakes() -> list[Curves]:
     frame = stored("sampled_lakes").query("alg == 'bomrl_d2'")
     frame = frame.assign(
@@ -632,6 +637,7 @@ CASES: dict[str, Case] = {
     ),
     "robots.levers_figure": Case(stored_figure("levers"), of_levers),
     "robots.forward_figure": Case(stored_figure("ant_forward"), one_direction),
+    "robots.long_ants_figure": Case(stored_figure("ant_direction_long"), long_ants),
     "runs.draw_learning_curves": Case(
         lambda: plots.draw_learning_curves(RUNS),
         lambda: [curves(RUNS, "iteration", "return_after", "curve")],

@@ -77,6 +77,13 @@ def goals(method: str, many: int, few: int) -> str:
     return difference(frame, str(many), str(few), decimals=2)
 
 
+def long_ant(method, rival):
+    """Return the lead after one adaptation of ant_direction_long, which has one seed."""
+    frame = table("ant_direction_long").query("kind == 'steps' and adaptations == 1")
+    values = frame.set_index("method")["return"]
+    return f"{values[method] - values[rival]:+.1f}, one seed"
+
+
 def forward() -> str:
     frame = points("ant_forward", iteration=60)
     frame = frame.assign(method=frame["log_std"].astype(str))
@@ -187,6 +194,13 @@ FIGURES: dict[str, Callable[[], str]] = {
     "Ant, speeds, the head": lambda: lead("ant_velocity", "BO-MRL head", "ProMP"),
     "Ant, one direction": forward,
     "Ant, directions": lambda: lead("ant_direction", "BO-MRL head", "ProMP"),
+    "Ant, directions, eight times longer, the head, its usual": lambda: long_ant(
+        "BO-MRL head, lam 0.3", "ProMP"
+    ),
+    "Ant, directions, eight times longer, the head, the lam": lambda: long_ant(
+        "BO-MRL head", "ProMP"
+    ),
+    "Ant, directions, eight times longer, ProMP": lambda: long_ant("ProMP", "untrained"),
     "Walker, directions, the head": lambda: lead(WALKER, "BO-MRL head", "ProMP"),
     "Walker, directions, the head, over ProMP on the head": lambda: lead(
         WALKER, "BO-MRL head", "ProMP head"
@@ -428,7 +442,7 @@ EPISODES = {
     *("cheetah_tuning", "cheetah_direction", "cheetah_velocity_tuning", "cheetah_velocity"),
     *("collections", "heads", "ant_tuning", "ant_direction", "ant_velocity", "ant_forward"),
     *("levers", "training_goals", "delayed", "ant_direction_tuning", "walker_tuning"),
-    *("walker_direction", "lams", "condition_networks", "spreads"),
+    *("walker_direction", "lams", "condition_networks", "spreads", "ant_direction_long"),
 }
 """Tables of trainings on episodes, which the change of the streams touched."""
 

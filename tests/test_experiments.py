@@ -41,7 +41,7 @@ def rows_of(path):
 SEEDS = {"navigation": 20, "cheetah_direction": 10, "cheetah_velocity": 10, "heads": 10}
 SEEDS |= {"episodes": 3, "heterogeneity": 3, "collections": 3}
 SEEDS |= {"levers": 3, "ant_forward": 3, "delayed": 3}
-SEEDS |= {"lams": 3, "condition_networks": 3, "spreads": 3}
+SEEDS |= {"ant_direction_long": 1, "lams": 3, "condition_networks": 3, "spreads": 3}
 """How many seeds a stored table has, where they are not five."""
 SEARCHES = {
     "navigation/circle": ("navigation_tuning", navigation.REACHES),
@@ -141,6 +141,28 @@ def test_an_ants_directions_are_learnt_with_the_best_of_three_steps():
         assert TUNED["ant/direction"][arm] == best
         settings = locomotion.tuned_config(arm, 3, "ant/direction", 60).settings()
         assert {name: settings[name] for name in best} == best
+
+
+def test_an_ant_learns_for_long_with_every_inner_step_of_the_head_and_twice_the_episodes():
+    asked = []
+
+    def train(config):
+        asked.append(config)
+        raise ArithmeticError("not here: no advice")
+
+    rows = list(locomotion.long_ants(3, replace(TINY, iterations=480), train))
+    assert [row["method"] for row in rows] == list(locomotion.LONG)
+    assert {row["note"] for row in rows} == {"not here"}
+    promp, *heads = (config.settings() for config in asked)
+    assert promp["step_size"] == TUNED["ant/direction"]["ProMP"]["step_size"]
+    assert heads[0]["lam"] == TUNED["ant/direction"]["BO-MRL head"]["lam"]
+    tried = {settings["lam"] for settings in locomotion.ANT_STEPS["BO-MRL head"]}
+    assert {settings["lam"] for settings in heads} == tried
+    usual = locomotion.tuned_config("ProMP", 3, "ant/direction", 60).settings()
+    for settings in (promp, *heads):
+        assert settings["num_episodes"] == 2 * usual["num_episodes"] == 40
+        assert settings["iterations"] == 480 == 8 * usual["iterations"]
+        assert settings["seed"] == 3
 
 
 def test_a_comparison_of_robots_has_rows_of_training_steps_and_episodes(monkeypatch):

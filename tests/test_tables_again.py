@@ -80,6 +80,11 @@ def test_the_first_row_on_navigation_comes_out_again(name, module, only, monkeyp
         ("heads", "cheetah/direction", locomotion._config),
         ("ant_velocity", "ant/velocity", locomotion.tuned_config),
         ("ant_direction", "ant/direction", locomotion.tuned_config),
+        (
+            "ant_direction_long",
+            "ant/direction",
+            partial(locomotion.tuned_config, num_episodes=40),
+        ),
         ("walker_direction", "walker/direction", locomotion.tuned_config),
     ],
 )

@@ -180,6 +180,12 @@ EXPERIMENTS = {
         ROBOTS,
         60,
     ),
+    "ant_direction_long": Experiment(
+        "Ant direction eight times longer, from twice the episodes",
+        locomotion.long_ants,
+        {**ROBOTS, "long": locomotion.LONG},
+        480,
+    ),
     "ant_velocity": Experiment(
         "training and adaptation on Ant velocity, fast integrator",
         locomotion.comparison("ant/velocity", locomotion.ANTS),

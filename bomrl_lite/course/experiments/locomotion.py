@@ -97,6 +97,15 @@ ANT_STEPS: Grids = {
 ANTS = ("ProMP", "BO-MRL head")
 """Who learns on the ant for long: the two best of ``ant_tuning``."""
 
+LONG: dict[str, tuple[str, dict[str, float]]] = {
+    "ProMP": ("ProMP", {}),
+    "BO-MRL head": ("BO-MRL head", {}),
+    "BO-MRL head, lam 0.1": ("BO-MRL head", {"lam": 0.1}),
+    "BO-MRL head, lam 0.3": ("BO-MRL head", {"lam": 0.3}),
+}
+"""Who learns an ant's directions for long: an arm, and what is changed of its best setting. The
+other two lengths of ``ANT_STEPS`` joined after the run of the best had collapsed."""
+
 WALKERS = ("MAML-TRPO", "ProMP", "BO-MRL head", "BO-MRL", "ProMP head")
 """Who is tuned and compared on the walker."""
 
@@ -157,21 +166,17 @@ def comparison(tasks: str, arms: tuple[str, ...], *, searched: bool = True) -> R
 
     def rows(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
         for arm in (arm for arm in arms if seed < 3 or arm not in SLOW):
-            config = config_of(arm, seed, tasks, scale.iterations)
-            problem = episodes_problem(config)
-            trained, note = attempted(train, config)
-            if trained is None:
-                yield _row(arm, seed, "failed", note=note)
-                continue
-            state, seconds = trained
-            yield from _training_rows(arm, state, problem, seconds)
-            yield from _evaluation_rows(arm, state, problem)
-            if arm == "BO-MRL head":
-                # The untrained policy looks through the trained one's lens.
-                prior = replace(start_state(problem), moments=state.moments)
-                yield from _evaluation_rows("untrained", prior, problem)
+            yield from _arm_rows(arm, config_of(arm, seed, tasks, scale.iterations), train)
 
     return rows
+
+
+def long_ants(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
+    """Yield the rows of Ant direction from twice the episodes, for every setting of LONG."""
+    for label, (arm, changed) in LONG.items():
+        changed = {"num_episodes": 40, **changed}
+        config = tuned_config(arm, seed, "ant/direction", scale.iterations, **changed)
+        yield from _arm_rows(label, config, train)
 
 
 def collections(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
@@ -215,7 +220,23 @@ def tuned_config(arm: str, seed: int, tasks: str, iterations: int, **changed: An
     found = TUNED.get(tasks, {}).get(arm if arm in SEARCHED else "BO-MRL", {})
     if changed.get("outer") == "trpo":
         found = {name: value for name, value in found.items() if name != "learning_rate"}
-    return _config(arm, seed, tasks, iterations, **found, **changed)
+    return _config(arm, seed, tasks, iterations, **{**found, **changed})
+
+
+def _arm_rows(label: str, config: Config, train: Train) -> Iterator[Row]:
+    """Yield what training saw, and what the policy does with fresh tasks."""
+    problem = episodes_problem(config)
+    trained, note = attempted(train, config)
+    if trained is None:
+        yield _row(label, config.seed, "failed", note=note)
+        return
+    state, seconds = trained
+    yield from _training_rows(label, state, problem, seconds)
+    yield from _evaluation_rows(label, state, problem)
+    if label == "BO-MRL head":
+        # The untrained policy looks through the trained one's lens.
+        prior = replace(start_state(problem), moments=state.moments)
+        yield from _evaluation_rows("untrained", prior, problem)
 
 
 def _training_rows(
@@ -268,12 +289,11 @@ def _config(arm: str, seed: int, tasks: str, iterations: int, **changed: Any) ->
     """Return a training with an arm's usual settings, but for those that are changed."""
     num_tasks, num_episodes = (4, 20) if "direction" in tasks else (10, 10)
     return configure(
-        **{**ARMS[arm], **changed},
+        **{"num_episodes": num_episodes, **ARMS[arm], **changed},
         tasks=tasks,
         integrator="gym" if tasks.startswith("cheetah/") else "fast",
         seed=seed,
         num_tasks=num_tasks,
-        num_episodes=num_episodes,
         iterations=iterations,
         diagnose_every=10000,
     )

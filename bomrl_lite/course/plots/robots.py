@@ -260,6 +260,26 @@ def forward_figure(frame: pd.DataFrame) -> Figure:
     return figure
 
 
+def long_ants_figure(frame: pd.DataFrame) -> Figure:
+    """Draw returns before and after adaptation over the iterations of long trainings."""
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.8), sharey=True)
+    training = _rows(frame, kind="training")
+    for ax, column, when in zip(axes, ("before", "return"), ("before", "after"), strict=True):
+        draw_lines(ax, training, x="iteration", y=column, by="method", markers=False)
+        ax.set(xlabel="iteration, of 320 episodes", title=f"{when} adaptation")
+        standing = yardsticks("ant/direction")["standing still"]
+        _draw_levels(ax, {"standing still": standing}, named="right" if ax is axes[1] else "")
+    axes[0].set_ylabel("return, episodes of training")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    last = _rows(training, iteration=training["iteration"].max())
+    ends = pd.Series(last.groupby("method")["return"].mean()).items()
+    figure.set_label(
+        "2 panels, before and after adaptation: return over iterations, a line per method; after "
+        f"adaptation, last iteration, {ordering({str(k): float(v) for k, v in ends})}."
+    )
+    return figure
+
+
 def robot_tuning_figure(frame: pd.DataFrame) -> Figure:
     """Draw the return of all that was tried for every method, and how many diverged.
 
@@ -349,6 +369,7 @@ ROBOT_FIGURES = {
     "ant_tuning": robot_tuning_figure,
     "ant_direction_tuning": robot_tuning_figure,
     "ant_direction": partial(family_figure, family="ant/direction"),
+    "ant_direction_long": long_ants_figure,
     "ant_velocity": partial(family_figure, family="ant/velocity"),
     "walker_tuning": robot_tuning_figure,
     "walker_direction": partial(family_figure, family="walker/direction"),
