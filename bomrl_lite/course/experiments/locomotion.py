@@ -174,8 +174,9 @@ def comparison(tasks: str, arms: tuple[str, ...], *, searched: bool = True) -> R
 def long_ants(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
     """Yield the rows of Ant direction from twice the episodes, for every setting of LONG."""
     for label, (arm, changed) in LONG.items():
-        changed = {"num_episodes": 40, **changed}
-        config = tuned_config(arm, seed, "ant/direction", scale.iterations, **changed)
+        config = tuned_config(
+            arm, seed, "ant/direction", scale.iterations, num_episodes=40, **changed
+        )
         yield from _arm_rows(label, config, train)
 
 
