@@ -287,7 +287,7 @@ def checked(**rules: Rule) -> Callable[[Function], Function]:
 
 
 _POSITIVE = "lam delta step_size max_change smoothness top fps step_seconds"
-_NOT_NEGATIVE = "ridge rtol a_max"
+_NOT_NEGATIVE = "ridge head_ridge rtol a_max"
 _SHARES = "trace causal_trace discount success_rate"
 _COUNTS_FROM_0 = "num_steps halvings start remainder"
 _BY_NAME: dict[str, Rule] = {

@@ -92,7 +92,7 @@ DRAWN = {"num_tasks": 2, "generator": GENERATOR, "split": "train"}
 MATRICES = {"matrices": torch.eye(3, **DOUBLE).expand(5, 3, 3)}
 PAY = {"velocity": MOVED, "action": ACTED, "effort": 0.1, "bonus": 0.0}
 DIALS = {"tolerance": 1e-6, "max_iterations": 3}
-RIDGED = {"ridge": 0.1, "names": ("head.weight",), "distance_stride": 2, **DIALS}
+RIDGED = {"ridge": 0.1, "head_ridge": 0.2, "names": ("head.weight",), "distance_stride": 2, **DIALS}
 
 
 def lam_of(name: str) -> dict[str, object]:
@@ -262,7 +262,7 @@ CALLS = {
     ),
     "natural.region_adaptation": (
         natural.region_adaptation,
-        {**ON_SAMPLES, "delta": 0.1, **RIDGED},
+        {**ON_SAMPLES, "delta": 0.1, **RIDGED, "halvings": 2},
     ),
     "natural.fisher_product": (
         natural.fisher_product,
@@ -270,7 +270,6 @@ CALLS = {
             "outputs": SEEN.distribution,
             "x": OF_GAUSS,
             "weights": SAMPLES.state_weights,
-            "ridge": 0.1,
         },
     ),
     "objective.policy_return": (objective.policy_return, {"params": PHI, **EXACT}),

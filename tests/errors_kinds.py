@@ -12,7 +12,7 @@ NAN, INF = float("nan"), float("inf")
 POSITIVE, NOT_NEGATIVE, SHARE = (0.0, -1.0, INF), (-1.0, INF), (-0.1, 1.1, INF)
 RANGES = {
     **dict.fromkeys(("lam", "delta", "step_size", "max_change", "smoothness", "top"), POSITIVE),
-    **dict.fromkeys(("ridge", "a_max", "rtol"), NOT_NEGATIVE),
+    **dict.fromkeys(("ridge", "head_ridge", "a_max", "rtol"), NOT_NEGATIVE),
     **dict.fromkeys(("trace", "causal_trace", "discount", "gamma"), SHARE),
     "tolerance": (0.0, -1.0),
     "smoothing": (-0.1, 1.0),
@@ -33,6 +33,8 @@ OPTIONAL = (
     ("episodes.ratio_objective", "clip"),
     ("settings.alg_on_samples", "tolerance"),
     ("solve.solved_adaptation", "solver"),
+    ("natural.natural_adaptation", "head_ridge"),
+    ("natural.region_adaptation", "head_ridge"),
     ("returns.discounted_returns", "final_values"),
     ("navigation.PointSimulator", "horizon"),
     ("locomotion.LocomotionSimulator", "horizon"),

@@ -128,10 +128,15 @@ class SampledOracle:
         return torch.einsum("am,ami,amj->ij", weights.flatten() * shares, score, score)
 
     def gradient(self, phi: Tensor, rung: str, names=(), *, step_size: float) -> Tensor:
-        return phi + step_size * self.mask(names) * self.slope(phi, rung)
+        return phi + step_size * (self.mask(names) * self.slope(phi, rung))
 
-    def head(self, phi: Tensor, rung: str, *, lam: float, ridge: float) -> Tensor:
-        """Explicit ridge regression of what each sample asks for on the features."""
+    def head(
+        self, phi: Tensor, rung: str, *, lam: float, ridge: float, body_step: float = 0.0
+    ) -> Tensor:
+        """Explicit ridge regression of what each sample asks for on the features.
+
+        All else takes a gradient step.
+        """
         b = self.before
         weights, advantages, old = (x.flatten() for x in self.data(phi, rung))
         asked = b.actions - self.distribution(phi, b.observations).mean
@@ -144,18 +149,21 @@ class SampledOracle:
             [targets * weights.sqrt().unsqueeze(-1), torch.zeros(D + 1, K, **DOUBLE)]
         )
         change = torch.tensor(np.linalg.lstsq(rows.numpy(), targets.numpy())[0])
-        moved = self.params(phi.clone())
+        rest = tuple(name for name in self.shapes if not name.startswith("head."))
+        moved = self.params(self.gradient(phi, rung, rest, step_size=body_step))
         moved["head.weight"] = moved["head.weight"] + change[:-1].T
         moved["head.bias"] = moved["head.bias"] + change[-1]
         return self.flat(moved)
 
     def matrix(
-        self, phi: Tensor, rung: str, names, ridge: float, stride: int
+        self, phi: Tensor, rung: str, names, ridge: float, stride: int, head_ridge=None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Fisher information with a ridge and slope of what may move, and which that is."""
+        """Fisher information with its ridges and slope of what may move, and which that is."""
         free = self.mask(names)
         fisher = self.fisher(phi, self.data(phi, rung)[0], stride)[free][:, free]
-        return fisher + ridge * torch.eye(len(fisher), **DOUBLE), self.slope(phi, rung)[free], free
+        head = self.mask(("head.weight", "head.bias"))[free].double()
+        ridges = ridge + (0.0 if head_ridge is None else head_ridge - ridge) * head
+        return fisher + torch.diag(ridges), self.slope(phi, rung)[free], free
 
     def natural(
         self,
@@ -166,8 +174,9 @@ class SampledOracle:
         lam: float,
         ridge: float,
         distance_stride: int = 1,
+        head_ridge: float | None = None,
     ) -> Tensor:
-        matrix, slope, free = self.matrix(phi, rung, names, ridge, distance_stride)
+        matrix, slope, free = self.matrix(phi, rung, names, ridge, distance_stride, head_ridge)
         return phi.masked_scatter(free, phi[free] + torch.linalg.solve(matrix, slope) / lam)
 
     def region(
@@ -179,11 +188,31 @@ class SampledOracle:
         delta: float,
         ridge: float,
         distance_stride: int = 1,
+        head_ridge: float | None = None,
+        share: float = 1.0,
     ) -> Tensor:
-        matrix, slope, free = self.matrix(phi, rung, names, ridge, distance_stride)
+        """The step to the border of the quadratic model, or a share of it."""
+        matrix, slope, free = self.matrix(phi, rung, names, ridge, distance_stride, head_ridge)
         step = torch.linalg.solve(matrix, slope)
-        step = step * (2 * delta / (slope @ step)) ** 0.5
+        step = share * step * (2 * delta / (slope @ step)) ** 0.5
         return phi.masked_scatter(free, phi[free] + step)
+
+    def first_share(self, rung: str, *, delta: float, halvings: int, **dials):
+        """The first of 1, 1/2, ... at which L gains and the distance is allowed, or 0."""
+        data, stride = self.data(self.phi, rung), dials.get("distance_stride", 1)
+        seen = self.before.observations.flatten(0, 1)[::stride]
+        weights = data[0].flatten()[::stride]
+        weights = weights / weights.sum() if stride > 1 else weights
+        head = self.mask(("head.weight", "head.bias")).double()
+        ridges = dials["ridge"] + (dials["head_ridge"] - dials["ridge"]) * head
+        before = self.surrogate(self.phi, data, self.before)
+        for count in range(halvings + 1):
+            theta = self.region(self.phi, rung, share=0.5**count, delta=delta, **dials)
+            pair = self.distribution(self.phi, seen), self.distribution(theta, seen)
+            apart = weights @ kl_divergence(*pair) + ridges / 2 @ (theta - self.phi) ** 2
+            if self.surrogate(theta, data, self.before) > before and apart <= delta:
+                return 0.5**count
+        return 0.0
 
     def objective(self, phi, rung, names, *, surrogate, distance, lam, ridge):
         """What moves -> L / lam - D^2, as a function for Newton's method."""

@@ -37,6 +37,8 @@ BAD = {
     "optional count": [x for x in NO_COUNTS if x is not None],
     "positive": NO_POSITIVES,
     "not negative": [x for x in NO_POSITIVES if x not in (0, 1e-300)],
+    "not negative or none": [x for x in NO_POSITIVES if x not in (0, 1e-300, None)],
+    "count from 0": [x for x in NO_COUNTS if x != 0 or x is False],
     "share": [-0.1, 1.1, NAN, INF, *NO_NUMBERS],
     "signed": [NAN, INF, -INF, 1e300, *NO_NUMBERS],
     "truth": ["no", "yes", 0, 1, None, 0.0, [], torch.tensor(True)],
@@ -52,7 +54,11 @@ KINDS = {
     ),
     **dict.fromkeys(("batch_tasks", "horizon"), "optional count"),
     **dict.fromkeys(("step_size", "lam", "delta", "learning_rate", "max_kl"), "positive"),
-    **dict.fromkeys(("ridge", "clip", "kl_penalty", "kl_target", "kl_guard"), "not negative"),
+    **dict.fromkeys(
+        ("ridge", "body_step", "clip", "kl_penalty", "kl_target", "kl_guard"), "not negative"
+    ),
+    "head_ridge": "not negative or none",
+    "halvings": "count from 0",
     **dict.fromkeys(("trace", "causal_trace"), "share"),
     **dict.fromkeys(("credit", "log_std", "head_scale"), "signed"),
     **dict.fromkeys(("baseline", "normalise"), "truth"),

@@ -15,10 +15,11 @@ DEFAULTS = {
     settings.GradientStep: {"step_size": 1.0, "parameters": "all"},
     settings.Argmax: {"distance": "d2", "lam": 1.0},
     settings.ConstrainedArgmax: {"distance": "d2", "delta": 0.1},
-    settings.HeadClosedForm: {"lam": 0.0125, "ridge": 0.0},
+    settings.HeadClosedForm: {"lam": 0.0125, "ridge": 0.0, "body_step": 0.0},
     settings.NaturalStep: {
         "lam": 0.0125,
         "ridge": 0.0,
+        "head_ridge": None,
         "cg_iterations": 6,
         "distance_stride": 1,
         "parameters": "all",
@@ -26,9 +27,11 @@ DEFAULTS = {
     settings.NaturalRegion: {
         "delta": 1.0,
         "ridge": 0.0,
+        "head_ridge": None,
         "cg_iterations": 6,
         "distance_stride": 1,
         "parameters": "all",
+        "halvings": 0,
     },
     settings.SampledArgmax: {
         "lam": 0.0125,

@@ -282,30 +282,51 @@ def test_the_untrained_policy_looks_through_the_lens_of_the_trained_one(calls):
         assert all(torch.equal(call["phi"][name], leaf) for name, leaf in start.items())
 
 
-def test_levers_change_one_thing_about_the_tuned_training(calls):
+@pytest.mark.parametrize(
+    ("tasks", "tried"),
+    [("cheetah/velocity", locomotion.LEVERS), ("walker/direction", locomotion.WALKER_LEVERS)],
+)
+def test_levers_change_one_thing_about_the_tuned_training(calls, tasks, tried):
     seen = []
 
     def train(config):
         seen.append(config)
         return trained(config)
 
-    rows = list(locomotion.levers(2, Scale(iterations=3), train))
-    labels = list(locomotion.LEVERS)
-    assert [row["method"] for row in rows] == [label for label in labels for _ in range(3)]
-    assert [row["adaptations"] for row in rows] == [0, 1, 2] * len(labels)
-    assert [row["return"] for row in rows] == [0, 20, 52] * len(labels)
-    for number, (arm, times, changed) in enumerate(locomotion.LEVERS.values()):
-        plain = locomotion.tuned_config(arm, 2, "cheetah/velocity", 3)
-        found = seen[number]
-        assert (found.seed, found.tasks, found.iterations) == (2, "cheetah/velocity", 3 * times)
+    rows = list(locomotion.levers(tasks, tried)(2, Scale(iterations=3), train))
+    assert [row["method"] for row in rows] == [label for label in tried for _ in range(3)]
+    assert [row["adaptations"] for row in rows] == [0, 1, 2] * len(tried)
+    assert [row["return"] for row in rows] == [0, 20, 52] * len(tried)
+    for found, (arm, times, changed) in zip(seen, tried.values(), strict=True):
+        plain = locomotion.tuned_config(arm, 2, tasks, 3)
+        assert (found.seed, found.tasks, found.iterations) == (2, tasks, 3 * times)
         if "outer" in changed:
             assert isinstance(found.outer, Trpo)
-            assert found.outer.max_kl == TUNED["cheetah/velocity"]["MAML-TRPO"]["max_kl"]
+            assert found.outer.max_kl == TUNED[tasks]["MAML-TRPO"]["max_kl"]
             assert (found.alg, found.sampling) == (plain.alg, plain.sampling)
-        else:
-            before = {**plain.stored(), "iterations": 3 * times}
-            now = {name: v for name, v in found.stored().items() if v != before[name]}
-            assert now == changed
+            continue
+        before = {**plain.stored(), "iterations": 3 * times}
+        if "delta" in changed:
+            price = before.pop("lam")
+            assert price == TUNED[tasks]["BO-MRL"]["lam"]
+        now = {name: v for name, v in found.stored().items() if v != before.get(name, "none")}
+        effort = {"cg_iterations": 8, "distance_stride": 4}
+        assert now == {name: v for name, v in changed.items() if effort.get(name) != v}
+
+
+def test_levers_take_their_lengths_from_what_the_searches_found():
+    """The ridges by hand: recipe B's head steps 1 / (lam rho), recipe A's sigma^2 / (lam rho)."""
+    for tasks, tried in (
+        ("cheetah/velocity", locomotion.LEVERS),
+        ("walker/direction", locomotion.WALKER_LEVERS),
+    ):
+        found, changed = TUNED[tasks], {label: lever[2] for label, lever in tried.items()}
+        step = changed["head, a step of the body"]["body_step"]
+        assert step == found["ProMP"]["step_size"]
+        variance = math.exp(2 * configure("bomrl_head", tasks=tasks).settings()["log_std"])
+        of_head = variance / (found["BO-MRL head"]["lam"] * found["BO-MRL head"]["ridge"])
+        ridge = changed["all, a ridge of the head"]["head_ridge"]
+        assert 1 / (found["BO-MRL"]["lam"] * ridge) == pytest.approx(of_head, rel=5e-3)
 
 
 def test_collections_share_forty_episodes_and_report_the_last_return(calls, monkeypatch):

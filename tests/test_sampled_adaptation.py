@@ -15,6 +15,7 @@ from bomrl_lite.adaptation.objective import surrogate_objective
 from bomrl_lite.adaptation.reductions import smooth_clip_surrogate
 from bomrl_lite.adaptation.settings import (
     HeadClosedForm,
+    NaturalRegion,
     NaturalStep,
     SampledArgmax,
     alg_on_samples,
@@ -218,6 +219,63 @@ def test_recipe_a_is_ridge_regression(rung):
     assert error < 1e-8
 
 
+def errors_of(oracle: SampledOracle, settings, rung: str, reference) -> tuple[float, float]:
+    """Return the errors of theta and of the gradient of an Alg bound from its settings."""
+    policy = Bound(oracle, rung).policy
+    alg = alg_on_samples(settings, rung, policy, gamma=GAMMA, causal_trace=TRACE, tolerance=1e-14)
+    theta, pull = alg(oracle.params(oracle.phi), oracle.before)
+    pulled, _ = pull(oracle.params(grad(oracle.outer)(oracle.flat(theta))))
+    apart = (oracle.flat(theta) - reference(oracle.phi)).norm().item()
+    return apart, oracle.error(pulled, oracle.along(lambda p: oracle.outer(reference(p))))
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_a_body_takes_its_step_beside_the_closed_form_of_the_head(rung):
+    oracle, dials = gaussian(), {**DIALS["head"], "body_step": 0.4}
+    reference = partial(oracle.head, rung=rung, **dials)
+    apart, error = errors_of(oracle, HeadClosedForm(**dials), rung, reference)
+    assert apart < 1e-11
+    assert error < 1e-8
+    still = oracle.head(oracle.phi, rung, **DIALS["head"])
+    assert (reference(oracle.phi) - still).norm() > 0.01
+
+
+@pytest.mark.parametrize("rung", ["frozen", "full"])
+@pytest.mark.parametrize("head_ridge", [0.05, 4.0])
+def test_a_head_may_have_a_ridge_of_its_own(head_ridge, rung):
+    oracle, dials = gaussian(), {**DIALS["natural"], "head_ridge": head_ridge}
+    reference = partial(oracle.natural, rung=rung, **dials)
+    settings = NaturalStep(**dials, cg_iterations=60)
+    apart, error = errors_of(oracle, settings, rung, reference)
+    assert apart < 1e-10
+    assert error < 1e-8
+
+
+@pytest.mark.parametrize(
+    ("seed", "delta", "halvings", "stride", "share"),
+    [
+        (2, 0.1, 6, 1, 1.0),
+        (3, 0.4, 6, 1, 0.5),
+        (3, 9.0, 6, 1, 0.25),
+        (17, 9.0, 6, 1, 0.125),
+        (29, 9.0, 1, 1, 0.0),
+        (8, 9.0, 6, 3, 1.0),  # all samples would say 1/4
+    ],
+)
+def test_a_region_is_halved_until_it_gains_and_its_distance_is_allowed(
+    seed, delta, halvings, stride, share
+):
+    """By torch's own divergences; the gradient is that of the step that is left."""
+    oracle = SampledOracle(seed)
+    dials = {"delta": delta, "ridge": 0.05, "head_ridge": 0.02, "distance_stride": stride}
+    assert oracle.first_share("full", **dials, halvings=halvings) == share
+    reference = partial(oracle.region, rung="full", share=share, **dials)
+    settings = NaturalRegion(**dials, halvings=halvings, cg_iterations=60)
+    apart, error = errors_of(oracle, settings, "full", reference)
+    assert apart < 1e-9
+    assert error < 1e-7
+
+
 NEWTON = {"solver": dense_solver(max_iterations=12)}
 MATRIX_FREE = {"solver": matrix_free_solver(max_iterations=7)}
 
@@ -261,15 +319,16 @@ def test_a_trust_region_satisfies_its_kkt_conditions(names):
     assert (slope - multiplier * matrix @ step).norm() < 1e-12 * slope.norm()
 
 
-@pytest.mark.parametrize("alg", ["gradient", "head", "natural", "region", "solved"])
+@pytest.mark.parametrize("alg", ["gradient", "head", "natural", "region", "halved", "solved"])
 def test_a_batch_of_tasks_equals_a_loop(alg):
     oracle = gaussian()
     batches = [oracle.before, oracle.after, oracle.later]
     dials = {"surrogate": "smooth_clip", "distance": "d2", "ridge": 0.5, "lam": 3.0, **NEWTON}
-    dials = DIALS.get(alg, dials)
+    dials = {**DIALS, "halved": {"delta": 9.0, "ridge": 0.5, "halvings": 4}}.get(alg, dials)
+    road = "region" if alg == "halved" else alg
 
     def one(batch: SampleBatch):
-        adapted = getattr(Bound(oracle, "full", batch), alg)(oracle.params(oracle.phi), **dials)
+        adapted = getattr(Bound(oracle, "full", batch), road)(oracle.params(oracle.phi), **dials)
         return adapted.theta, *adapted.pull(oracle.params(oracle.direction))
 
     together = vmap(one)(SampleBatch(*(torch.stack(x) for x in zip(*batches, strict=True))))
@@ -335,6 +394,17 @@ def test_dials_and_policies_that_cannot_work_are_refused():
     ):
         with pytest.raises(ValueError, match=r"called \['tail'\]; there are \['body"):
             run(phi, names=unknown)
+
+
+def test_a_ridge_of_a_head_that_does_not_move_is_refused():
+    phi, bound = gaussian().params(gaussian().phi), Bound(gaussian(), "frozen")
+    for run in (partial(bound.natural, lam=1.0), partial(bound.region, delta=1.0)):
+        with pytest.raises(ValueError, match=r"head_ridge is 0\.1, but no head moves: only \['bod"):
+            run(phi, names=("body.0.weight",), ridge=1.0, head_ridge=0.1)
+    for kind in (NaturalStep, NaturalRegion):
+        with pytest.raises(ValueError, match=r"head_ridge is 2\.0, but only the head moves"):
+            kind(parameters="head", head_ridge=2.0)
+        assert kind(parameters="all", head_ridge=2.0).head_ridge == 2.0
 
 
 def test_recipe_a_needs_a_gaussian_head():

@@ -59,6 +59,38 @@ def select(params: Params, names: tuple[str, ...]) -> Params:
 
 
 @checked()
+def side_by_side(first: Adapted, second: Adapted, names: tuple[str, ...]) -> Adapted:
+    r"""Return the adaptation whose named parameters are those of the second, all else of the first.
+
+    (d theta / d phi)^T c = (d theta_1 / d phi)^T c_1 + (d theta_2 / d phi)^T c_2
+
+    with c_2 the named part of c, and c_1 the rest.
+
+    Args:
+        first: an adaptation of some phi by an explicit step.
+        second: of the same phi, by an explicit step too.
+        names: of parameters.
+
+    Raises:
+        ValueError: a name that is not there.
+    """
+    named = select(second.theta, names) if names else {}
+
+    def part(cotangent: Params, *, of_second: bool) -> Params:
+        return {
+            name: leaf if (name in named) == of_second else torch.zeros_like(leaf)
+            for name, leaf in cotangent.items()
+        }
+
+    def pull(cotangent: Params) -> tuple[Params, SolvedInfo]:
+        one, info = first.pull(part(cotangent, of_second=False))
+        other, _ = second.pull(part(cotangent, of_second=True))
+        return {name: leaf + other[name] for name, leaf in one.items()}, info
+
+    return Adapted({**first.theta, **named}, pull)
+
+
+@checked()
 def explicit_info(phi: Params) -> SolvedInfo:
     """Return the info of an explicit step, which leaves nothing to be solved."""
     zero = next(iter(phi.values())).new_zeros(())

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.func import grad, vjp
 
 from bomrl_lite.adaptation.adapted import Adapted, DataOf, select
-from bomrl_lite.adaptation.distances import every_weight
+from bomrl_lite.adaptation.distances import d1, every_weight, over_every
 from bomrl_lite.adaptation.objective import surrogate_objective, surrogate_slope
 from bomrl_lite.policies.at_samples import PolicyAtSamples
 from bomrl_lite.require import checked, require_positive
@@ -37,6 +37,7 @@ def natural_adaptation(
     policy: PolicyAtSamples,
     lam: float,
     ridge: float,
+    head_ridge: float | None = None,
     names: tuple[str, ...] = (),
     distance_stride: int = 1,
     tolerance: float = 1e-3,
@@ -58,16 +59,18 @@ def natural_adaptation(
         policy: at the samples.
         lam: weight of the distance, > 0.
         ridge: rho >= 0, inside the objective; 0 leaves F singular where the data are too few.
+        head_ridge: rho >= 0 of the policy's head, whose parameters the data tell apart better than
+            those of the body; None means ``ridge``.
         names: parameters to adapt; none means all.
         distance_stride: average F over every so many-th sample; it needs fewer than \nabla L.
         tolerance: relative residual of conjugate gradients, > 0.
         max_iterations: of conjugate gradients, >= 1.
 
     Raises:
-        ValueError: lam is not positive, or a name is not there.
+        ValueError: lam is not positive, a name is not there, or a head with a ridge is not.
     """
     model = _LocalModel(data_of, policy, names, distance_stride)
-    slope, matvec = model.at(phi, ridge)
+    slope, matvec = model.at(phi, ridge, head_ridge)
     solve = partial(conjugate_gradient, matvec, tolerance=tolerance, max_iterations=max_iterations)
     direction, solved = solve(slope)
     step = scale(1 / lam, direction)
@@ -91,8 +94,10 @@ def region_adaptation(
     policy: PolicyAtSamples,
     delta: float,
     ridge: float,
+    head_ridge: float | None = None,
     names: tuple[str, ...] = (),
     distance_stride: int = 1,
+    halvings: int = 0,
     tolerance: float = 1e-3,
     max_iterations: int = 10,
 ) -> Adapted:
@@ -107,15 +112,21 @@ def region_adaptation(
         s (<\nabla L, v> - <u, F v>) - s <c, u> / (2 g) (2 <\nabla L, u> - <u, F u>)
 
     where only \nabla L and F vary. Arguments and errors as for :func:`natural_adaptation`, with
-    ``delta`` > 0 in nats in place of ``lam``.
+    ``delta`` > 0 in nats in place of ``lam``. To second order the limit holds for the model alone:
+    with ``halvings`` > 0 the step is halved, so many times at most, until L gains and D1 itself
+    with the ridge is at most delta; if that never happens theta is phi. How often is a constant of
+    phi but where it jumps, so s above is multiplied by it, and so is its derivative.
     """
     model = _LocalModel(data_of, policy, names, distance_stride)
-    slope, matvec = model.at(phi, ridge)
+    slope, matvec = model.at(phi, ridge, head_ridge)
     solve = partial(conjugate_gradient, matvec, tolerance=tolerance, max_iterations=max_iterations)
     u, solved = solve(slope)
     gain = dot(slope, u)
     gain = gain.clamp(min=torch.finfo(gain.dtype).tiny)  # a slope of 0 goes nowhere, not to nan
     length = (2 * delta / gain).sqrt()
+    if halvings > 0:
+        allowed = partial(model.allows, phi, ridge=ridge, head_ridge=head_ridge, delta=delta)
+        length = length * _first_allowed(scale(length, u), allowed, halvings)
 
     def pull(cotangent: Params) -> tuple[Params, SolvedInfo]:
         moved = select(cotangent, names)
@@ -134,12 +145,9 @@ def region_adaptation(
 
 @checked()
 def fisher_product(
-    outputs: Callable[[Params], ActionDistribution],
-    x: Params,
-    weights: Float[Tensor, " M"],
-    ridge: float,
+    outputs: Callable[[Params], ActionDistribution], x: Params, weights: Float[Tensor, " M"]
 ) -> Matvec:
-    r"""Return ``v -> (F + rho I) v``, F = sum_m w_m J_m^T I_m J_m, never written out.
+    r"""Return ``v -> F v``, F = sum_m w_m J_m^T I_m J_m, never written out.
 
     J_m is the derivative of the distribution's own parameters (mean, log sigma) at sample m, I_m
     their Fisher information: F is that of the policy's parameters (Kakade, 2001).
@@ -148,7 +156,6 @@ def fisher_product(
         outputs: parameters -> pi(. | s) of M samples.
         x: where F is taken.
         weights: of the samples; they sum to 1.
-        ridge: rho >= 0.
     """
     at_x, pull_back = vjp(outputs, x)[:2]
 
@@ -162,10 +169,18 @@ def fisher_product(
 
     def product(v: Params) -> Params:
         fisher_v = at_x.fisher_product(forward(v)[0])
-        weighted = type(fisher_v)(*(each * leaf for leaf in fisher_v))
-        return add_scaled(transposed(weighted), ridge, v)
+        return transposed(type(fisher_v)(*(each * leaf for leaf in fisher_v)))
 
     return product
+
+
+def _first_allowed(step: Params, allowed: Callable[[Params], Tensor], halvings: int) -> Tensor:
+    """Return the first of 1, 1/2, 1/4, ... that shortens a step to one that is allowed, or 0."""
+    shares = [0.5**count for count in range(halvings + 1)]
+    first = next(iter(step.values())).new_zeros(())
+    for share in reversed(shares):  # vmap knows no branch: all are asked, and the longest wins
+        first = torch.where(allowed(scale(share, step)), share, first)
+    return first
 
 
 class _LocalModel(NamedTuple):
@@ -176,13 +191,42 @@ class _LocalModel(NamedTuple):
     names: tuple[str, ...]
     stride: int
 
-    def at(self, phi: Params, ridge: float) -> tuple[Params, Matvec]:
-        r"""Return \nabla L(phi) and ``v -> (F(phi) + rho I) v``."""
+    def at(self, phi: Params, ridge: float, head_ridge: float | None) -> tuple[Params, Matvec]:
+        r"""Return \nabla L(phi) and ``v -> (F(phi) + R) v``, R diagonal: the ridge of each leaf."""
         data = self.data_of(phi)
         slope = surrogate_slope(phi, data, policy=self.policy, names=self.names)
         weights = every_weight(data.state_weights, self.stride)
         start = select(phi, self.names)
-        return slope, fisher_product(partial(self._outputs, phi), start, weights, ridge)
+        product = fisher_product(partial(self._outputs, phi), start, weights)
+        ridges = self._ridges(start, ridge, head_ridge)
+
+        def with_ridge(v: Params) -> Params:
+            return {name: leaf + ridges[name] * v[name] for name, leaf in product(v).items()}
+
+        return slope, with_ridge
+
+    def allows(
+        self, phi: Params, step: Params, *, ridge: float, head_ridge: float | None, delta: float
+    ) -> Tensor:
+        """Return whether L gains by a step, and D1 with the ridge is at most delta: [], boolean."""
+        data, theta = self.data_of(phi), {**phi, **add_scaled(select(phi, self.names), 1.0, step)}
+        gain = surrogate_objective(theta, data, policy=self.policy) - surrogate_objective(
+            phi, data, policy=self.policy
+        )
+        apart = over_every(self.stride, d1, self.policy.every(self.stride))(
+            phi, theta, policy=self.policy, state_weights=data.state_weights
+        )
+        ridges = self._ridges(step, ridge, head_ridge)
+        far = sum(ridges[name] / 2 * leaf.square().sum() for name, leaf in step.items())
+        return (gain > 0) & (apart + far <= delta)
+
+    def _ridges(self, x: Params, ridge: float, head_ridge: float | None) -> dict[str, float]:
+        head = self.policy.policy.head
+        if head_ridge is None:
+            return dict.fromkeys(x, ridge)
+        if not any(name in head for name in x):
+            raise ValueError(f"head_ridge is {head_ridge}, but no head moves: only {list(x)} do")
+        return {name: head_ridge if name in head else ridge for name in x}
 
     def slope_along(self, p: Params, v: Params) -> Float[Tensor, ""]:
         r"""Return <\nabla L(p), v> as a function of p, the data's dependence on it included."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from bomrl_lite.adaptation.adapted import Adapted, DataOf, explicit_info
+from bomrl_lite.adaptation.adapted import Adapted, DataOf, explicit_info, side_by_side
 from bomrl_lite.adaptation.distances import DISTANCES, add_distances, d3, over_every
 from bomrl_lite.adaptation.episodes import Alg
 from bomrl_lite.adaptation.gradient import gradient_adaptation
@@ -93,6 +93,8 @@ class HeadClosedForm:
     """Weight of D^2, in deviations of the advantages."""
     ridge: float = 0.0
     """rho of the Euclidean term inside D^2."""
+    body_step: float = 0.0
+    """alpha of a gradient step, beside it, of all that is not the head; 0 leaves that alone."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,22 @@ class NaturalStep:
     """Weight of D^2, in deviations of the advantages."""
     ridge: float = 0.0
     """rho of the Euclidean term inside D^2."""
+    head_ridge: float | None = None
+    """rho of the policy's head, where it is not that of all parameters."""
     cg_iterations: int = 6
     """Conjugate-gradient iterations, forward and back; see ``residual`` of the history."""
     distance_stride: int = 1
     """Average the KL divergence over every so many-th sample."""
     parameters: Moved = "all"
     """What the adaptation moves."""
+
+    def __post_init__(self) -> None:
+        """Refuse two ridges where only the head moves.
+
+        Raises:
+            ValueError: the ridge of the body would be without effect.
+        """
+        _check_ridges(self)
 
 
 @dataclass(frozen=True)
@@ -119,12 +131,31 @@ class NaturalRegion:
     """Largest D^2, in nats."""
     ridge: float = 0.0
     """rho of the Euclidean term inside D^2."""
+    head_ridge: float | None = None
+    """rho of the policy's head, where it is not that of all parameters."""
     cg_iterations: int = 6
     """Conjugate-gradient iterations, forward and back; see ``residual`` of the history."""
     distance_stride: int = 1
     """Average the KL divergence over every so many-th sample."""
     parameters: Moved = "all"
     """What the adaptation moves."""
+    halvings: int = 0
+    """Halve the step so often at most until D^2 itself, not its model, holds; 0 does not look."""
+
+    def __post_init__(self) -> None:
+        """Refuse two ridges where only the head moves.
+
+        Raises:
+            ValueError: the ridge of the body would be without effect.
+        """
+        _check_ridges(self)
+
+
+def _check_ridges(settings: NaturalStep | NaturalRegion) -> None:
+    if settings.parameters == "head" and settings.head_ridge is not None:
+        raise ValueError(
+            f"head_ridge is {settings.head_ridge}, but only the head moves: say ridge instead"
+        )
 
 
 @dataclass(frozen=True)
@@ -249,8 +280,13 @@ def _adapt_to(
             return gradient_adaptation(
                 phi, data_of, policy=policy, step_size=step_size, names=names, first_order=first
             )
-        case HeadClosedForm(lam=lam, ridge=ridge):
-            return head_adaptation(phi, data_of, policy=policy, lam=lam, ridge=ridge)
+        case HeadClosedForm(lam=lam, ridge=ridge, body_step=body_step):
+            head = head_adaptation(phi, data_of, policy=policy, lam=lam, ridge=ridge)
+            if body_step == 0:
+                return head
+            rest = tuple(name for name in phi if name not in policy.policy.head)
+            body = gradient_adaptation(phi, data_of, policy=policy, step_size=body_step, names=rest)
+            return side_by_side(head, body, rest)
         case NaturalStep() | NaturalRegion():
             return _adapt_by_natural_gradient(settings, policy, phi, data_of, names, stop)
         case SampledArgmax():
@@ -276,13 +312,14 @@ def _adapt_by_natural_gradient(
     adapt = (
         partial(natural_adaptation, lam=settings.lam)
         if isinstance(settings, NaturalStep)
-        else partial(region_adaptation, delta=settings.delta)
+        else partial(region_adaptation, delta=settings.delta, halvings=settings.halvings)
     )
     return adapt(
         phi,
         data_of,
         policy=policy,
         ridge=settings.ridge,
+        head_ridge=settings.head_ridge,
         names=names,
         distance_stride=settings.distance_stride,
         max_iterations=settings.cg_iterations,

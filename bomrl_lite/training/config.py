@@ -338,14 +338,19 @@ def _require_count(name: str, value: Any) -> int:
     return require_whole(name, value, most=2**31)
 
 
+def _require_halvings(name: str, value: Any) -> int:
+    return require_whole(name, value, least=0, most=126)  # 2^-126: single precision ends there
+
+
 _REQUIRE: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("step_size", "lam", "delta", "learning_rate", "max_kl"), _require_positive),
-    **dict.fromkeys(("ridge", "clip"), _require_not_negative),
+    **dict.fromkeys(("ridge", "head_ridge", "body_step", "clip"), _require_not_negative),
     **dict.fromkeys(("kl_penalty", "kl_target", "kl_guard"), _require_not_negative),
     **dict.fromkeys(("causal_trace", "trace"), require_share),
     **dict.fromkeys(("credit", "log_std", "head_scale"), _require_signed),
     **dict.fromkeys(("baseline", "normalise"), require_truth),
     "hidden": _require_widths,
+    "halvings": _require_halvings,
     "seed": lambda name, value: require_seed(value, name),
 }
 """What a setting must be; one that is not here is a word that its type lists, or a count."""
@@ -388,6 +393,11 @@ def _check_together(config: Config) -> None:
         raise ValueError(
             f"{config.tasks} has a tabular policy, which has no head to adapt alone; "
             "use parameters='all' with another method than bomrl_head"
+        )
+    if config.network is None and s.get("head_ridge") is not None:
+        raise ValueError(
+            f"head_ridge is {s['head_ridge']}, but {config.tasks} has a tabular policy without a "
+            "head; say ridge instead"
         )
     usual = Estimator()
     if s.get("causal_trace", 1.0) != 1.0 and config.data not in ("q_gradient", "full"):

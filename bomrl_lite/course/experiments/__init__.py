@@ -152,8 +152,14 @@ EXPERIMENTS = {
     ),
     "levers": Experiment(
         "what might take BO-MRL further on HalfCheetah velocity",
-        locomotion.levers,
+        locomotion.levers("cheetah/velocity", locomotion.LEVERS),
         {**ROBOTS, "levers": locomotion.LEVERS},
+        40,
+    ),
+    "walker_levers": Experiment(
+        "what might take BO-MRL further on Walker direction",
+        locomotion.levers("walker/direction", locomotion.WALKER_LEVERS),
+        {**ROBOTS, "levers": locomotion.WALKER_LEVERS},
         40,
     ),
     "ant_forward": Experiment(

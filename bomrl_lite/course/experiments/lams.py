@@ -197,7 +197,8 @@ def system_spectrum(
     Args:
         phi: where the episodes were collected.
         batch: episodes of one task.
-        problem: with an Alg on the head in closed form, or of a natural step of all parameters.
+        problem: with an Alg on the head in closed form, or of a natural step of all
+            parameters with one ridge.
 
     Raises:
         ValueError: another Alg.
@@ -210,9 +211,9 @@ def system_spectrum(
             h = problem.policy.features(phi, seen.observations)
             values = torch.linalg.eigvalsh(h.mT @ (weights.unsqueeze(-1) * h))
             return values[-1], values[0]
-        case NaturalStep(distance_stride=stride, parameters="all"):
+        case NaturalStep(distance_stride=stride, parameters="all", head_ridge=None):
             few = seen.every(stride)
-            fisher = fisher_product(few.distribution, phi, every_weight(weights, stride), 0.0)
+            fisher = fisher_product(few.distribution, phi, every_weight(weights, stride))
             largest = largest_eigenvalue(fisher, phi)
             return largest, torch.zeros_like(largest)
         case alg:

@@ -9,7 +9,7 @@ Comparison: other seeds; speeds and headings of the test split. Returns are sums
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -136,22 +136,56 @@ def tuning(tasks: str, arms: tuple[str, ...] = SEARCHED) -> Rows:
     return rows
 
 
-_REGION = {"outer": "trpo", "max_kl": TUNED["cheetah/velocity"]["MAML-TRPO"]["max_kl"]}
-LEVERS: dict[str, tuple[str, int, dict[str, Any]]] = {
-    "ProMP": ("ProMP", 1, {}),
-    "ProMP, 4 times longer": ("ProMP", 4, {}),
-    "head": ("BO-MRL head", 1, {}),
-    "head, outer trust region": ("BO-MRL head", 1, _REGION),
-    "head, two adaptations": ("BO-MRL head", 1, {"num_steps": 2}),
-    "head, through Q": ("BO-MRL head", 1, {"data": "q_gradient", "causal_trace": 0.5}),
-    "all": ("BO-MRL", 1, {}),
-    "all, outer trust region": ("BO-MRL", 1, _REGION),
-    "all, 4 times longer": ("BO-MRL", 4, {}),
+def levers_of(tasks: str, delta: float) -> dict[str, tuple[str, int, dict[str, Any]]]:
+    """Return what might take BO-MRL further, by label.
+
+    An arm, how many times longer it is trained, and what is changed of its best setting. The outer
+    region is what the search found for MAML-TRPO; the trace is the one that lesson 04c finds best
+    from 20 episodes; of two adaptations, made in training and at test, the second has episodes of
+    its own. The body steps as far as ProMP's. Where ridges rule, a step of recipe B is
+    1 / (lam rho) long: its head gets the ridge under which it goes as far as recipe A's,
+    lam_A rho_A / (sigma^2 lam_B), with the sigma of the start.
+
+    Args:
+        tasks: the family.
+        delta: limit of the inner region, in nats: what the step of recipe B takes half way through
+            a training on another seed.
+    """
+    found = TUNED[tasks]
+    head, every = found["BO-MRL head"], found["BO-MRL"]
+    ridge = round(head["lam"] * head["ridge"] * math.e / every["lam"], 1)
+    limit = {"delta": delta, "halvings": 8, "cg_iterations": 8, "distance_stride": 4}
+    outer = {"outer": "trpo", "max_kl": found["MAML-TRPO"]["max_kl"]}
+    return {
+        "ProMP": ("ProMP", 1, {}),
+        "ProMP, 4 times longer": ("ProMP", 4, {}),
+        "head": ("BO-MRL head", 1, {}),
+        "head, outer trust region": ("BO-MRL head", 1, outer),
+        "head, two adaptations": ("BO-MRL head", 1, {"num_steps": 2}),
+        "head, through Q": ("BO-MRL head", 1, {"data": "q_gradient", "causal_trace": 0.5}),
+        "head, a step of the body": (
+            "BO-MRL head",
+            1,
+            {"body_step": found["ProMP"]["step_size"]},
+        ),
+        "all": ("BO-MRL", 1, {}),
+        "all, outer trust region": ("BO-MRL", 1, outer),
+        "all, a ridge of the head": ("BO-MRL", 1, {"head_ridge": ridge}),
+        "all, inner trust region": ("BO-MRL", 1, {"method": "bomrl_natural_region", **limit}),
+        "all, 4 times longer": ("BO-MRL", 4, {}),
+    }
+
+
+LEVERS = levers_of("cheetah/velocity", delta=0.5)
+"""What might help where speeds are asked for."""
+
+_DEAR = ("4 times longer", "outer trust region")
+WALKER_LEVERS = {
+    label: lever
+    for label, lever in levers_of("walker/direction", delta=5.0).items()
+    if not label.endswith(_DEAR)
 }
-"""What might take BO-MRL further, by label: an arm, how many times longer, and what is changed of
-its training. The region is what the search found for MAML-TRPO; the trace is the one that lesson
-04c finds best from 20 episodes; of two adaptations, made in training and at test, the second has
-episodes of its own."""
+"""What might help walkers, without what is dear and without what helped no cheetah."""
 
 
 def comparison(tasks: str, arms: tuple[str, ...], *, searched: bool = True) -> Rows:
@@ -189,22 +223,26 @@ def collections(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
             yield {"method": arm, "seed": seed, **row}
 
 
-def levers(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
-    """Yield returns after 0, 1 and 2 adaptations on HalfCheetah velocity, for every lever."""
-    for label, (arm, times, changed) in LEVERS.items():
-        iterations = times * scale.iterations
-        config = tuned_config(arm, seed, "cheetah/velocity", iterations, **changed)
-        problem, (trained, note) = episodes_problem(config), attempted(train, config)
-        factor, values, seconds = math.nan, [math.nan] * 3, 0.0
-        if trained is not None:
-            choice = replace(CHOICE, num_steps=2, num_episodes=20)
-            factor = best_factor(trained.state, problem, choice)
-            measure = Measure(num_steps=2, num_episodes=20)
-            returns = fresh_returns(trained.state, problem, measure, factor=factor)
-            values, seconds = returns.mean(0).tolist(), trained.seconds
-        for step, value in enumerate(values):
-            reached = {"adaptations": step, "factor": factor, "return": value}
-            yield {"method": label, "seed": seed, **reached, "seconds": seconds, "note": note}
+def levers(tasks: str, tried: Mapping[str, tuple[str, int, dict[str, Any]]]) -> Rows:
+    """Return the rows of a family's levers: returns after 0, 1 and 2 adaptations."""
+
+    def rows(seed: int, scale: Scale, train: Train) -> Iterator[Row]:
+        for label, (arm, times, changed) in tried.items():
+            iterations = times * scale.iterations
+            config = tuned_config(arm, seed, tasks, iterations, **changed)
+            problem, (trained, note) = episodes_problem(config), attempted(train, config)
+            factor, values, seconds = math.nan, [math.nan] * 3, 0.0
+            if trained is not None:
+                choice = replace(CHOICE, num_steps=2, num_episodes=20)
+                factor = best_factor(trained.state, problem, choice)
+                measure = Measure(num_steps=2, num_episodes=20)
+                returns = fresh_returns(trained.state, problem, measure, factor=factor)
+                values, seconds = returns.mean(0).tolist(), trained.seconds
+            for step, value in enumerate(values):
+                reached = {"adaptations": step, "factor": factor, "return": value}
+                yield {"method": label, "seed": seed, **reached, "seconds": seconds, "note": note}
+
+    return rows
 
 
 def tuned_config(arm: str, seed: int, tasks: str, iterations: int, **changed: Any) -> Config:
@@ -216,11 +254,12 @@ def tuned_config(arm: str, seed: int, tasks: str, iterations: int, **changed: An
         tasks: the family.
         iterations: of the training.
         changed: what is set otherwise; an outer trust region takes the place of the learning rate,
-            the epochs and the clip.
+            the epochs and the clip, an inner one that of lam.
     """
     found = TUNED.get(tasks, {}).get(arm if arm in SEARCHED else "BO-MRL", {})
-    if changed.get("outer") == "trpo":
-        found = {name: value for name, value in found.items() if name != "learning_rate"}
+    replaced = {"max_kl": "learning_rate", "delta": "lam"}
+    idle = {old for new, old in replaced.items() if new in changed}
+    found = {name: value for name, value in found.items() if name not in idle}
     return _config(arm, seed, tasks, iterations, **{**found, **changed})
 
 

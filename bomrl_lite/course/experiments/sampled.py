@@ -250,7 +250,9 @@ def scaled_step(alg: AlgSettings, factor: float) -> AlgSettings:
             return alg
         case GradientStep(step_size=step_size):
             return replace(alg, step_size=step_size * factor)
-        case HeadClosedForm(lam=lam) | NaturalStep(lam=lam) | SampledArgmax(lam=lam):
+        case HeadClosedForm(lam=lam, body_step=body_step):
+            return replace(alg, lam=lam / factor, body_step=body_step * factor)
+        case NaturalStep(lam=lam) | SampledArgmax(lam=lam):
             return replace(alg, lam=lam / factor)
         case NaturalRegion(delta=delta):  # a divergence: the square of a length
             return replace(alg, delta=delta * factor**2)

@@ -365,6 +365,7 @@ ROBOT_FIGURES = {
     "cheetah_velocity_tuning": robot_tuning_figure,
     "heads": partial(family_figure, family="cheetah/direction"),
     "levers": levers_figure,
+    "walker_levers": levers_figure,
     "ant_forward": forward_figure,
     "ant_tuning": robot_tuning_figure,
     "ant_direction_tuning": robot_tuning_figure,
