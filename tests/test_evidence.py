@@ -77,11 +77,15 @@ def goals(method: str, many: int, few: int) -> str:
     return difference(frame, str(many), str(few), decimals=2)
 
 
-def long_ant(method, rival):
-    """Return the lead after one adaptation of ant_direction_long, which has one seed."""
-    frame = table("ant_direction_long").query("kind == 'steps' and adaptations == 1")
-    values = frame.set_index("method")["return"]
-    return f"{values[method] - values[rival]:+.1f}, one seed"
+LONG = "ant_direction_long"
+SMALL = "BO-MRL head, lam 0.3, half the rate"
+
+
+def learnt(name: str, method: str) -> str:
+    """Return what an adaptation adds to what the same policy returns before it."""
+    frame = robots(name, "steps", 1).query("method == @method")
+    before = robots(name, "steps", 0).query("method == @method").assign(method="before")
+    return difference(pd.concat([frame, before]), method, "before")
 
 
 def forward() -> str:
@@ -194,13 +198,15 @@ FIGURES: dict[str, Callable[[], str]] = {
     "Ant, speeds, the head": lambda: lead("ant_velocity", "BO-MRL head", "ProMP"),
     "Ant, one direction": forward,
     "Ant, directions": lambda: lead("ant_direction", "BO-MRL head", "ProMP"),
-    "Ant, directions, eight times longer, the head, its usual": lambda: long_ant(
-        "BO-MRL head, lam 0.3", "ProMP"
+    "Ant, directions, eight times longer, small steps of phi": lambda: lead(LONG, SMALL, "ProMP"),
+    "Ant, directions, eight times longer, the head, lam": lambda: lead(
+        LONG, "BO-MRL head, lam 0.3", "ProMP"
     ),
-    "Ant, directions, eight times longer, the head, the lam": lambda: long_ant(
-        "BO-MRL head", "ProMP"
+    "Ant, directions, eight times longer, the head, as tuned": lambda: lead(
+        LONG, "BO-MRL head", "ProMP"
     ),
-    "Ant, directions, eight times longer, ProMP": lambda: long_ant("ProMP", "untrained"),
+    "Ant, directions, eight times longer, ProMP": lambda: learnt(LONG, "ProMP"),
+    "Ant, directions, eight times longer, what": lambda: learnt(LONG, SMALL),
     "Walker, directions, the head": lambda: lead(WALKER, "BO-MRL head", "ProMP"),
     "Walker, directions, the head, over ProMP on the head": lambda: lead(
         WALKER, "BO-MRL head", "ProMP head"

@@ -150,19 +150,24 @@ def test_an_ant_learns_for_long_with_every_inner_step_of_the_head_and_twice_the_
         asked.append(config)
         raise ArithmeticError("not here: no advice")
 
-    rows = list(locomotion.long_ants(3, replace(TINY, iterations=480), train))
-    assert [row["method"] for row in rows] == list(locomotion.LONG)
-    assert {row["note"] for row in rows} == {"not here"}
-    promp, *heads = (config.settings() for config in asked)
-    assert promp["step_size"] == TUNED["ant/direction"]["ProMP"]["step_size"]
-    assert heads[0]["lam"] == TUNED["ant/direction"]["BO-MRL head"]["lam"]
-    tried = {settings["lam"] for settings in locomotion.ANT_STEPS["BO-MRL head"]}
-    assert {settings["lam"] for settings in heads} == tried
-    usual = locomotion.tuned_config("ProMP", 3, "ant/direction", 60).settings()
-    for settings in (promp, *heads):
-        assert settings["num_episodes"] == 2 * usual["num_episodes"] == 40
-        assert settings["iterations"] == 480 == 8 * usual["iterations"]
-        assert settings["seed"] == 3
+    scale = replace(TINY, iterations=480)
+    for seed, labels in ((0, list(locomotion.LONG)), (3, list(locomotion.LONG_AGAIN))):
+        asked.clear()
+        rows = list(locomotion.long_ants(seed, scale, train))
+        assert [row["method"] for row in rows] == labels
+        assert {row["note"] for row in rows} == {"not here"}
+        promp, *heads = (config.settings() for config in asked)
+        assert promp["step_size"] == TUNED["ant/direction"]["ProMP"]["step_size"]
+        usual = locomotion.tuned_config("BO-MRL head", seed, "ant/direction", 60).settings()
+        tried = [{"lam": lam} for lam in (usual["lam"], 0.1, 0.3)]
+        tried += [{"lam": 0.3, "learning_rate": usual["learning_rate"] / 2}]
+        lengths = {settings["lam"] for settings in locomotion.ANT_STEPS["BO-MRL head"]}
+        assert {settings["lam"] for settings in tried} == lengths
+        same = {"num_episodes": 40, "iterations": 480}
+        assert heads == [{**usual, **same, **one} for one in tried][-len(heads) :]
+        assert promp["num_episodes"] == 2 * usual["num_episodes"] == 40
+        assert promp["iterations"] == 480
+        assert {config.seed for config in asked} == {seed}
 
 
 def test_a_comparison_of_robots_has_rows_of_training_steps_and_episodes(monkeypatch):

@@ -30,6 +30,7 @@ def problem_of(method, **changed):
     ("method", "settings"),
     [
         ("bomrl_head", {}),
+        ("bomrl_head", {"body_step": 0.3}),
         ("bomrl_natural", {"ridge": 5.0}),
         ("bomrl_natural", {"ridge": 5.0, "cg_iterations": 2}),
         ("promp", {}),

@@ -268,9 +268,10 @@ def long_ants_figure(frame: pd.DataFrame) -> Figure:
         draw_lines(ax, training, x="iteration", y=column, by="method", markers=False)
         ax.set(xlabel="iteration, of 320 episodes", title=f"{when} adaptation")
         standing = yardsticks("ant/direction")["standing still"]
-        _draw_levels(ax, {"standing still": standing}, named="right" if ax is axes[1] else "")
+        _draw_levels(ax, {"standing still": standing}, named="")
     axes[0].set_ylabel("return, episodes of training")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    note(figure, "arithmetic means over seeds; bands: all seeds; dotted: standing still")
     last = _rows(training, iteration=training["iteration"].max())
     ends = pd.Series(last.groupby("method")["return"].mean()).items()
     figure.set_label(
