@@ -46,6 +46,10 @@ TARGETS = {
     "browser": ("run the tests that drive a real browser", "-m pytest -m browser"),
     "build": ("build notebooks, exercises, solutions from their sources", "-m bomrl_lite build"),
     "site": ("make the pages of build/site: start at build/site/docs/index.html", SITE),
+    "tables": (
+        "make the first row of the slower stored tables anew (minutes)",
+        "-m pytest tests/rows_again.py",
+    ),
     "mutants": ("mutate the library; see that its tests notice (hours)", "tests/mutants.py"),
     "bench": ("measure speed and precision against the bars", "-m bomrl_lite bench"),
     "full": ("run all lessons at full size, report", "-m bomrl_lite run --profile full"),

@@ -449,6 +449,7 @@ EPISODES = {
     *("collections", "heads", "ant_tuning", "ant_direction", "ant_velocity", "ant_forward"),
     *("levers", "training_goals", "delayed", "ant_direction_tuning", "walker_tuning"),
     *("walker_direction", "lams", "condition_networks", "spreads", "ant_direction_long"),
+    "walker_levers",
 }
 """Tables of trainings on episodes, which the change of the streams touched."""
 

@@ -41,7 +41,13 @@ def rows_of(path):
 SEEDS = {"navigation": 20, "cheetah_direction": 10, "cheetah_velocity": 10, "heads": 10}
 SEEDS |= {"episodes": 3, "heterogeneity": 3, "collections": 3}
 SEEDS |= {"levers": 3, "ant_forward": 3, "delayed": 3}
-SEEDS |= {"ant_direction_long": 1, "lams": 3, "condition_networks": 3, "spreads": 3}
+SEEDS |= {
+    "ant_direction_long": 2,
+    "walker_levers": 3,
+    "lams": 3,
+    "condition_networks": 3,
+    "spreads": 3,
+}
 """How many seeds a stored table has, where they are not five."""
 SEARCHES = {
     "navigation/circle": ("navigation_tuning", navigation.REACHES),

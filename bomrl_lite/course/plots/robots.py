@@ -264,8 +264,13 @@ def long_ants_figure(frame: pd.DataFrame) -> Figure:
     """Draw returns before and after adaptation over the iterations of long trainings."""
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.8), sharey=True)
     training = _rows(frame, kind="training")
+    names = list(training["method"].unique())
+    look: dict[str, Any] = {
+        "colours": {name: ARM_COLOURS[name.partition(",")[0]] for name in names},
+        "dashes": dict(zip(names, ("-", ":", "-.", "--", "-"), strict=False)),
+    }
     for ax, column, when in zip(axes, ("before", "return"), ("before", "after"), strict=True):
-        draw_lines(ax, training, x="iteration", y=column, by="method", markers=False)
+        draw_lines(ax, training, x="iteration", y=column, by="method", markers=False, **look)
         ax.set(xlabel="iteration, of 320 episodes", title=f"{when} adaptation")
         standing = yardsticks("ant/direction")["standing still"]
         _draw_levels(ax, {"standing still": standing}, named="")
