@@ -92,7 +92,13 @@ DRAWN = {"num_tasks": 2, "generator": GENERATOR, "split": "train"}
 MATRICES = {"matrices": torch.eye(3, **DOUBLE).expand(5, 3, 3)}
 PAY = {"velocity": MOVED, "action": ACTED, "effort": 0.1, "bonus": 0.0}
 DIALS = {"tolerance": 1e-6, "max_iterations": 3}
-RIDGED = {"ridge": 0.1, "head_ridge": 0.2, "names": ("head.weight",), "distance_stride": 2, **DIALS}
+RIDGED = {
+    "ridge": 0.1,
+    "head_ridge": 0.2,
+    "names": ("body.0.weight", "head.weight"),
+    "distance_stride": 2,
+    **DIALS,
+}
 
 
 def lam_of(name: str) -> dict[str, object]:

@@ -198,7 +198,7 @@ class SampledOracle:
         return phi.masked_scatter(free, phi[free] + step)
 
     def first_share(self, rung: str, *, delta: float, halvings: int, **dials):
-        """The first of 1, 1/2, ... at which L gains and the distance is allowed, or 0."""
+        """The first of 1, 1/2, ... at which L gains and D1 is within 1.1 delta, or 0."""
         data, stride = self.data(self.phi, rung), dials.get("distance_stride", 1)
         seen = self.before.observations.flatten(0, 1)[::stride]
         weights = data[0].flatten()[::stride]
@@ -210,7 +210,7 @@ class SampledOracle:
             theta = self.region(self.phi, rung, share=0.5**count, delta=delta, **dials)
             pair = self.distribution(self.phi, seen), self.distribution(theta, seen)
             apart = weights @ kl_divergence(*pair) + ridges / 2 @ (theta - self.phi) ** 2
-            if self.surrogate(theta, data, self.before) > before and apart <= delta:
+            if self.surrogate(theta, data, self.before) > before and apart <= 1.1 * delta:
                 return 0.5**count
         return 0.0
 

@@ -259,7 +259,7 @@ def test_a_head_may_have_a_ridge_of_its_own(head_ridge, rung):
         (3, 9.0, 6, 1, 0.25),
         (17, 9.0, 6, 1, 0.125),
         (29, 9.0, 1, 1, 0.0),
-        (32, 0.1, 6, 1, 0.5),  # the divergence alone would allow all of it
+        (3, 0.1, 6, 1, 0.5),  # the divergence alone would allow all of it
         (8, 9.0, 6, 3, 1.0),  # all samples would say 1/4
     ],
 )
@@ -275,6 +275,32 @@ def test_a_region_is_halved_until_it_gains_and_its_distance_is_allowed(
     apart, error = errors_of(oracle, settings, "full", reference)
     assert apart < 1e-9
     assert error < 1e-7
+
+
+def test_no_toss_decides_about_a_step_whose_divergence_is_the_models():
+    """That of a head's mean is quadratic: the full step is on the border up to rounding."""
+    for seed in range(12):
+        oracle = SampledOracle(seed)
+        bound, phi = Bound(oracle, "frozen"), oracle.params(oracle.phi)
+        dials = {"delta": 0.003, "ridge": 0.0, "names": HEAD}
+        full, halved = (bound.region(phi, **dials, halvings=count).theta for count in (0, 4))
+        torch.testing.assert_close(oracle.flat(halved), oracle.flat(full), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("halvings", [0, 4])
+@pytest.mark.parametrize("delta", [0.1, 30.0])
+def test_a_region_without_a_slope_stays_in_single_precision_too(delta, halvings):
+    oracle = gaussian()
+    batch = SampleBatch(*(x.float() for x in oracle.before))
+    batch = batch._replace(advantages=torch.zeros_like(batch.advantages))
+    settings = NaturalRegion(delta=delta, ridge=0.5, halvings=halvings)
+    policy = gaussian_mlp(2, 2, hidden=(3,))
+    phi = {name: leaf.float() for name, leaf in oracle.params(oracle.phi).items()}
+    theta, pull = alg_on_samples(settings, "frozen", policy, gamma=GAMMA)(phi, batch)
+    pulled, _ = pull(phi)
+    for name, leaf in phi.items():
+        assert torch.equal(theta[name], leaf)
+        assert torch.equal(pulled[name], leaf)
 
 
 NEWTON = {"solver": dense_solver(max_iterations=12)}
@@ -402,10 +428,14 @@ def test_a_ridge_of_a_head_that_does_not_move_is_refused():
     for run in (partial(bound.natural, lam=1.0), partial(bound.region, delta=1.0)):
         with pytest.raises(ValueError, match=r"head_ridge is 0\.1, but no head moves: only \['bod"):
             run(phi, names=("body.0.weight",), ridge=1.0, head_ridge=0.1)
+        with pytest.raises(ValueError, match=r"head_ridge is 0\.1, but only the head moves: say"):
+            run(phi, names=HEAD, ridge=1.0, head_ridge=0.1)
     for kind in (NaturalStep, NaturalRegion):
         with pytest.raises(ValueError, match=r"head_ridge is 2\.0, but only the head moves"):
             kind(parameters="head", head_ridge=2.0)
         assert kind(parameters="all", head_ridge=2.0).head_ridge == 2.0
+    with pytest.raises(ValueError, match=r"body_step must be 0 or more and finite, got -0\.5"):
+        HeadClosedForm(body_step=-0.5)
 
 
 def test_recipe_a_needs_a_gaussian_head():

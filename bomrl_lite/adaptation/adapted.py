@@ -69,12 +69,14 @@ def side_by_side(first: Adapted, second: Adapted, names: tuple[str, ...]) -> Ada
     Args:
         first: an adaptation of some phi by an explicit step.
         second: of the same phi, by an explicit step too.
-        names: of parameters.
+        names: of parameters, at least one.
 
     Raises:
-        ValueError: a name that is not there.
+        ValueError: no name, or one that is not there.
     """
-    named = select(second.theta, names) if names else {}
+    if not names:
+        raise ValueError("names must name at least one parameter of the second adaptation, got ()")
+    named = select(second.theta, names)
 
     def part(cotangent: Params, *, of_second: bool) -> Params:
         return {

@@ -28,6 +28,10 @@ from bomrl_lite.solvers.linear import (
 )
 from bomrl_lite.types import ActionDistribution, Params, SolvedInfo, SolveInfo
 
+SLACK = 0.1
+"""Share of delta that a halved region may be over: the full step lies on the model's border, where
+rounding and the third order would toss whether it is halved."""
+
 
 @checked(tolerance=require_positive)
 def natural_adaptation(
@@ -45,11 +49,12 @@ def natural_adaptation(
 ) -> Adapted:
     r"""Adapt with a linear surrogate and the KL divergence to second order (recipe B).
 
-    theta = argmax <\nabla L(phi), x> - lam (x^T F(phi) x + rho |x|^2) / 2,  x = theta - phi
-          = phi + 1/lam (F + rho I)^{-1} \nabla L(phi)
+    theta = argmax <\nabla L(phi), x> - lam x^T (F(phi) + R) x / 2,  x = theta - phi
+          = phi + 1/lam (F + R)^{-1} \nabla L(phi)
 
-    F is the Fisher information, the curvature of D1 and of D2 alike. The problem is convex; the
-    same matrix serves the way back: with (F + rho I) v = c,
+    F is the Fisher information, the curvature of D1 and of D2 alike; R is diagonal, the ridge rho
+    of each parameter. The problem is convex; the same matrix serves the way back: with
+    (F + R) v = c,
 
     (d theta / d phi)^T c = c + \nabla_phi [<\nabla L(phi), v> / lam - <x, F(phi) v>]
 
@@ -59,15 +64,14 @@ def natural_adaptation(
         policy: at the samples.
         lam: weight of the distance, > 0.
         ridge: rho >= 0, inside the objective; 0 leaves F singular where the data are too few.
-        head_ridge: rho >= 0 of the policy's head, whose parameters the data tell apart better than
-            those of the body; None means ``ridge``.
+        head_ridge: rho >= 0 of the policy's head; None means ``ridge``.
         names: parameters to adapt; none means all.
         distance_stride: average F over every so many-th sample; it needs fewer than \nabla L.
         tolerance: relative residual of conjugate gradients, > 0.
         max_iterations: of conjugate gradients, >= 1.
 
     Raises:
-        ValueError: lam is not positive, a name is not there, or a head with a ridge is not.
+        ValueError: lam is not positive, a name is not there, or one of two ridges has no effect.
     """
     model = _LocalModel(data_of, policy, names, distance_stride)
     slope, matvec = model.at(phi, ridge, head_ridge)
@@ -103,19 +107,19 @@ def region_adaptation(
 ) -> Adapted:
     r"""Adapt with a linear surrogate in a trust region: TRPO's step as an Alg (1502.05477).
 
-    theta = argmax <\nabla L(phi), x> subject to (x^T F x + rho |x|^2) / 2 <= delta
-          = phi + s u,  (F + rho I) u = \nabla L,  s = sqrt(2 delta / <\nabla L, u>)
+    theta = argmax <\nabla L(phi), x> subject to x^T (F + R) x / 2 <= delta
+          = phi + s u,  (F + R) u = \nabla L,  s = sqrt(2 delta / <\nabla L, u>)
 
-    The multiplier 1/s depends on phi too. With (F + rho I) v = c and g = <\nabla L, u>, the way
-    back is c + \nabla_phi of
+    The multiplier 1/s depends on phi too. With (F + R) v = c and g = <\nabla L, u>, the way back
+    is c + \nabla_phi of
 
         s (<\nabla L, v> - <u, F v>) - s <c, u> / (2 g) (2 <\nabla L, u> - <u, F u>)
 
     where only \nabla L and F vary. Arguments and errors as for :func:`natural_adaptation`, with
-    ``delta`` > 0 in nats in place of ``lam``. To second order the limit holds for the model alone:
-    with ``halvings`` > 0 the step is halved, so many times at most, until L gains and D1 itself
-    with the ridge is at most delta; if that never happens theta is phi. How often is a constant of
-    phi but where it jumps, so s above is multiplied by it, and so is its derivative.
+    ``delta`` > 0 in nats, the ridge included, in place of ``lam``. The model is right to second
+    order only: with ``halvings`` > 0 the step is halved, so often at most, until L gains and D1
+    itself with the ridge is at most delta, or a tenth more; if it never is, theta is phi. How often
+    is locally constant in phi, so s and its derivative are both multiplied by the share left.
     """
     model = _LocalModel(data_of, policy, names, distance_stride)
     slope, matvec = model.at(phi, ridge, head_ridge)
@@ -124,8 +128,9 @@ def region_adaptation(
     gain = dot(slope, u)
     gain = gain.clamp(min=torch.finfo(gain.dtype).tiny)  # a slope of 0 goes nowhere, not to nan
     length = (2 * delta / gain).sqrt()
+    length = torch.where(length.isfinite(), length, 0.0)  # single precision has no sqrt(4 / tiny)
     if halvings > 0:
-        allowed = partial(model.allows, phi, ridge=ridge, head_ridge=head_ridge, delta=delta)
+        allowed = model.limit(phi, ridge, head_ridge, delta)
         length = length * _first_allowed(scale(length, u), allowed, halvings)
 
     def pull(cotangent: Params) -> tuple[Params, SolvedInfo]:
@@ -205,27 +210,32 @@ class _LocalModel(NamedTuple):
 
         return slope, with_ridge
 
-    def allows(
-        self, phi: Params, step: Params, *, ridge: float, head_ridge: float | None, delta: float
-    ) -> Tensor:
-        """Return whether L gains by a step, and D1 with the ridge is at most delta: [], boolean."""
-        data, theta = self.data_of(phi), {**phi, **add_scaled(select(phi, self.names), 1.0, step)}
-        gain = surrogate_objective(theta, data, policy=self.policy) - surrogate_objective(
-            phi, data, policy=self.policy
-        )
-        apart = over_every(self.stride, d1, self.policy.every(self.stride))(
-            phi, theta, policy=self.policy, state_weights=data.state_weights
-        )
-        ridges = self._ridges(step, ridge, head_ridge)
-        far = sum(ridges[name] / 2 * leaf.square().sum() for name, leaf in step.items())
-        return (gain > 0) & (apart + far <= delta)
+    def limit(
+        self, phi: Params, ridge: float, head_ridge: float | None, delta: float
+    ) -> Callable[[Params], Tensor]:
+        """Return x -> whether L gains by x, and D1 with the ridge is within delta: [], boolean."""
+        data, distance = self.data_of(phi), over_every(self.stride, d1, self._part())
+        value = partial(surrogate_objective, data=data, policy=self.policy)
+        before, most = value(phi), (1 + SLACK) * delta
+
+        def allowed(x: Params) -> Tensor:
+            theta = {**phi, **add_scaled(select(phi, self.names), 1.0, x)}
+            apart = distance(phi, theta, policy=self.policy, state_weights=data.state_weights)
+            ridges = self._ridges(x, ridge, head_ridge)
+            far = sum(ridges[name] / 2 * leaf.square().sum() for name, leaf in x.items())
+            return (value(theta) > before) & (apart + far <= most)
+
+        return allowed
 
     def _ridges(self, x: Params, ridge: float, head_ridge: float | None) -> dict[str, float]:
         head = self.policy.policy.head
         if head_ridge is None:
             return dict.fromkeys(x, ridge)
-        if not any(name in head for name in x):
+        of_head = [name in head for name in x]
+        if not any(of_head):
             raise ValueError(f"head_ridge is {head_ridge}, but no head moves: only {list(x)} do")
+        if all(of_head):
+            raise ValueError(f"head_ridge is {head_ridge}, but only the head moves: say ridge")
         return {name: head_ridge if name in head else ridge for name in x}
 
     def slope_along(self, p: Params, v: Params) -> Float[Tensor, ""]:
@@ -247,7 +257,10 @@ class _LocalModel(NamedTuple):
 
     def _outputs(self, p: Params, x: Params) -> ActionDistribution:
         """Return pi(. | s) of the samples that F is averaged over, x in place of p's own."""
-        return self.policy.every(self.stride).distribution({**p, **x})
+        return self._part().distribution({**p, **x})
+
+    def _part(self) -> PolicyAtSamples:
+        return self.policy.every(self.stride)
 
 
 def _info(solved: SolveInfo, adjoint: SolveInfo) -> SolvedInfo:

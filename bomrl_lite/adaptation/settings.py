@@ -25,7 +25,7 @@ from bomrl_lite.adaptation.solve import (
     solved_adaptation,
 )
 from bomrl_lite.policies.at_samples import PolicyAtSamples
-from bomrl_lite.require import checked, require_positive, require_share
+from bomrl_lite.require import checked, require_not_negative, require_positive, require_share
 from bomrl_lite.rollout.data import (
     OneTimeData,
     SampleBatch,
@@ -96,6 +96,14 @@ class HeadClosedForm:
     body_step: float = 0.0
     """alpha of a gradient step, beside it, of all that is not the head; 0 leaves that alone."""
 
+    def __post_init__(self) -> None:
+        """Refuse a step downhill.
+
+        Raises:
+            ValueError: ``body_step`` is negative, or no number.
+        """
+        require_not_negative("body_step", self.body_step)
+
 
 @dataclass(frozen=True)
 class NaturalStep:
@@ -128,7 +136,7 @@ class NaturalRegion:
     """:class:`NaturalStep` with a limit on D^2 in place of a price."""
 
     delta: float = 1.0
-    """Largest D^2, in nats."""
+    """Largest D^2 to second order, the ridge included, in nats."""
     ridge: float = 0.0
     """rho of the Euclidean term inside D^2."""
     head_ridge: float | None = None
@@ -140,7 +148,8 @@ class NaturalRegion:
     parameters: Moved = "all"
     """What the adaptation moves."""
     halvings: int = 0
-    """Halve the step so often at most until D^2 itself, not its model, holds; 0 does not look."""
+    """Halve the step, so often at most, until L gains and D^2 itself is within delta; else the task
+    is not adapted. 0 does not look."""
 
     def __post_init__(self) -> None:
         """Refuse two ridges where only the head moves.

@@ -339,7 +339,7 @@ def _require_count(name: str, value: Any) -> int:
 
 
 def _require_halvings(name: str, value: Any) -> int:
-    return require_whole(name, value, least=0, most=126)  # 2^-126: single precision ends there
+    return require_whole(name, value, least=0, most=30)  # a 2^30th of a step is none
 
 
 _REQUIRE: dict[str, Callable[[str, Any], Any]] = {

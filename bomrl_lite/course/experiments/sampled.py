@@ -242,6 +242,8 @@ def scaled_alg(problem: EpisodesProblem, factor: float) -> Alg:
 def scaled_step(alg: AlgSettings, factor: float) -> AlgSettings:
     """Return the settings of a step that is ``factor`` times as long to first order.
 
+    That of a region which is halved may be longer or shorter.
+
     Raises:
         ValueError: an Alg that takes no step on samples.
     """
