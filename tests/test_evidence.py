@@ -67,8 +67,11 @@ def few(name: str, episodes: int, theirs: str, ours: str = "BO-MRL head") -> str
     return difference(robots(name, "episodes", episodes), ours, theirs)
 
 
-def lever(ours: str, theirs: str, *, after: int = 1) -> str:
-    return difference(points("levers", adaptations=after), ours, theirs)
+def lever(ours: str, theirs: str, *, after: int = 1, of: str = "levers") -> str:
+    return difference(points(of, adaptations=after), ours, theirs)
+
+
+walker_lever = partial(lever, of="walker_levers")
 
 
 def goals(method: str, many: int, few: int) -> str:
@@ -195,6 +198,13 @@ FIGURES: dict[str, Callable[[], str]] = {
     "Half cheetah, speeds, the head: an outer": lambda: lever("head, outer trust region", "head"),
     "Half cheetah, speeds, the head: two": lambda: lever("head, two adaptations", "head", after=2),
     "Half cheetah, speeds, the head: through Q": lambda: lever("head, through Q", "head"),
+    "Half cheetah, speeds, the head: a step": lambda: lever("head, a step of the body", "head"),
+    "Half cheetah, speeds, all parameters: a ridge": lambda: lever(
+        "all, a ridge of the head", "all"
+    ),
+    "Half cheetah, speeds, all parameters: an inner": lambda: lever(
+        "all, inner trust region", "all"
+    ),
     "Ant, speeds, the head": lambda: lead("ant_velocity", "BO-MRL head", "ProMP"),
     "Ant, one direction": forward,
     "Ant, directions": lambda: lead("ant_direction", "BO-MRL head", "ProMP"),
@@ -236,6 +246,8 @@ FIGURES: dict[str, Callable[[], str]] = {
     "Five episodes, ant, speeds": lambda: few("ant_velocity", 5, "ProMP"),
     "One episode, ant, directions": lambda: few("ant_direction", 1, "ProMP"),
     "Five episodes, ant, directions": lambda: few("ant_direction", 5, "ProMP"),
+    "One episode, ant, directions, eight": lambda: few(LONG, 1, "ProMP", SMALL),
+    "Five episodes, ant, directions, eight": lambda: few(LONG, 5, "ProMP", SMALL),
     "One episode, walker, directions": lambda: few(WALKER, 1, "ProMP"),
     "Five episodes, walker, directions": lambda: few(WALKER, 5, "ProMP"),
     "One episode, 2-D navigation": lambda: difference(

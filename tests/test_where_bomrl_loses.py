@@ -84,6 +84,7 @@ MEANS: dict[str, Callable[[], dict[str, float]]] = {
     "walker, directions, on the head": lambda: robots("walker_direction", "steps", 1),
     "walker, directions, all parameters": lambda: robots("walker_direction", "steps", 1),
     "ant, directions, from ONE": lambda: robots("ant_direction", "episodes", 1),
+    "ant, directions, 480": lambda: robots("ant_direction_long", "steps", 1),
     "half cheetah, speeds, all parameters and": levers,
     "half cheetah, directions: D2": lambda: robot_seconds("cheetah_direction"),
     "2-D navigation, all parameters, for": lambda: seconds("navigation"),
