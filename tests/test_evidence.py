@@ -222,6 +222,19 @@ FIGURES: dict[str, Callable[[], str]] = {
         WALKER, "BO-MRL head", "ProMP head"
     ),
     "Walker, directions, the head, over MAML": lambda: lead(WALKER, "BO-MRL head", "MAML-TRPO"),
+    "Walker, directions, the head: two": lambda: walker_lever(
+        "head, two adaptations", "head", after=2
+    ),
+    "Walker, directions, the head: through Q": lambda: walker_lever("head, through Q", "head"),
+    "Walker, directions, the head: a step": lambda: walker_lever(
+        "head, a step of the body", "head"
+    ),
+    "Walker, directions, all parameters: a ridge": lambda: walker_lever(
+        "all, a ridge of the head", "all"
+    ),
+    "Walker, directions, all parameters: an inner": lambda: walker_lever(
+        "all, inner trust region", "all"
+    ),
     "Walker, directions, all": lambda: lead(WALKER, "BO-MRL", "ProMP"),
     "2-D navigation": lambda: difference(
         points("navigation", step=1), "bomrl_natural", "promp", decimals=2
