@@ -81,7 +81,7 @@ def goals(method: str, many: int, few: int) -> str:
 
 
 LONG = "ant_direction_long"
-SMALL = "BO-MRL head, lam 0.3, half the rate"
+HALVED = "BO-MRL head, lam 0.3, half the rate"
 
 
 def learnt(name: str, method: str) -> str:
@@ -208,7 +208,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "Ant, speeds, the head": lambda: lead("ant_velocity", "BO-MRL head", "ProMP"),
     "Ant, one direction": forward,
     "Ant, directions": lambda: lead("ant_direction", "BO-MRL head", "ProMP"),
-    "Ant, directions, eight times longer, small steps of phi": lambda: lead(LONG, SMALL, "ProMP"),
+    "Ant, directions, eight times longer, outer rate halved": lambda: lead(LONG, HALVED, "ProMP"),
     "Ant, directions, eight times longer, the head, lam": lambda: lead(
         LONG, "BO-MRL head, lam 0.3", "ProMP"
     ),
@@ -216,7 +216,7 @@ FIGURES: dict[str, Callable[[], str]] = {
         LONG, "BO-MRL head", "ProMP"
     ),
     "Ant, directions, eight times longer, ProMP": lambda: learnt(LONG, "ProMP"),
-    "Ant, directions, eight times longer, what": lambda: learnt(LONG, SMALL),
+    "Ant, directions, eight times longer, what": lambda: learnt(LONG, HALVED),
     "Walker, directions, the head": lambda: lead(WALKER, "BO-MRL head", "ProMP"),
     "Walker, directions, the head, over ProMP on the head": lambda: lead(
         WALKER, "BO-MRL head", "ProMP head"
@@ -259,8 +259,8 @@ FIGURES: dict[str, Callable[[], str]] = {
     "Five episodes, ant, speeds": lambda: few("ant_velocity", 5, "ProMP"),
     "One episode, ant, directions": lambda: few("ant_direction", 1, "ProMP"),
     "Five episodes, ant, directions": lambda: few("ant_direction", 5, "ProMP"),
-    "One episode, ant, directions, eight": lambda: few(LONG, 1, "ProMP", SMALL),
-    "Five episodes, ant, directions, eight": lambda: few(LONG, 5, "ProMP", SMALL),
+    "One episode, ant, directions, eight": lambda: few(LONG, 1, "ProMP", HALVED),
+    "Five episodes, ant, directions, eight": lambda: few(LONG, 5, "ProMP", HALVED),
     "One episode, walker, directions": lambda: few(WALKER, 1, "ProMP"),
     "Five episodes, walker, directions": lambda: few(WALKER, 5, "ProMP"),
     "One episode, 2-D navigation": lambda: difference(

@@ -66,8 +66,8 @@ def seconds(name: str) -> dict[str, float]:
     return table(name).query("step == 1").groupby("method")["seconds"].mean().to_dict()
 
 
-def levers() -> dict[str, float]:
-    return table("levers").query("adaptations == 1").groupby("method")["return"].mean().to_dict()
+def levers(name: str = "levers") -> dict[str, float]:
+    return table(name).query("adaptations == 1").groupby("method")["return"].mean().to_dict()
 
 
 MEANS: dict[str, Callable[[], dict[str, float]]] = {
@@ -82,10 +82,13 @@ MEANS: dict[str, Callable[[], dict[str, float]]] = {
     "half cheetah, speeds, on the head": lambda: robots("cheetah_velocity", "steps", 1),
     "half cheetah, speeds, all parameters (": lambda: robots("cheetah_velocity", "steps", 1),
     "walker, directions, on the head": lambda: robots("walker_direction", "steps", 1),
-    "walker, directions, all parameters": lambda: robots("walker_direction", "steps", 1),
+    "walker, directions, all parameters (": lambda: robots("walker_direction", "steps", 1),
     "ant, directions, from ONE": lambda: robots("ant_direction", "episodes", 1),
     "ant, directions, 480": lambda: robots("ant_direction_long", "steps", 1),
-    "half cheetah, speeds, all parameters and": levers,
+    "walker, directions, the best lever": lambda: levers("walker_levers"),
+    "walker, directions, all parameters and a ridge": lambda: levers("walker_levers"),
+    "half cheetah, speeds, all parameters and a ridge": levers,
+    "half cheetah, speeds, all parameters and an outer": levers,
     "half cheetah, directions: D2": lambda: robot_seconds("cheetah_direction"),
     "2-D navigation, all parameters, for": lambda: seconds("navigation"),
 }

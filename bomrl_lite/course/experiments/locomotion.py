@@ -112,7 +112,7 @@ other two lengths of ``ANT_STEPS`` joined after the run of the best had collapse
 rate joined after the longest-lived of the three had fallen back."""
 
 LONG_AGAIN = ("ProMP", "BO-MRL head, lam 0.3, half the rate")
-"""Who learns on further seeds: those that seed 0 does not show to fall back."""
+"""Who learns on a further seed: ProMP, and the setting of the head that holds best on seed 0."""
 
 WALKERS = ("MAML-TRPO", "ProMP", "BO-MRL head", "BO-MRL", "ProMP head")
 """Who is tuned and compared on the walker."""
