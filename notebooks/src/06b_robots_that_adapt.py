@@ -502,7 +502,7 @@ after.pivot_table(index="method", columns="adaptations", values="return", sort=F
 long = stored_table("ant_direction_long")
 until = (long["iteration"] + 19) // 20 * 20
 curves = long.assign(until=until).query("kind == 'training' and until in (60, 120, 240, 360, 480)")
-by_time = curves.astype({"until": int, "seed": int}).pivot_table(
+by_time = curves.astype({"until": int}).pivot_table(
     index=["method", "seed"], columns="until", values="return", sort=False
 )
 fresh = long.query("kind == 'steps'").set_index(["method", "seed"])
