@@ -227,7 +227,8 @@ class EpisodesObjective:
         require_finite(
             row,
             ("return_before", "return_after", "gradient_norm", "distance", "outer_divergence"),
-            "use a smaller learning_rate, step_size or max_kl, or a larger lam or ridge",
+            "use a smaller learning_rate, step_size, body_step, delta or max_kl, or a larger "
+            "lam or ridge",
         )
         return row
 

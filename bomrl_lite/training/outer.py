@@ -178,6 +178,6 @@ def _finite_norm(gradient: Params) -> float:
     if not math.isfinite(size):
         raise FloatingPointError(
             f"the norm of the outer gradient is {size}, and so no step can be taken; use a smaller "
-            "step_size, or a larger lam or ridge. phi stays as it was"
+            "step_size, body_step or delta, or a larger lam or ridge. phi stays as it was"
         )
     return size
