@@ -179,7 +179,7 @@ from bomrl_lite.render.render import frames
 
 model = load_model("half_cheetah")
 films = [
-    frames(model, clip.qpos[:: max(1, len(clip.qpos) // 50)], width=240, height=180, goal=clip.goal)
+    frames(model, clip.qpos[:: max(1, len(clip.qpos) // 50)], width=200, height=150, goal=clip.goal)
     for clip in clips[2:]
 ]
 alt = "Two robots after one adaptation: one runs backwards, one forwards, as its task pays"
