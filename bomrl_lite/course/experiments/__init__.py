@@ -182,7 +182,7 @@ EXPERIMENTS = {
     ),
     "ant_direction": Experiment(
         "training and adaptation on Ant direction, fast integrator",
-        locomotion.comparison("ant/direction", locomotion.ANTS),
+        locomotion.comparison("ant/direction", (*locomotion.ANTS, *locomotion.ANT_CONTROLS)),
         ROBOTS,
         60,
     ),
@@ -194,7 +194,9 @@ EXPERIMENTS = {
     ),
     "ant_velocity": Experiment(
         "training and adaptation on Ant velocity, fast integrator",
-        locomotion.comparison("ant/velocity", locomotion.ANTS),
+        locomotion.comparison(
+            "ant/velocity", (*locomotion.ANTS, "BO-MRL", *locomotion.ANT_CONTROLS)
+        ),
         ROBOTS,
         100,
     ),

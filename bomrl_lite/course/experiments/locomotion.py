@@ -97,6 +97,9 @@ ANT_STEPS: Grids = {
 ANTS = ("ProMP", "BO-MRL head")
 """Who learns on the ant for long: the two best of ``ant_tuning``."""
 
+ANT_CONTROLS = ("MAML-TRPO", "ProMP head")
+"""Who joins them, not tuned: the usual settings of robots, with the ant's own small first steps."""
+
 LONG: dict[str, tuple[str, dict[str, float]]] = {
     "ProMP": ("ProMP", {}),
     "BO-MRL head": ("BO-MRL head", {}),
