@@ -169,7 +169,7 @@ EXPERIMENTS = {
         60,
     ),
     "ant_tuning": Experiment(
-        "4 configurations of three methods on Ant velocity",
+        "4 configurations of five methods on Ant velocity",
         locomotion.grid_tuning("ant/velocity", locomotion.ANT_GRIDS),
         ROBOTS,
         40,
@@ -182,7 +182,7 @@ EXPERIMENTS = {
     ),
     "ant_direction": Experiment(
         "training and adaptation on Ant direction, fast integrator",
-        locomotion.comparison("ant/direction", (*locomotion.ANTS, *locomotion.ANT_CONTROLS)),
+        locomotion.comparison("ant/direction", locomotion.ANTS),
         ROBOTS,
         60,
     ),
@@ -194,9 +194,7 @@ EXPERIMENTS = {
     ),
     "ant_velocity": Experiment(
         "training and adaptation on Ant velocity, fast integrator",
-        locomotion.comparison(
-            "ant/velocity", (*locomotion.ANTS, "BO-MRL", *locomotion.ANT_CONTROLS)
-        ),
+        locomotion.comparison("ant/velocity", (*locomotion.ANTS, *locomotion.ANT_CONTROLS)),
         ROBOTS,
         100,
     ),

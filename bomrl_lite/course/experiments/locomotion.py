@@ -84,9 +84,19 @@ ANT_GRIDS: Grids = {
         for log_std in (-0.5, -1.0)
         for epochs, rate in ((5, cheetah_rate), (10, 5e-3))
     ]
-    for arm, cheetah_rate in (("ProMP", 2e-2), ("BO-MRL head", 1e-2), ("BO-MRL", 2e-2))
+    for arm, cheetah_rate in (
+        ("ProMP", 2e-2),
+        ("BO-MRL head", 1e-2),
+        ("BO-MRL", 2e-2),
+        ("ProMP head", 1e-2),
+    )
+} | {
+    "MAML-TRPO": [
+        {"log_std": log_std, "max_kl": max_kl} for log_std in (-0.5, -1.0) for max_kl in (0.1, 0.3)
+    ]
 }
-"""Four configurations per method; the winners are the settings of ``METHODS`` on the ant."""
+"""Four configurations per method; the first three's winners are the settings of ``METHODS`` on the
+ant. An outer trust region gets a wider one where others get smaller updates, as searches chose."""
 
 ANT_STEPS: Grids = {
     "ProMP": [{"step_size": value} for value in (0.1, 0.5, 2.0)],
@@ -98,7 +108,7 @@ ANTS = ("ProMP", "BO-MRL head")
 """Who learns on the ant for long: the two best of ``ant_tuning``."""
 
 ANT_CONTROLS = ("MAML-TRPO", "ProMP head")
-"""Who joins them, not tuned: the usual settings of robots, with the ant's own small first steps."""
+"""Who joins them on Ant velocity, with their own best of ``ant_tuning``."""
 
 LONG: dict[str, tuple[str, dict[str, float]]] = {
     "ProMP": ("ProMP", {}),
