@@ -6,6 +6,7 @@ your own.
 
 import contextlib
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -34,6 +35,9 @@ from bomrl_lite.training.stopping import Terminated, restore_ctrl_c, terminated_
 from bomrl_lite.training.stored_config import config_from_file
 from bomrl_lite.training.tables import as_table
 from bomrl_lite.training.trainer import load, meta_train
+
+READER_GONE = 1
+"""Exit code where nobody reads the output on, as in ``methods | head``: Python's and rich's."""
 
 OuterName = Literal["adam", "trpo"]
 FlatConfig = tyro.conf.AvoidSubcommands[tyro.conf.OmitArgPrefixes[Config]]
@@ -246,7 +250,14 @@ def main() -> int:
         arguments = import_modules(sys.argv[1:])
         start = chosen_config(arguments[1:] if arguments[:1] == ["train"] else [])
         app = command_line(start)
-        return app.cli(args=arguments, prog="python -m bomrl_lite", description=__doc__) or 0
+        try:
+            return app.cli(args=arguments, prog="python -m bomrl_lite", description=__doc__) or 0
+        finally:
+            sys.stdout.flush()  # or a reader who is gone is noticed when nobody can answer
+    except BrokenPipeError:
+        # What is still to be written has no reader.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
     except (ValueError, OSError, ArithmeticError, ModuleNotFoundError, PeerLost) as error:
         _say_error(in_words(error) if isinstance(error, OSError) else str(error))
         return 2

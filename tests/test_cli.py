@@ -135,6 +135,24 @@ def test_ctrl_c_keeps_the_last_iteration_of_a_run_without_checkpoints(tmp_path):
     assert 200 <= (run / "history.csv").read_text().count("\n") - 1 < 2000
 
 
+TRAIN = ("train", "--num-tasks", "2", "--iterations", "2000", "--checkpoint-every", "2000")
+
+
+@pytest.mark.parametrize("words", [("methods",), ("--help",), TRAIN], ids=lambda words: words[0])
+def test_an_output_that_nobody_reads_on_ends_in_silence_and_loses_nothing(words, tmp_path):
+    """As ``methods | head`` does; a training keeps its last whole iteration."""
+    run = tmp_path / "run"
+    words = [*words, "--out", str(run)] if words is TRAIN else words
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "bomrl_lite", *words]
+    with os.fdopen(writer, "w") as output:
+        ended = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (cli.READER_GONE, "")
+    if words[0] == "train":
+        assert (run / "history.csv").read_text().count("\n") - 1 == 200
+
+
 def test_a_missing_package_is_one_line_too(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tensorboard", None)  # as if it were not installed
     monkeypatch.setattr(sys, "argv", ["", "train", "--tensorboard", "--out", str(tmp_path / "run")])

@@ -114,6 +114,10 @@ STOPS = [
     ZeroDivisionError,
     FloatingPointError,
     torch.linalg.LinAlgError,
+    KeyError,  # of a family of the user's own
+    BrokenPipeError,
+    MemoryError,
+    SystemExit,
 ]
 
 
@@ -151,12 +155,13 @@ def test_a_stop_that_another_error_hides_is_a_stop(tmp_path):
     assert is_kept(tmp_path, 4)
 
 
-def test_ctrl_c_while_progress_is_shown_loses_nothing(tmp_path):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError, SystemExit, AttributeError])
+def test_whatever_happens_while_progress_is_shown_loses_nothing(tmp_path, error):
     def impatient(done, total, row):
         if done == 5:
-            raise KeyboardInterrupt
+            raise error
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(error):
         train(tmp_path, progress=impatient)
     assert is_kept(tmp_path, 5)
 

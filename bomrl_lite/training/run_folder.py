@@ -224,8 +224,8 @@ def run_loop(
 ) -> None:
     """Iterate until ``history`` has ``config.iterations`` rows, keeping the run in its folder.
 
-    A run that stops early (Ctrl-C, divergence, an error of torch's or of a task's) is kept as it
-    was after its last whole iteration, before the exception goes on.
+    A run that stops early (Ctrl-C, divergence, an error of torch's, of a task's or of ``progress``)
+    is kept as it was after its last whole iteration, before the exception goes on.
 
     Args:
         step: does one iteration: changes the trainer's state and appends its row to ``history``.
@@ -266,7 +266,7 @@ def run_loop(
                     keep(history)
                 show(done, config.iterations, history[-1])
                 progress(done, config.iterations, history[-1])
-        except (KeyboardInterrupt, ArithmeticError, RuntimeError, ValueError) as error:
+        except BaseException as error:  # whatever ends it: Ctrl-C, a figure, who shows progress
             keep(history[:done])
             if (stop := stop_behind(error)) is not error:
                 raise stop from None

@@ -375,7 +375,7 @@ def train_once(config: Config, *, runs: Path, progress: Progress = silent) -> Tr
             f"the stored training in {out} cannot be gone on with ({error}): delete that folder, "
             "and it is trained anew"
         ) from error
-    except (KeyboardInterrupt, ArithmeticError, RuntimeError):
+    except BaseException:
         if seconds != before:  # the last whole iteration of such a run is kept
             write_atomically(clock, json.dumps(seconds).encode())
         raise
