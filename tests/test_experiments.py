@@ -126,15 +126,22 @@ def test_the_dials_of_the_ant_are_the_best_of_four():
     frame = pd.read_csv(RESULTS / "ant_tuning.csv")
     assert set(frame["method"]) == set(locomotion.ANT_GRIDS)
     compared = json.loads((RESULTS / "ant_velocity.json").read_text())["settings"]["ant"]["methods"]
+    assert list(TUNED["ant/velocity"]) == list(locomotion.ANT_CONTROLS)
     for arm, grid in locomotion.ANT_GRIDS.items():
         mine = frame[frame["method"] == arm]
         assert list(mine["dials"]) == [str(dials) for dials in grid]
         assert len(grid) == 4
         best = grid[int(mine.set_index("configuration")["return"].idxmax())]
-        dials = configure(**locomotion.ARMS[arm], tasks="ant/velocity").settings()
-        taken = compared[locomotion.ARMS[arm]["method"]]
-        for told in (dials, taken):
-            assert {name: told[name] for name in best} == best, arm
+        told = [locomotion.tuned_config(arm, 3, "ant/velocity", 100).settings()]
+        if arm in locomotion.ANT_CONTROLS:
+            assert TUNED["ant/velocity"][arm] == best
+        else:  # the defaults of the method
+            told += [
+                configure(**locomotion.ARMS[arm], tasks="ant/velocity").settings(),
+                compared[locomotion.ARMS[arm]["method"]],
+            ]
+        for settings in told:
+            assert {name: settings[name] for name in best} == best, arm
 
 
 def test_an_ants_directions_are_learnt_with_the_best_of_three_steps():

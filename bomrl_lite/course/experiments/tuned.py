@@ -43,6 +43,10 @@ TUNED: dict[str, dict[str, dict[str, float]]] = {
         "BO-MRL": {"lam": 0.016, "ridge": 150.0, "learning_rate": 0.011},
         "ProMP head": {"step_size": 0.3, "learning_rate": 0.01},
     },
+    "ant/velocity": {
+        "MAML-TRPO": {"log_std": -1.0, "max_kl": 0.3},
+        "ProMP head": {"log_std": -1.0, "epochs": 5, "learning_rate": 0.01},
+    },
     "ant/direction": {
         "ProMP": {"step_size": 0.1},
         "BO-MRL head": {"lam": 0.03},
