@@ -230,7 +230,7 @@ def main(argv: list, project: Path = PROJECT) -> int:
     except BrokenPipeError:
         # The reader, such as `head`, has left; Python's own last flush must not complain either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + 13
+        return 1  # as Python itself
     except OSError as error:
         raise SystemExit(STOPPED.format(error)) from error
     except KeyboardInterrupt:
