@@ -45,9 +45,9 @@ def difference(frame: pd.DataFrame, ours: str, theirs: str, *, value="return", d
     return f"{text} [{low:+.{decimals}f}, {high:+.{decimals}f}], {len(leads)} seeds"
 
 
-def lakes(split: str) -> pd.DataFrame:
+def lakes(split: str, *, setting: str = "matched", family: str = "high variance") -> pd.DataFrame:
     frame = table("returns").query(
-        "setting == 'matched' and family == 'high variance' and split == @split and step == 1"
+        "setting == @setting and family == @family and split == @split and step == 1"
     )
     own = frame["prior"].where(frame["prior"] != "first_order_bomrl", "bomrl_d2")
     return frame[frame["alg"] == own].rename(columns={"prior": "method"})
@@ -74,6 +74,71 @@ def lever(ours: str, theirs: str, *, after: int = 1, of: str = "levers") -> str:
 walker_lever = partial(lever, of="walker_levers")
 
 
+def late(method: str, window: int) -> str:
+    return difference(points("delayed", window=window, split="test"), method, "promp", decimals=2)
+
+
+def navigated(ours: str, theirs: str) -> str:
+    return difference(points("navigation", step=1), ours, theirs, decimals=2)
+
+
+def over_promp(goals: int) -> str:
+    frame = points("training_goals", goals=goals, split="test")
+    return difference(frame, "bomrl_natural", "promp", decimals=2)
+
+
+def while_learning(name: str) -> str:
+    return difference(table(name).query("kind == 'training'"), "ProMP", "MAML-TRPO")
+
+
+def at_equal_time(name: str) -> str:
+    """Compare the five iterations before the shorter of a seed's two trainings ended."""
+    frame = table(name).query("kind == 'training' and method in ('ProMP', 'MAML-TRPO')")
+    time = frame.groupby(["seed", "method"])["seconds"].transform("max")
+    end = time.groupby(frame["seed"]).transform("min")
+    until = frame[frame["seconds"] <= end * (1 + 1e-6)]
+    return difference(until.groupby(["seed", "method"]).tail(5), "ProMP", "MAML-TRPO")
+
+
+def spread_over_lvc(problem: str) -> str:
+    frame = points("laboratory", problem=problem, quantity="meta-gradient", episodes=20)
+    frame = frame.rename(columns={"estimator": "method"})
+    return difference(frame, "DiCE", "LVC", value="deviation", decimals=2)
+
+
+def never_rising() -> str:
+    frame = points("returns", setting="matched").query("prior == alg and prior != 'maml'")
+    index = ["family", "prior", "split", "seed"]
+    steps = frame.pivot_table(index=index, columns="step", values="gap").diff(axis=1).iloc[:, 1:]
+    return f"{(steps <= 0).all(axis=1).sum()} of {len(steps)}"
+
+
+def least_curvature() -> str:
+    frame = points("consistency", rung="full", prior="bomrl_d2")
+    least = frame.groupby("lam")["curvature"].min()
+    return ", ".join(f"{least[lam]:.2f} at lam {lam:g}" for lam in (0.01, 0.03))
+
+
+def frozen_error() -> str:
+    frame = points("consistency", rung="frozen", lam=0.3).groupby("prior")["error"].mean()
+    return ", ".join(f"{frame[f'bomrl_{distance}']:.2f}" for distance in ("d1", "d2", "d3"))
+
+
+def fixed_lam(case: str, times: float) -> str:
+    frame = points("lams", case=case, learnt="no")
+    frame = frame.assign(method=frame["start"].astype(str))
+    return difference(frame, "1.0", str(times))
+
+
+def more_of_wider() -> str:
+    frame = points("spreads", method="bomrl_head")
+    wide = frame.pivot_table(index=["tasks", "seed"], columns="collections", values="return")
+    gain = (wide[4] - wide[1]).rename("return").reset_index()
+    return difference(
+        gain.rename(columns={"tasks": "method"}), "cheetah/band-1", "cheetah/band-0.25"
+    )
+
+
 def goals(method: str, many: int, few: int) -> str:
     frame = points("training_goals", method=method, split="test")
     frame = frame.assign(method=frame["goals"].astype(str))
@@ -84,10 +149,11 @@ LONG = "ant_direction_long"
 HALVED = "BO-MRL head, lam 0.3, half the rate"
 
 
-def learnt(name: str, method: str) -> str:
-    """Return what an adaptation adds to what the same policy returns before it."""
-    frame = robots(name, "steps", 1).query("method == @method")
-    before = robots(name, "steps", 0).query("method == @method").assign(method="before")
+def learnt(name: str, method: str, *, episodes: int = 0) -> str:
+    """Return what an adaptation adds to what the same policy returns before it; 0: of the steps."""
+    kind, value = ("episodes", episodes) if episodes else ("steps", 1)
+    frame = robots(name, kind, value).query("method == @method")
+    before = frame.assign(method="before", **{"return": frame["before"]})
     return difference(pd.concat([frame, before]), method, "before")
 
 
@@ -120,8 +186,8 @@ def bounds_that_hold() -> str:
     return f"{held.sum()} of {len(held)}, at least {np.floor(ratio.min()):.0f} times the gap"
 
 
-def along_variance() -> str:
-    frame = points("variance", prior="bomrl_d2", split="test")
+def along_variance(prior: str = "bomrl_d2") -> str:
+    frame = points("variance", prior=prior, split="test")
     rho = [g["variance"].rank().corr(g["gap"].rank()) for _, g in frame.groupby("seed")]
     low, high = stratified_interval(rho, lambda scores: float(scores.mean()))
     return f"{np.mean(rho):+.2f} [{low:+.2f}, {high:+.2f}], {len(rho)} seeds"
@@ -156,6 +222,24 @@ WALKER = "walker_direction"
 gap = partial(difference, value="gap", decimals=3)
 FIGURES: dict[str, Callable[[], str]] = {
     "Alg from the prior of BO-MRL is nearer": lambda: gap(lakes("test"), "bomrl_d2", "maml"),
+    "The same with D1": lambda: gap(lakes("test"), "bomrl_d1", "maml"),
+    "The same with D3": lambda: gap(lakes("test"), "bomrl_d3", "maml"),
+    "Holes that cost little, exact, D1": lambda: gap(
+        lakes("test", family="low variance"), "bomrl_d1", "maml"
+    ),
+    "Holes that cost little, exact, D2": lambda: gap(
+        lakes("test", family="low variance"), "bomrl_d2", "maml"
+    ),
+    "Holes that cost little, exact, D3": lambda: gap(
+        lakes("test", family="low variance"), "bomrl_d3", "maml"
+    ),
+    "The published settings, deadly holes, exact, D1": lambda: gap(
+        lakes("test", setting="published"), "bomrl_d1", "maml"
+    ),
+    "The published settings, deadly holes, exact, D2": lambda: gap(
+        lakes("test", setting="published"), "bomrl_d2", "maml"
+    ),
+    "An adaptation never does harm with exact values": never_rising,
     "The full hypergradient serves the objective": lambda: gap(
         lakes("training"), "bomrl_d2", "first_order_bomrl"
     ),
@@ -163,9 +247,18 @@ FIGURES: dict[str, Callable[[], str]] = {
         lakes("test"), "bomrl_d2", "first_order_bomrl"
     ),
     "From 20 sampled episodes, the gap": lambda: sampled(20),
+    "The same from one sampled": lambda: sampled(1),
+    "The same from five sampled": lambda: sampled(5),
+    "The same from a hundred sampled": lambda: sampled(100),
     "The gap is below its bound": bounds_that_hold,
     "The gap grows with the variance": along_variance,
+    "The same rank correlation of MAML": lambda: along_variance("maml"),
+    "The same rank correlation of the untrained": lambda: along_variance("untrained"),
     "Implicit differentiation needs": memory_of_unrolling,
+    "The matrix that is inverted": least_curvature,
+    "Leaving out that the data": frozen_error,
+    "A tenth of the lam found costs": lambda: fixed_lam("cheetah directions, head", 0.1),
+    "Ten times the lam found costs": lambda: fixed_lam("cheetah directions, head", 10.0),
     "Half cheetah, directions, the head": lambda: lead(CHEETAH, "BO-MRL head", "ProMP"),
     "Half cheetah, directions, the head, over ProMP on the head": lambda: lead(
         CHEETAH, "BO-MRL head", "ProMP head"
@@ -183,10 +276,21 @@ FIGURES: dict[str, Callable[[], str]] = {
         "heads", "BO-MRL head", "ProMP head"
     ),
     "Half cheetah, directions, all": lambda: lead(CHEETAH, "BO-MRL", "ProMP"),
+    "Half cheetah, directions, all parameters, over MAML": lambda: lead(
+        CHEETAH, "BO-MRL", "MAML-TRPO"
+    ),
     "Half cheetah, directions, D3": lambda: lead(CHEETAH, "BO-MRL D3", "ProMP"),
+    "Half cheetah, directions, D3 in closed form, over MAML": lambda: lead(
+        CHEETAH, "BO-MRL D3", "MAML-TRPO"
+    ),
+    "Half cheetah, directions, D1": lambda: lead(CHEETAH, "BO-MRL D1", "ProMP"),
+    "Half cheetah, directions, D2": lambda: lead(CHEETAH, "BO-MRL D2", "ProMP"),
     "Half cheetah, speeds, the head": lambda: lead(VELOCITY, "BO-MRL head", "ProMP"),
     "Half cheetah, speeds, the head, over MAML": lambda: lead(VELOCITY, "BO-MRL head", "MAML-TRPO"),
     "Half cheetah, speeds, all": lambda: lead(VELOCITY, "BO-MRL", "ProMP"),
+    "Half cheetah, speeds, all parameters, over MAML": lambda: lead(
+        VELOCITY, "BO-MRL", "MAML-TRPO"
+    ),
     "Half cheetah, speeds, D3": lambda: lead(VELOCITY, "BO-MRL D3", "ProMP"),
     "Half cheetah, speeds, four times longer": lambda: lever(
         "all, 4 times longer", "ProMP, 4 times longer"
@@ -245,11 +349,17 @@ FIGURES: dict[str, Callable[[], str]] = {
     "Rewards paid at the end of an episode": lambda: difference(
         points("delayed", window=30, split="test"), "bomrl_natural", "promp", decimals=2
     ),
+    "Rewards paid at the end of an episode only: the head": lambda: late("bomrl_head", 30),
+    "Rewards paid every five steps": lambda: late("bomrl_head", 5),
+    "2 training goals: ": lambda: over_promp(2),
+    "8 training goals: ": lambda: over_promp(8),
+    "64 training goals: ": lambda: over_promp(64),
     "64 training goals over 2": lambda: goals("bomrl_natural", 64, 2),
     "64 training goals over 8": lambda: goals("bomrl_natural", 64, 8),
     "One episode, half cheetah, directions": lambda: few(CHEETAH, 1, "ProMP"),
     "One episode, half cheetah, directions, usual settings": lambda: few("heads", 1, "ProMP"),
     "Five episodes, half cheetah, directions": lambda: few(CHEETAH, 5, "ProMP"),
+    "Five episodes, half cheetah, directions, usual": lambda: few("heads", 5, "ProMP"),
     "Five episodes, half cheetah, directions, over ProMP on the head": lambda: few(
         CHEETAH, 5, "ProMP head"
     ),
@@ -261,6 +371,12 @@ FIGURES: dict[str, Callable[[], str]] = {
     "Five episodes, ant, directions": lambda: few("ant_direction", 5, "ProMP"),
     "One episode, ant, directions, eight": lambda: few(LONG, 1, "ProMP", HALVED),
     "Five episodes, ant, directions, eight": lambda: few(LONG, 5, "ProMP", HALVED),
+    "An adaptation from one episode does no harm: ant, speeds": lambda: learnt(
+        "ant_velocity", "BO-MRL head", episodes=1
+    ),
+    "An adaptation from one episode does no harm: ant, directions": lambda: learnt(
+        "ant_direction", "BO-MRL head", episodes=1
+    ),
     "One episode, walker, directions": lambda: few(WALKER, 1, "ProMP"),
     "Five episodes, walker, directions": lambda: few(WALKER, 5, "ProMP"),
     "One episode, 2-D navigation": lambda: difference(
@@ -271,6 +387,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "The same, points, goals all": lambda: once("navigation/circle"),
     "The same, half cheetah, speeds in [0.75": lambda: once("cheetah/band-0.25"),
     "The same, half cheetah, speeds in [0,": lambda: once("cheetah/band-1"),
+    "Four collections gain more": more_of_wider,
     "lam, ten times the one found, trained beside phi over fixed: points, the head": lambda: (
         trained_lam("points, head", 10.0)
     ),
@@ -296,6 +413,31 @@ FIGURES: dict[str, Callable[[], str]] = {
         VELOCITY, "ProMP", "MAML-TRPO"
     ),
     "ProMP is ahead of MAML-TRPO: walker": lambda: lead(WALKER, "ProMP", "MAML-TRPO"),
+    "ProMP is ahead of MAML-TRPO: 2-D": lambda: navigated("promp", "trpo_maml"),
+    "ProMP is ahead while it learns: half cheetah, directions": lambda: while_learning(
+        "cheetah_direction"
+    ),
+    "ProMP is ahead while it learns: half cheetah, speeds": lambda: while_learning(
+        "cheetah_velocity"
+    ),
+    "ProMP is ahead while it learns: walker, directions": lambda: while_learning(
+        "walker_direction"
+    ),
+    "ProMP is ahead after the same processor time: half cheetah, directions": lambda: at_equal_time(
+        "cheetah_direction"
+    ),
+    "ProMP is ahead after the same processor time: half cheetah, speeds": lambda: at_equal_time(
+        "cheetah_velocity"
+    ),
+    "ProMP is ahead after the same processor time: walker, directions": lambda: at_equal_time(
+        "walker_direction"
+    ),
+    "LVC is ahead of the naive gradient": lambda: navigated("lvc_maml", "naive_maml"),
+    "LVC is ahead of first order": lambda: navigated("lvc_maml", "first_order_maml"),
+    "LVC is ahead of DiCE": lambda: navigated("lvc_maml", "dice_maml"),
+    "LVC is ahead of Loaded DiCE": lambda: navigated("lvc_maml", "loaded_dice_maml"),
+    "DiCE spreads more than LVC: five states": lambda: spread_over_lvc("probe/random-5x3"),
+    "DiCE spreads more than LVC: a lake": lambda: spread_over_lvc("frozen_lake/holes-4x4"),
 }
 
 
@@ -332,6 +474,16 @@ def test_a_claim_holds_only_where_its_whole_interval_says_so(row):
     for_it, against = (high < 0, low > 0) if smaller else (low > 0, high < 0)
     verdict = "holds" if for_it else "does not hold" if against else "not settled"
     assert row[3] == verdict
+
+
+@pytest.mark.parametrize(("seeds", "told"), [(10, "ten"), (5, "five"), (3, "three")])
+def test_an_interval_from_few_seeds_covers_as_often_as_the_page_says(seeds, told):
+    covered = re.search(rf"(\d+)(?: of 100\s+cases)? with {told}\b", " ".join(PAGE.split()))[1]
+    draws = np.random.default_rng(0).normal(size=(4000, seeds))
+    chosen = np.random.default_rng(1).integers(seeds, size=(1000, seeds))
+    means = draws[:, chosen].mean(2)
+    low, high = np.quantile(means, (0.025, 0.975), axis=1)
+    assert abs(((low <= 0) & (high >= 0)).mean() - float(covered) / 100) < 0.015
 
 
 def standing(name: str, method: str) -> list[str]:

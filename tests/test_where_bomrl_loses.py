@@ -21,9 +21,9 @@ def table(name: str) -> pd.DataFrame:
     return pd.read_csv(ROOT / "notebooks" / "results" / f"{name}.csv")
 
 
-def lakes(setting: str) -> dict[str, float]:
+def lakes(setting: str, family: str = "high variance") -> dict[str, float]:
     t = table("returns").query(
-        "setting == @setting and family == 'high variance' and split == 'test' and step == 1"
+        "setting == @setting and family == @family and split == 'test' and step == 1"
     )
     alg = t["prior"].where(t["prior"] != "first_order_bomrl", "bomrl_d2")
     return t[t["alg"] == alg].groupby("prior")["gap"].mean().to_dict()
@@ -70,10 +70,23 @@ def levers(name: str = "levers") -> dict[str, float]:
     return table(name).query("adaptations == 1").groupby("method")["return"].mean().to_dict()
 
 
+def goals(count: int) -> dict[str, float]:
+    t = table("training_goals").query("goals == @count and split == 'test'")
+    return t.groupby("method")["return"].mean().to_dict()
+
+
+def late() -> dict[str, float]:
+    t = table("delayed").query("window == 30 and split == 'test'")
+    return t.groupby("method")["return"].mean().to_dict()
+
+
 MEANS: dict[str, Callable[[], dict[str, float]]] = {
     "full hypergradient": lambda: lakes("matched"),
     "holes that cost little": best_settings,
     "the published settings": lambda: lakes("published"),
+    "the same with D1": lambda: lakes("published"),
+    "matched settings, deadly holes, D3": lambda: lakes("matched"),
+    "matched settings, holes that cost little, D3": lambda: lakes("matched", "low variance"),
     "20 episodes": lambda: sampled(20),
     "the same from 100": lambda: sampled(100),
     "2-D navigation, on the head": lambda: one_adaptation("navigation"),
@@ -81,14 +94,19 @@ MEANS: dict[str, Callable[[], dict[str, float]]] = {
     "2-D navigation, trained and tested": one_episode,
     "half cheetah, speeds, on the head": lambda: robots("cheetah_velocity", "steps", 1),
     "half cheetah, speeds, all parameters (": lambda: robots("cheetah_velocity", "steps", 1),
+    "half cheetah, speeds, D3": lambda: robots("cheetah_velocity", "steps", 1),
     "walker, directions, on the head": lambda: robots("walker_direction", "steps", 1),
     "walker, directions, all parameters (": lambda: robots("walker_direction", "steps", 1),
     "ant, directions, from ONE": lambda: robots("ant_direction", "episodes", 1),
+    "the same from FIVE": lambda: robots("ant_direction", "episodes", 5),
     "ant, directions, 480": lambda: robots("ant_direction_long", "steps", 1),
     "walker, directions, the best lever": lambda: levers("walker_levers"),
     "walker, directions, all parameters and a ridge": lambda: levers("walker_levers"),
     "half cheetah, speeds, all parameters and a ridge": levers,
     "half cheetah, speeds, all parameters and an outer": levers,
+    "2-D navigation, trained on two": lambda: goals(2),
+    "2-D navigation, trained on 64": lambda: goals(64),
+    "2-D navigation, rewards": late,
     "half cheetah, directions: D2": lambda: robot_seconds("cheetah_direction"),
     "2-D navigation, all parameters, for": lambda: seconds("navigation"),
 }
