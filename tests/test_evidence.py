@@ -257,8 +257,6 @@ FIGURES: dict[str, Callable[[], str]] = {
     "Implicit differentiation needs": memory_of_unrolling,
     "The matrix that is inverted": least_curvature,
     "Leaving out that the data": frozen_error,
-    "A tenth of the lam found costs": lambda: fixed_lam("cheetah directions, head", 0.1),
-    "Ten times the lam found costs": lambda: fixed_lam("cheetah directions, head", 10.0),
     "Half cheetah, directions, the head": lambda: lead(CHEETAH, "BO-MRL head", "ProMP"),
     "Half cheetah, directions, the head, over ProMP on the head": lambda: lead(
         CHEETAH, "BO-MRL head", "ProMP head"
@@ -310,6 +308,10 @@ FIGURES: dict[str, Callable[[], str]] = {
         "all, inner trust region", "all"
     ),
     "Ant, speeds, the head": lambda: lead("ant_velocity", "BO-MRL head", "ProMP"),
+    "Ant, speeds, the head, over ProMP on the head": lambda: lead(
+        "ant_velocity", "BO-MRL head", "ProMP head"
+    ),
+    "Ant, speeds, the head, over MAML": lambda: lead("ant_velocity", "BO-MRL head", "MAML-TRPO"),
     "Ant, one direction": forward,
     "Ant, directions": lambda: lead("ant_direction", "BO-MRL head", "ProMP"),
     "Ant, directions, eight times longer, outer rate halved": lambda: lead(LONG, HALVED, "ProMP"),
@@ -366,6 +368,9 @@ FIGURES: dict[str, Callable[[], str]] = {
     "One episode, half cheetah, speeds": lambda: few(VELOCITY, 1, "ProMP"),
     "Five episodes, half cheetah, speeds": lambda: few(VELOCITY, 5, "ProMP"),
     "One episode, ant, speeds": lambda: few("ant_velocity", 1, "ProMP"),
+    "One episode, ant, speeds, the head, over ProMP on the head": lambda: few(
+        "ant_velocity", 1, "ProMP head"
+    ),
     "Five episodes, ant, speeds": lambda: few("ant_velocity", 5, "ProMP"),
     "One episode, ant, directions": lambda: few("ant_direction", 1, "ProMP"),
     "Five episodes, ant, directions": lambda: few("ant_direction", 5, "ProMP"),
@@ -388,6 +393,8 @@ FIGURES: dict[str, Callable[[], str]] = {
     "The same, half cheetah, speeds in [0.75": lambda: once("cheetah/band-0.25"),
     "The same, half cheetah, speeds in [0,": lambda: once("cheetah/band-1"),
     "Four collections gain more": more_of_wider,
+    "A tenth of the lam found costs": lambda: fixed_lam("cheetah directions, head", 0.1),
+    "Ten times the lam found costs": lambda: fixed_lam("cheetah directions, head", 10.0),
     "lam, ten times the one found, trained beside phi over fixed: points, the head": lambda: (
         trained_lam("points, head", 10.0)
     ),
@@ -413,6 +420,7 @@ FIGURES: dict[str, Callable[[], str]] = {
         VELOCITY, "ProMP", "MAML-TRPO"
     ),
     "ProMP is ahead of MAML-TRPO: walker": lambda: lead(WALKER, "ProMP", "MAML-TRPO"),
+    "ProMP is ahead of MAML-TRPO: ant": lambda: lead("ant_velocity", "ProMP", "MAML-TRPO"),
     "ProMP is ahead of MAML-TRPO: 2-D": lambda: navigated("promp", "trpo_maml"),
     "ProMP is ahead while it learns: half cheetah, directions": lambda: while_learning(
         "cheetah_direction"
