@@ -253,7 +253,7 @@ def main() -> int:
         try:
             return app.cli(args=arguments, prog="python -m bomrl_lite", description=__doc__) or 0
         finally:
-            sys.stdout.flush()  # or a reader who is gone is noticed when nobody can answer
+            print(end="", flush=True)  # or a reader who is gone is noticed when nobody can answer
     except BrokenPipeError:
         # What is still to be written has no reader.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

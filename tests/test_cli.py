@@ -153,6 +153,13 @@ def test_an_output_that_nobody_reads_on_ends_in_silence_and_loses_nothing(words,
         assert (run / "history.csv").read_text().count("\n") - 1 == 200
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+def test_a_command_whose_output_is_closed_does_its_work():
+    command = f"{sys.executable} -m bomrl_lite methods >&-"
+    ended = subprocess.run(["bash", "-c", command], stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_a_missing_package_is_one_line_too(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tensorboard", None)  # as if it were not installed
     monkeypatch.setattr(sys, "argv", ["", "train", "--tensorboard", "--out", str(tmp_path / "run")])

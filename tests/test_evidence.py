@@ -239,6 +239,12 @@ FIGURES: dict[str, Callable[[], str]] = {
     "The published settings, deadly holes, exact, D2": lambda: gap(
         lakes("test", setting="published"), "bomrl_d2", "maml"
     ),
+    "The published settings, holes that cost little, exact, D1": lambda: gap(
+        lakes("test", setting="published", family="low variance"), "bomrl_d1", "maml"
+    ),
+    "The published settings, holes that cost little, exact, D2": lambda: gap(
+        lakes("test", setting="published", family="low variance"), "bomrl_d2", "maml"
+    ),
     "An adaptation never does harm with exact values": never_rising,
     "The full hypergradient serves the objective": lambda: gap(
         lakes("training"), "bomrl_d2", "first_order_bomrl"
@@ -312,6 +318,12 @@ FIGURES: dict[str, Callable[[], str]] = {
         "ant_velocity", "BO-MRL head", "ProMP head"
     ),
     "Ant, speeds, the head, over MAML": lambda: lead("ant_velocity", "BO-MRL head", "MAML-TRPO"),
+    "Ant, speeds, the head: before any adaptation, over ProMP": lambda: lead(
+        "ant_velocity", "BO-MRL head", "ProMP", after=0
+    ),
+    "Ant, speeds, the head: before any adaptation, over ProMP on": lambda: lead(
+        "ant_velocity", "BO-MRL head", "ProMP head", after=0
+    ),
     "Ant, one direction": forward,
     "Ant, directions": lambda: lead("ant_direction", "BO-MRL head", "ProMP"),
     "Ant, directions, eight times longer, outer rate halved": lambda: lead(LONG, HALVED, "ProMP"),
