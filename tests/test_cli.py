@@ -138,6 +138,7 @@ def test_ctrl_c_keeps_the_last_iteration_of_a_run_without_checkpoints(tmp_path):
 TRAIN = ("train", "--num-tasks", "2", "--iterations", "2000", "--checkpoint-every", "2000")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX pipes")
 @pytest.mark.parametrize("words", [("methods",), ("--help",), TRAIN], ids=lambda words: words[0])
 def test_an_output_that_nobody_reads_on_ends_in_silence_and_loses_nothing(words, tmp_path):
     """As ``methods | head`` does; a training keeps its last whole iteration."""
